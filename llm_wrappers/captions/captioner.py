@@ -1,0 +1,64 @@
+"""The protocol by which an environment speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from llm_wrappers.captions.description import EnvDescription
+
+__all__ = ["Captioner", "FactValue", "Facts", "batch_infos"]
+
+FactValue: TypeAlias = "bool | int | float | str | None | tuple[str, ...]"
+Facts: TypeAlias = "Mapping[str, FactValue]"
+
+
+@runtime_checkable
+class Captioner(Protocol):
+    """Turns observations into facts, and facts into sentences; batch first.
+
+    Observations are batched along the first axis (a Dict observation is a dict of batched
+    arrays). Infos are in the form of `gymnasium.vector`: one dict of arrays, nested dicts allowed.
+    A captioner is stateless: what it says is a function of its arguments alone.
+    """
+
+    @property
+    def description(self) -> EnvDescription:
+        """What never changes about the environment."""
+        ...
+
+    def facts(self, observations: Any, infos: Mapping[str, Any]) -> Sequence[Facts]:
+        """Return the structured state of each of the n sub-environments, as flat mappings."""
+        ...
+
+    def state_captions(self, facts: Sequence[Facts]) -> list[str]:
+        """Return one or two sentences about each state."""
+        ...
+
+    def transition_captions(
+        self, before: Sequence[Facts], actions: Sequence[Any], after: Sequence[Facts]
+    ) -> list[str]:
+        """Return what each action did, such as ``"collect wood"``."""
+        ...
+
+
+def batch_infos(info: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the info of one environment in the form of `gymnasium.vector`, with n = 1.
+
+    >>> batch_infos({"steps": 3, "inventory": {"wood": 2}})
+    {'steps': array([3]), 'inventory': {'wood': array([2])}}
+    """
+    return {
+        key: batch_infos(value) if isinstance(value, Mapping) else _batch_of_one(value)
+        for key, value in info.items()
+    }
+
+
+def _batch_of_one(value: Any) -> np.ndarray[Any, Any]:
+    if isinstance(value, bool | int | float | str | np.ndarray | np.generic):
+        return np.asarray(value)[None]
+    batch = np.empty(1, dtype=object)
+    batch[0] = value
+    return batch

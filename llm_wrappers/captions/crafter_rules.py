@@ -1,0 +1,89 @@
+"""The words and the rules of Crafter and of Craftax-Classic."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from llm_wrappers.captions.description import EnvDescription
+from llm_wrappers.errors import UnknownNameError
+
+__all__ = ["ACHIEVEMENTS", "ACTIONS", "INVENTORY", "THINGS", "describe"]
+
+ACTIONS = (
+    "noop", "move_left", "move_right", "move_up", "move_down", "do", "sleep",
+    "place_stone", "place_table", "place_furnace", "place_plant",
+    "make_wood_pickaxe", "make_stone_pickaxe", "make_iron_pickaxe",
+    "make_wood_sword", "make_stone_sword", "make_iron_sword",
+)  # fmt: skip
+"""The 17 actions, in the order both environments number them."""
+
+ACHIEVEMENTS = (
+    "collect_wood", "place_table", "eat_cow", "collect_sapling", "collect_drink",
+    "make_wood_pickaxe", "make_wood_sword", "place_plant", "defeat_zombie", "collect_stone",
+    "place_stone", "eat_plant", "defeat_skeleton", "make_stone_pickaxe", "make_stone_sword",
+    "wake_up", "place_furnace", "collect_coal", "collect_iron", "collect_diamond",
+    "make_iron_pickaxe", "make_iron_sword",
+)  # fmt: skip
+"""The 22 achievements, in the order of Craftax-Classic; Crafter has the same names."""
+
+INVENTORY = (
+    "health", "food", "drink", "energy", "sapling", "wood", "stone", "coal", "iron", "diamond",
+    "wood_pickaxe", "stone_pickaxe", "iron_pickaxe", "wood_sword", "stone_sword", "iron_sword",
+)  # fmt: skip
+"""The four vital signs and the twelve items, each from 0 to 9."""
+
+THINGS = (
+    "darkness", "water", "grass", "stone", "path", "sand", "tree", "lava", "coal", "iron",
+    "diamond", "table", "furnace", "sapling", "ripe_plant", "zombie", "skeleton", "cow", "arrow",
+)  # fmt: skip
+"""What a tile of the local view can show; `darkness` is outside the map."""
+
+_SHARED_RULES = """\
+You see the 9 columns and 7 rows of tiles around you. `do` acts on the tile in front of you, the \
+one you last moved towards; moving into something solid only turns you.
+Collect wood from trees, and a sapling from grass (one try in ten). Collecting stone and coal \
+needs a wood pickaxe, iron a stone pickaxe, diamond an iron pickaxe.
+Everything is made beside a table. A wood pickaxe or wood sword takes 1 wood; a stone pickaxe or \
+stone sword takes 1 wood and 1 stone.
+Drink from water. Eat cows (several blows), and a plant once it is ripe: place a sapling on grass, \
+keep it from being eaten, and come back much later.
+Food, drink and energy fall with time; at zero health falls too. `sleep` starts sleep when energy \
+is below 9 and lasts until energy is full again; being hurt wakes you. Zombies walk the grass, \
+more of them in the dark, and hit hardest while you sleep; skeletons shoot arrows in caves. \
+Swords make your blows stronger. Lava kills. Stone can be placed on grass, sand, path, water and \
+lava."""
+
+_COSTS = MappingProxyType(
+    {
+        "crafter": (
+            "llm_wrappers/Crafter-v1",
+            "A table takes 2 wood and a furnace 4 stone. An iron pickaxe or iron sword takes "
+            "1 wood, 1 coal and 1 iron, beside a table and a furnace.",
+        ),
+        "craftax-classic": (
+            "llm_wrappers/CraftaxClassic-v1",
+            "A table takes 2 wood and a furnace 1 stone. An iron pickaxe "
+            "or iron sword takes 1 wood, 1 stone, 1 coal and 1 iron, beside a table and a furnace.",
+        ),
+    }
+)
+
+
+def describe(variant: str) -> EnvDescription:
+    """Return the description of ``"crafter"`` or ``"craftax-classic"``.
+
+    Raises:
+        UnknownNameError: If the variant is neither of the two.
+
+    >>> describe("crafter").action_names[5]
+    'do'
+    """
+    if variant not in _COSTS:
+        raise UnknownNameError(f"expected one of {sorted(_COSTS)}, got {variant!r}")
+    env_id, costs = _COSTS[variant]
+    return EnvDescription(
+        env_id=env_id,
+        rules=f"{_SHARED_RULES}\n{costs}",
+        action_names=ACTIONS,
+        goals=tuple(name.replace("_", " ") for name in ACHIEVEMENTS),
+    )

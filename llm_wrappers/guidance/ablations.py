@@ -1,0 +1,110 @@
+"""Guidance that knows nothing, for ablations: same plumbing, one switch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from llm_wrappers.guidance.goal import Goal
+from llm_wrappers.guidance.planner import Planner
+
+__all__ = ["NoPlanner", "RandomPlanner", "ShuffledPlanner", "random_masks", "shuffled_masks"]
+
+
+class NoPlanner:
+    """No goals at all: the goal channel is zero and nothing is masked."""
+
+    pure = True
+    reads: tuple[str, ...] = ()
+    may_be_empty = True
+
+    def plan(self, facts: Sequence[Mapping[str, Any]]) -> list[list[Goal]]:
+        """Return no goal for each state."""
+        return [[] for _ in facts]
+
+
+class RandomPlanner:
+    """Every goal of the vocabulary, with weights that are random but fixed for each state.
+
+    Args:
+        goals: The vocabulary.
+        seed: Another seed gives other weights.
+
+    >>> RandomPlanner(["a", "b"]).plan([{"x": 1}]) == RandomPlanner(["a", "b"]).plan([{"x": 1}])
+    True
+    """
+
+    pure = True
+
+    def __init__(self, goals: Sequence[str], *, seed: int = 0) -> None:
+        self.goals = tuple(goals)
+        self.seed = seed
+
+    def plan(self, facts: Sequence[Mapping[str, Any]]) -> list[list[Goal]]:
+        """Return all goals with random weights."""
+        return [self._weighted(row) for row in facts]
+
+    def _weighted(self, facts: Mapping[str, Any]) -> list[Goal]:
+        # Not hash(): it differs between processes.
+        state = json.dumps([self.seed, dict(facts)], sort_keys=True, default=str).encode()
+        seed = int.from_bytes(hashlib.sha256(state).digest()[:8], "big")
+        weights = np.random.default_rng(seed).random(len(self.goals)) + 1e-6
+        return [Goal(goal, float(w)) for goal, w in zip(self.goals, weights, strict=True)]
+
+
+class ShuffledPlanner:
+    """Another planner whose goals are exchanged: right moments and weights, wrong goals.
+
+    Args:
+        planner: The planner whose goals are exchanged.
+        goals: The vocabulary.
+        seed: Another seed exchanges them otherwise.
+    """
+
+    def __init__(self, planner: Planner, goals: Sequence[str], *, seed: int = 0) -> None:
+        self.planner = planner
+        self.exchange = _derangement(goals, seed)
+        self.pure = bool(getattr(planner, "pure", False))
+        self.reads = getattr(planner, "reads", None)
+
+    def plan(self, facts: Sequence[Mapping[str, Any]]) -> list[list[tuple[str, float]]]:
+        """Return the other planner's answer with each goal exchanged."""
+        return [
+            [(self.exchange.get(text, text), weight) for text, weight in map(_pair, goals)]
+            for goals in self.planner.plan(facts)
+        ]
+
+
+def random_masks(
+    goals: Sequence[str], actions: Sequence[str | int], *, seed: int = 0
+) -> dict[str, list[str | int]]:
+    """Return for each goal a random half of the actions, at least one."""
+    generator = np.random.default_rng(seed)
+    masks: dict[str, list[str | int]] = {}
+    for goal in goals:
+        chosen = generator.random(len(actions)) < 0.5
+        chosen[generator.integers(len(actions))] = True
+        masks[goal] = [action for action, open_ in zip(actions, chosen, strict=True) if open_]
+    return masks
+
+
+def shuffled_masks(
+    masks: Mapping[str, list[str | int]], *, seed: int = 0
+) -> dict[str, list[str | int]]:
+    """Return a mask bank in which each goal has the actions of another goal."""
+    exchange = _derangement(tuple(masks), seed)
+    return {goal: masks[exchange[goal]] for goal in masks}
+
+
+def _derangement(goals: Sequence[str], seed: int) -> dict[str, str]:
+    """Return a random exchange that leaves no goal in its place, if there are two or more."""
+    order = np.random.default_rng(seed).permutation(len(goals))
+    return {goals[a]: goals[b] for a, b in zip(order, np.roll(order, 1), strict=True)}
+
+
+def _pair(entry: Goal | tuple[str, float]) -> tuple[str, float]:
+    return (entry.text, entry.weight) if isinstance(entry, Goal) else entry

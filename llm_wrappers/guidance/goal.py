@@ -1,0 +1,38 @@
+"""A goal: a short text with a priority."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from llm_wrappers.errors import InvalidOptionError
+
+__all__ = ["Goal"]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A short text with a priority weight.
+
+    Args:
+        text: One of the goal vocabulary, such as ``"collect wood"``.
+        weight: Finite and >= 0; goals are chosen in proportion to it, or the largest wins.
+
+    Raises:
+        InvalidOptionError: If the text is empty or the weight is negative or not finite.
+
+    >>> Goal("collect wood", 2.0)
+    Goal(text='collect wood', weight=2.0)
+    """
+
+    text: str
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str) or not self.text:
+            raise InvalidOptionError(f"a goal's text must be a non-empty string, got {self.text!r}")
+        number = isinstance(self.weight, int | float) and not isinstance(self.weight, bool)
+        if not number or not math.isfinite(self.weight) or self.weight < 0:
+            raise InvalidOptionError(
+                f"the weight of goal {self.text!r} must be finite and >= 0, got {self.weight!r}"
+            )

@@ -1,0 +1,131 @@
+"""Asking a planner: remembered where it may be, checked always, never fatal."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+from llm_wrappers.errors import GuidanceWarning, InvalidOptionError
+from llm_wrappers.guidance.plan import Plan, checked_plan
+from llm_wrappers.guidance.planner import Planner
+
+__all__ = ["Planning"]
+
+_MOST_REMEMBERED = 200_000
+
+
+class Planning:
+    """A planner behind checks, memory and counters; batch first.
+
+    A pure planner is asked once per distinct key of the facts it reads. An answer that raises or
+    cannot be used becomes the fallback plan; it is counted and warned of once, and never raised.
+
+    Args:
+        planner: The planner; `pure`, `reads` and `may_be_empty` are read from it if present.
+        goals: The goal vocabulary.
+        fallback: The goal that stands in for an answer that could not be used.
+    """
+
+    def __init__(self, planner: Planner, *, goals: Sequence[str], fallback: str) -> None:
+        self.planner = planner
+        self.vocabulary = {goal: index for index, goal in enumerate(goals)}
+        self.fallback = Plan((self.vocabulary[fallback],), (1.0,), failed=True)
+        self.reads: tuple[str, ...] | None = getattr(planner, "reads", None)
+        self._pure = bool(getattr(planner, "pure", False))
+        self._may_be_empty = bool(getattr(planner, "may_be_empty", False))
+        self._remembered: dict[Hashable, Plan] = {}
+        self._warned = False
+        self.counts = {"states": 0, "planned": 0, "failures": 0, "unknown_goals": 0}
+
+    def plans(self, facts: Sequence[Mapping[str, Any]]) -> list[Plan]:
+        """Return one plan per state."""
+        self.counts["states"] += len(facts)
+        if not self._pure:
+            plans = self._ask(list(facts))
+        else:
+            keys = self._keys(facts)
+            known = self._remembered
+            missing = {
+                key: index for index, key in enumerate(keys) if key is None or key not in known
+            }
+            if missing:
+                self._remember(facts, missing)
+            plans = [known[key] for key in keys]
+        self.counts["failures"] += sum(plan.failed for plan in plans)
+        self.counts["unknown_goals"] += sum(plan.unknown for plan in plans)
+        return plans
+
+    def _keys(self, facts: Sequence[Mapping[str, Any]]) -> Sequence[Hashable]:
+        make_keys = getattr(facts, "keys", None)
+        if make_keys is not None:
+            keys: Sequence[Hashable] = make_keys(self.reads)
+            return keys
+        return [
+            tuple(row[name] for name in self.reads) if self.reads else tuple(sorted(row.items()))
+            for row in facts
+        ]
+
+    def _remember(
+        self, facts: Sequence[Mapping[str, Any]], missing: Mapping[Hashable, int]
+    ) -> None:
+        if len(self._remembered) + len(missing) > _MOST_REMEMBERED:
+            self._remembered.clear()
+        rows = [self._row(facts, index) for index in missing.values()]
+        self._remembered.update(zip(missing, self._ask(rows), strict=True))
+
+    def _row(self, facts: Sequence[Mapping[str, Any]], index: int) -> dict[str, Any]:
+        decoded = getattr(facts, "decoded", None)
+        if decoded is not None:
+            row: dict[str, Any] = decoded(index, self.reads)
+            return row
+        whole = facts[index]
+        return {name: whole[name] for name in self.reads} if self.reads else dict(whole)
+
+    def _ask(self, rows: Sequence[Mapping[str, Any]]) -> list[Plan]:
+        self.counts["planned"] += len(rows)
+        try:
+            answers = self.planner.plan(rows)
+            if len(answers) != len(rows):
+                raise ValueError(f"expected {len(rows)} lists of goals, got {len(answers)}")
+        except Exception as error:
+            if len(rows) == 1:
+                return [self._failed(error)]
+            # One bad state must not take the guidance away from the others.
+            self.counts["planned"] -= len(rows)
+            return [plan for row in rows for plan in self._ask([row])]
+        return [self._checked(answer) for answer in answers]
+
+    def _checked(self, answer: Any) -> Plan:
+        try:
+            return checked_plan(answer, self.vocabulary, may_be_empty=self._may_be_empty)
+        except Exception as error:
+            return self._failed(error)
+
+    def _failed(self, error: Exception) -> Plan:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"the planner failed ({type(error).__name__}: {error}); steps like this one run "
+                "without guidance and are counted in stats(); said once",
+                GuidanceWarning,
+                stacklevel=2,
+            )
+        return self.fallback
+
+
+def checked_vocabulary(goals: Sequence[str]) -> tuple[str, ...]:
+    """Return the goal vocabulary, or say what is wrong with it.
+
+    Raises:
+        InvalidOptionError: If it is empty, repeats a goal or holds something that is no text.
+    """
+    if isinstance(goals, str) or not all(isinstance(goal, str) and goal for goal in goals):
+        raise InvalidOptionError(f"goals must be a list of non-empty strings, got {goals!r}")
+    if not goals:
+        raise InvalidOptionError(
+            'this environment describes no goals: pass them, as in goals=["go left", "go right"]'
+        )
+    if len(set(goals)) != len(goals):
+        raise InvalidOptionError(f"goals must not repeat, got {list(goals)!r}")
+    return tuple(goals)

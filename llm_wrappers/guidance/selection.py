@@ -1,0 +1,77 @@
+"""Choosing one goal of a plan, for n sub-environments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.guidance.plan import Plan
+
+__all__ = ["NO_GOAL", "RESELECT", "SELECTIONS", "GoalSelector"]
+
+SELECTIONS = ("sample", "argmax")
+RESELECT = ("on_change", "every_step")
+NO_GOAL = -1
+
+
+class GoalSelector:
+    """The goals that n sub-environments pursue.
+
+    The paper of SGRL (arXiv 2509.22008) says that goals are sampled by their weights, but not
+    how often nor how exactly; both options are our choice.
+
+    Args:
+        n: The number of sub-environments.
+        selection: ``"sample"`` draws goal i with probability w_i / sum(w); ``"argmax"`` takes the
+            largest weight, the first of equal ones.
+        reselect: ``"on_change"`` keeps a goal for as long as the plan contains it;
+            ``"every_step"`` chooses anew at each step.
+
+    Raises:
+        InvalidOptionError: If an option is not one of these.
+    """
+
+    def __init__(self, n: int, *, selection: str, reselect: str) -> None:
+        if selection not in SELECTIONS:
+            raise InvalidOptionError(f"selection must be one of {SELECTIONS}, got {selection!r}")
+        if reselect not in RESELECT:
+            raise InvalidOptionError(f"reselect must be one of {RESELECT}, got {reselect!r}")
+        self._sample = selection == "sample"
+        self._keep = reselect == "on_change"
+        self.goals = np.full(n, NO_GOAL, dtype=np.int64)
+        self.guided = np.zeros(n, dtype=np.bool_)
+
+    def select(
+        self,
+        plans: Sequence[Plan],
+        generators: Sequence[np.random.Generator],
+        fresh: NDArray[np.bool_],
+    ) -> NDArray[np.int64]:
+        """Choose the goals for the current states.
+
+        Args:
+            plans: One plan per sub-environment.
+            generators: One random generator per sub-environment, used only to draw.
+            fresh: Where an episode has just begun, shape (n,); the goal of the one before is
+                forgotten.
+
+        Returns:
+            Indices into the vocabulary, shape (n,); `NO_GOAL` where the plan is empty.
+        """
+        self.goals[fresh] = NO_GOAL
+        goals = self.goals.tolist()
+        for index, plan in enumerate(plans):
+            if self._keep and goals[index] in plan.goals:
+                continue
+            if not plan.goals:
+                goals[index] = NO_GOAL
+            elif self._sample and len(plan.goals) > 1:
+                goals[index] = plan.draw(generators[index].random())
+            else:
+                goals[index] = plan.best
+        self.goals = np.array(goals, dtype=np.int64)
+        self.guided = np.array([bool(plan.goals) and not plan.failed for plan in plans])
+        return self.goals.copy()

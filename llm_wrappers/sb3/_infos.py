@@ -1,0 +1,87 @@
+"""The infos of a vector environment, taken apart into one dict per sub-environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+
+from llm_wrappers.errors import IncompatibleEnvironmentError
+
+__all__ = ["info_rows"]
+
+# What needs no copy, because nobody can change it.
+_IMMUTABLE = {type(None), bool, int, float, complex, str, bytes}
+
+
+def info_rows(infos: Mapping[str, Any], num_envs: int) -> list[dict[str, Any]]:
+    """Turn infos in the form of `gymnasium.vector` into one dict for each sub-environment.
+
+    This runs at every step of every sub-environment, so whole columns are converted at once and
+    zipped into rows; no single element is read through NumPy.
+
+    Args:
+        infos: Columns of ``num_envs`` values, which may be nested dicts of columns. A boolean
+            column ``_key`` says which sub-environments have ``key``; without it all of them do.
+        num_envs: The number of sub-environments.
+
+    Returns:
+        Dicts of new objects: NumPy scalars become Python scalars, arrays stay arrays.
+
+    Raises:
+        IncompatibleEnvironmentError: If a column does not have ``num_envs`` values.
+
+    >>> info_rows({"steps": np.array([3, 0]), "_steps": np.array([True, False])}, 2)
+    [{'steps': 3}, {}]
+    """
+    everywhere = b"\x01" * num_envs
+    mask_keys = {key: f"_{key}" for key in infos}
+    masks = set(mask_keys.values())
+    full: dict[str, list[Any]] = {}
+    partial: dict[str, tuple[list[Any], list[int]]] = {}
+    for key, column in infos.items():
+        if key in masks:
+            continue
+        values = _values(key, column, num_envs)
+        mask = infos.get(mask_keys[key])
+        # Comparing bytes is several times faster than `mask.all()` on so short an array.
+        if mask is None or np.asarray(mask, np.bool_).tobytes() == everywhere:
+            full[key] = values
+        else:
+            partial[key] = values, np.flatnonzero(mask).tolist()
+
+    rows: list[dict[str, Any]]
+    if full:
+        rows = list(map(dict, map(zip, repeat(tuple(full)), zip(*full.values(), strict=True))))
+    else:
+        rows = [{} for _ in range(num_envs)]
+    for key, (values, present) in partial.items():
+        for index in present:
+            rows[index][key] = values[index]
+    return rows
+
+
+def _values(key: str, column: Any, num_envs: int) -> list[Any]:
+    """Return the values of one column as a list of ``num_envs`` new Python objects or arrays."""
+    if isinstance(column, Mapping):
+        return info_rows(column, num_envs)
+    if isinstance(column, list | tuple) and len(column) == num_envs:
+        return [_own(value) for value in column]
+    array = np.asarray(column)
+    if array.shape[:1] != (num_envs,):
+        raise IncompatibleEnvironmentError(
+            f"expected the info {key!r} to hold one value for each of {num_envs} sub-environments, "
+            f"got shape {array.shape}; use an attribute for what describes all of them"
+        )
+    if array.dtype != object:
+        return array.tolist() if array.ndim == 1 else list(array.copy())
+    values = list(array)
+    return values if _IMMUTABLE.issuperset(map(type, values)) else [_own(v) for v in values]
+
+
+def _own(value: Any) -> Any:
+    """Return a value that shares nothing mutable with the environment."""
+    return value.item() if isinstance(value, np.generic) else deepcopy(value)

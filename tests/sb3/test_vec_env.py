@@ -1,0 +1,680 @@
+"""What SB3 sees through `as_vec_env`: the same data as through its own DummyVecEnv."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+from gymnasium.vector.utils import batch_space
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sb3_contrib import MaskablePPO
+from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
+from stable_baselines3 import PPO
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
+
+from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
+from llm_wrappers.sb3._infos import info_rows
+from llm_wrappers.sb3.vec_env import as_vec_env
+
+MODES = [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED]
+
+
+class ToyEnv(gym.Env[dict[str, Any], int]):
+    """Dict observations, episodes of random length that end both ways, infos of every kind."""
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - as in Gymnasium
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+        self.observation_space = gym.spaces.Dict(
+            image=gym.spaces.Box(0, 255, (3, 3), np.uint8),
+            state=gym.spaces.Box(-10, 10, (2,), np.float32),
+        )
+        self.action_space = gym.spaces.Discrete(3)
+        self.weight = 1.0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.steps = 0
+        self.length = int(self.np_random.integers(2, 9))
+        self.start = (options or {}).get("start", 0.0)
+        return self._observation(), {"drawn": self.length, "reset_only": "hello"}
+
+    def step(self, action: int) -> Any:
+        self.steps += 1
+        over = self.steps >= self.length
+        info: dict[str, Any] = {
+            "steps": self.steps,
+            "drawn": self.length,
+            "goal": f"goal {action}",
+            "inventory": {"wood": self.steps, "tools": {"axe": bool(action)}},
+            "map": np.full((2, 2), self.steps),
+            "tags": ["a", self.steps],
+            "nothing": None,
+        }
+        if action == 2:
+            info["rare"] = np.float32(0.5)
+        return self._observation(), self.weight * action, over and action == 1, over, info
+
+    def action_masks(self) -> np.ndarray[Any, Any]:
+        return np.array([self.steps % 2 == 0, True, True])
+
+    def set_weight(self, weight: float) -> str:
+        self.weight = weight
+        return f"weight {weight}"
+
+    def render(self) -> Any:
+        return np.full((4, 4, 3), self.steps, np.uint8)
+
+    def _observation(self) -> dict[str, Any]:
+        return {
+            "image": self.np_random.integers(0, 256, (3, 3), np.uint8),
+            "state": np.array([self.start, self.steps], np.float32),
+        }
+
+
+class NativeEnv(VectorEnv[Any, Any, Any]):
+    """A NEXT_STEP environment with one vectorised step, which may or may not know `reset_mask`."""
+
+    def __init__(self, num_envs: int, *, honours_mask: bool) -> None:
+        self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+        self.num_envs = num_envs
+        self.honours_mask = honours_mask
+        self.single_observation_space = gym.spaces.Box(0, 1e6, (1,), np.float32)
+        self.single_action_space = gym.spaces.Discrete(2)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.gravity = 9.8
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
+        mask = (options or {}).get("reset_mask") if self.honours_mask else None
+        if mask is None:
+            self.steps = np.zeros(self.num_envs)
+            self.done = np.zeros(self.num_envs, bool)
+        else:
+            self.steps[mask] = 0
+            self.done[mask] = False
+        return self.steps[:, None].astype(np.float32), {}
+
+    def step(self, actions: Any) -> Any:
+        assert not self.done.any(), "the bridge resets what is done"
+        self.steps = self.steps + 1
+        self.done = self.steps >= 3 + np.arange(self.num_envs)
+        nothing = np.zeros(self.num_envs, bool)
+        return (
+            self.steps[:, None].astype(np.float32),
+            np.ones(self.num_envs),
+            self.done,
+            nothing,
+            {},
+        )
+
+
+class Masker(VectorWrapper[Any, Any, Any, Any, Any]):
+    """Forbids action 0 to every sub-environment, and holds a tunable of all of them."""
+
+    batched_methods = frozenset({"action_masks", "wrong_size"})
+
+    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
+        super().__init__(env)
+        self.progress = 0.0
+        self.calls = 0
+
+    def action_masks(self) -> np.ndarray[Any, Any]:
+        masks = np.ones((self.num_envs, int(self.single_action_space.n)), bool)  # type: ignore[attr-defined]
+        masks[:, 0] = False
+        return masks
+
+    def wrong_size(self) -> list[int]:
+        return [1]
+
+    def set_progress(self, progress: float) -> float:
+        self.calls += 1
+        self.progress = progress
+        return progress
+
+
+class RefusesAction0(gym.Wrapper[Any, Any, Any, Any]):
+    def step(self, action: Any) -> Any:
+        assert action != 0, "a masked action was taken"
+        return self.env.step(action)
+
+
+def make_cartpole() -> gym.Env[Any, Any]:
+    return gym.make("CartPole-v1", max_episode_steps=20)
+
+
+def make_toy() -> gym.Env[Any, Any]:
+    return ToyEnv()
+
+
+def step_often(vec_env: VecEnv) -> None:
+    for _ in range(21):
+        vec_env.step(np.zeros(vec_env.num_envs, int))
+
+
+def assert_same(expected: Any, got: Any, where: str = "") -> None:
+    if isinstance(expected, dict):
+        assert isinstance(got, dict), where
+        assert set(expected) == set(got), where
+        for key in expected:
+            assert_same(expected[key], got[key], f"{where}/{key}")
+    elif isinstance(expected, np.ndarray):
+        assert isinstance(got, np.ndarray), where
+        assert expected.dtype == got.dtype, where
+        np.testing.assert_array_equal(expected, got, err_msg=where)
+    elif isinstance(expected, list):
+        assert len(expected) == len(got), where
+        for index, pair in enumerate(zip(expected, got, strict=True)):
+            assert_same(*pair, f"{where}/{index}")
+    else:
+        assert expected == got, where
+
+
+def assert_same_rollout(expected: VecEnv, got: VecEnv, steps: int) -> None:
+    expected.seed(7)
+    got.seed(7)
+    assert_same(expected.reset(), got.reset(), "reset")
+    assert_same(expected.reset_infos, got.reset_infos, "reset_infos")
+    actions = np.random.default_rng(1)
+    timeouts, ends = 0, 0
+    for step in range(steps):
+        action = actions.integers(0, expected.action_space.n, expected.num_envs)  # type: ignore[attr-defined]
+        one, two = expected.step(action), got.step(action)
+        for name, left, right in zip(("obs", "rewards", "dones", "infos"), one, two, strict=True):
+            assert_same(left, right, f"step {step} {name}")
+        assert_same(expected.reset_infos, got.reset_infos, f"step {step} reset_infos")
+        assert two[1].dtype == np.float32
+        assert two[2].dtype == np.bool_
+        timeouts += sum(info["TimeLimit.truncated"] for info in two[3])
+        ends += int(two[2].sum())
+    assert ends > timeouts > 0, "the rollout must see both kinds of end"
+    expected.close()
+    got.close()
+
+
+# --- the data -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("make", [make_cartpole, make_toy])
+@pytest.mark.parametrize("n", [1, 4])
+def test_a_sync_vector_env_gives_the_data_of_dummy_vec_env(make: Any, mode: Any, n: int) -> None:
+    envs = SyncVectorEnv([make] * n, autoreset_mode=mode)
+    assert_same_rollout(DummyVecEnv([make] * n), as_vec_env(envs), steps=150)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_async_vector_env_gives_the_data_of_dummy_vec_env(mode: Any) -> None:
+    envs = AsyncVectorEnv([make_toy] * 2, autoreset_mode=mode)
+    assert_same_rollout(DummyVecEnv([make_toy] * 2), as_vec_env(envs), steps=40)
+
+
+def test_an_async_vector_env_without_shared_memory_works_where_gymnasium_resets_it_right() -> None:
+    options: Any = {"shared_memory": False, "autoreset_mode": AutoresetMode.SAME_STEP}
+    envs = AsyncVectorEnv([make_toy] * 2, **options)
+    assert_same_rollout(DummyVecEnv([make_toy] * 2), as_vec_env(envs), steps=30)
+
+    # In NEXT_STEP its workers forget that they were reset, and would reset a second time.
+    envs = AsyncVectorEnv([make_toy], shared_memory=False)
+    with pytest.raises(IncompatibleEnvironmentError, match="shared_memory"):
+        as_vec_env(envs)
+    envs.close()
+
+
+def test_vector_observation_wrappers_reach_the_terminal_observation() -> None:
+    def flat(observations: Any) -> Any:
+        return observations * 2
+
+    envs: Any = SyncVectorEnv([make_cartpole] * 3)
+    envs = gym.wrappers.vector.TransformObservation(envs, flat)
+
+    def make() -> gym.Env[Any, Any]:
+        return gym.wrappers.TransformObservation(make_cartpole(), flat, None)
+
+    assert_same_rollout(DummyVecEnv([make] * 3), as_vec_env(envs), steps=100)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_returned_belongs_to_the_caller(mode: Any) -> None:
+    vec_env = as_vec_env(SyncVectorEnv([make_toy] * 2, copy=False, autoreset_mode=mode))
+    obs = vec_env.reset()
+    assert isinstance(obs, dict)
+    kept = {key: value.copy() for key, value in obs.items()}
+    for _ in range(20):
+        actions = np.array([1, 2])
+        _, rewards, dones, infos = vec_env.step(actions)
+        assert_same(kept, obs)
+        rewards[:], dones[:] = -1, True
+        for info in infos:
+            info["map"][:] = 99
+            info["tags"].clear()
+            info["steps"] = -1
+            if "terminal_observation" in info:
+                info["terminal_observation"]["state"][:] = 99
+        assert actions.tolist() == [1, 2]
+    obs["image"][:] = 0
+
+
+def test_a_wrapper_cannot_rewrite_the_actions_the_algorithm_stores() -> None:
+    class Vandal(VectorWrapper[Any, Any, Any, Any, Any]):
+        def step(self, actions: Any) -> Any:
+            actions[:] = 0
+            return self.env.step(actions)
+
+    vec_env = as_vec_env(Vandal(SyncVectorEnv([make_cartpole] * 2)))
+    vec_env.reset()
+    actions = np.array([1, 1])
+    vec_env.step(actions)
+    assert actions.tolist() == [1, 1]
+
+
+def test_infos_hold_python_values() -> None:
+    vec_env = as_vec_env(SyncVectorEnv([make_toy] * 2, autoreset_mode=AutoresetMode.SAME_STEP))
+    vec_env.reset()
+    info = vec_env.step(np.array([2, 1]))[3][0]
+    assert type(info["steps"]) is int
+    assert type(info["rare"]) is float
+    assert type(info["inventory"]["tools"]["axe"]) is bool
+    assert type(info["TimeLimit.truncated"]) is bool
+    assert type(info["map"]) is np.ndarray
+    assert info["nothing"] is None
+
+
+def test_episode_statistics_of_gymnasium_arrive_with_the_last_step() -> None:
+    envs: Any = SyncVectorEnv([make_cartpole] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    vec_env = as_vec_env(gym.wrappers.vector.RecordEpisodeStatistics(envs))
+    vec_env.seed(0)
+    vec_env.reset()
+    lengths, found = np.zeros(2, int), 0
+    for _ in range(40):
+        _, _, dones, infos = vec_env.step(np.ones(2, int))
+        lengths += 1
+        for i, info in enumerate(infos):
+            assert ("episode" in info) == dones[i]
+            if dones[i]:
+                found += 1
+                assert info["episode"]["l"] == lengths[i]
+                lengths[i] = 0
+    assert found > 3
+
+
+# --- environments that cannot be bridged --------------------------------------------------------
+
+
+def test_the_native_cartpole_is_refused_with_the_line_to_write_instead() -> None:
+    envs = gym.make_vec("CartPole-v1", num_envs=3)
+    line = 'gym.make_vec("CartPole-v1", num_envs=3, vectorization_mode="sync")'
+    with pytest.raises(IncompatibleEnvironmentError, match=re.escape(line)):
+        as_vec_env(envs)
+
+
+def test_one_native_environment_needs_no_partial_reset() -> None:
+    vec_env = as_vec_env(gym.make_vec("CartPole-v1", num_envs=1))
+    vec_env.seed(0)
+    obs = vec_env.reset()
+    ends = 0
+    for _ in range(60):
+        obs, rewards, dones, infos = vec_env.step(np.array([1]))
+        assert rewards[0] == 1.0, "the dummy step of NEXT_STEP must not be seen"
+        if dones[0]:
+            ends += 1
+            assert isinstance(obs, np.ndarray)
+            assert np.abs(obs).max() <= 0.05
+            assert np.abs(infos[0]["terminal_observation"]).max() > 0.2
+    assert ends > 3
+
+
+def test_a_native_environment_that_honours_the_mask_is_bridged() -> None:
+    vec_env = as_vec_env(NativeEnv(3, honours_mask=True))
+    vec_env.reset()
+    seen = [vec_env.step(np.zeros(3, int)) for _ in range(5)]
+    assert [obs[:, 0].tolist() for obs, *_ in seen] == [
+        [1, 1, 1],
+        [2, 2, 2],
+        [0, 3, 3],
+        [1, 0, 4],
+        [2, 1, 0],
+    ]
+    assert seen[2][3][0]["terminal_observation"].tolist() == [3]
+    assert seen[4][3][2]["terminal_observation"].tolist() == [5]
+
+
+def test_a_native_environment_that_ignores_the_mask_is_found_out_at_the_first_end() -> None:
+    vec_env = as_vec_env(NativeEnv(3, honours_mask=False))
+    vec_env.reset()
+    vec_env.step(np.zeros(3, int))
+    vec_env.step(np.zeros(3, int))
+    with pytest.raises(IncompatibleEnvironmentError, match=r"reset_mask.*\[1, 2\].*SAME_STEP"):
+        vec_env.step(np.zeros(3, int))
+
+
+def test_same_step_without_a_final_observation_is_refused() -> None:
+    envs = NativeEnv(2, honours_mask=True)
+    envs.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
+    vec_env = as_vec_env(envs)
+    vec_env.reset()
+    with pytest.raises(IncompatibleEnvironmentError, match="final_obs"):
+        step_often(vec_env)
+
+
+def test_a_final_observation_that_a_wrapper_forgot_to_convert_is_refused() -> None:
+    class Forgets(VectorWrapper[Any, Any, Any, Any, Any]):
+        def __init__(self, env: Any) -> None:
+            super().__init__(env)
+            self.single_observation_space = gym.spaces.Box(-10, 10, (2,), np.float32)
+
+        def reset(self, **kwargs: Any) -> Any:
+            obs, info = self.env.reset(**kwargs)
+            return obs[:, :2], info
+
+        def step(self, actions: Any) -> Any:
+            obs, *rest = self.env.step(actions)
+            return obs[:, :2], *rest
+
+    envs = SyncVectorEnv([make_cartpole] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    vec_env = as_vec_env(Forgets(envs))
+    vec_env.reset()
+    with pytest.raises(IncompatibleEnvironmentError, match=r"\(2,\).*\(4,\)"):
+        step_often(vec_env)
+
+
+@pytest.mark.parametrize(
+    "name", ["NormalizeObservation", "NormalizeReward", "RecordEpisodeStatistics"]
+)
+def test_wrappers_that_forget_everything_in_a_partial_reset_are_refused(name: str) -> None:
+    wrapper: Any = getattr(gym.wrappers.vector, name)
+    with pytest.raises(IncompatibleEnvironmentError, match=rf"{name}.*Vec(Normalize|Monitor)"):
+        as_vec_env(wrapper(SyncVectorEnv([make_cartpole] * 2)))
+    as_vec_env(wrapper(SyncVectorEnv([make_cartpole])))
+
+
+def test_an_unknown_autoreset_mode_is_refused() -> None:
+    envs = NativeEnv(2, honours_mask=True)
+    envs.metadata = {}
+    with pytest.raises(IncompatibleEnvironmentError, match=r"autoreset_mode.*got None"):
+        as_vec_env(envs)
+
+
+def test_list_infos_are_refused() -> None:
+    envs: Any = gym.wrappers.vector.DictInfoToList(SyncVectorEnv([make_toy] * 2))
+    with pytest.raises(IncompatibleEnvironmentError, match="DictInfoToList"):
+        as_vec_env(envs).reset()
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        gym.spaces.Tuple([gym.spaces.Discrete(2)]),
+        gym.spaces.Dict(inner=gym.spaces.Dict(x=gym.spaces.Discrete(2))),
+        gym.spaces.Dict(words=gym.spaces.Text(5)),
+    ],
+)
+def test_observation_spaces_that_sb3_cannot_read_are_refused(space: Any) -> None:
+    envs = NativeEnv(2, honours_mask=True)
+    envs.single_observation_space = space
+    with pytest.raises(IncompatibleEnvironmentError, match="observation space"):
+        as_vec_env(envs)
+
+
+def test_single_environments_and_vec_envs_are_refused_with_what_to_do() -> None:
+    with pytest.raises(InvalidOptionError, match="DummyVecEnv"):
+        as_vec_env(make_toy())  # type: ignore[arg-type]
+    with pytest.raises(InvalidOptionError, match="already"):
+        as_vec_env(DummyVecEnv([make_toy]))  # type: ignore[arg-type]
+    with pytest.raises(InvalidOptionError, match="int"):
+        as_vec_env(3)  # type: ignore[arg-type]
+
+
+# --- seeds and options --------------------------------------------------------------------------
+
+
+def test_a_seed_is_used_once() -> None:
+    vec_env = as_vec_env(SyncVectorEnv([make_toy] * 2))
+    assert vec_env.seed(3) == [3, 4]
+    first = vec_env.reset()
+    second = vec_env.reset()
+    vec_env.seed(3)
+    assert_same(first, vec_env.reset())
+    assert not np.array_equal(first["image"], second["image"])  # type: ignore[index,call-overload]
+    chosen = vec_env.seed(None)
+    assert isinstance(chosen[0], int)
+    assert chosen[1] == chosen[0] + 1
+
+
+def test_options_are_used_once_and_are_the_same_for_all() -> None:
+    vec_env = as_vec_env(SyncVectorEnv([make_toy] * 2))
+    vec_env.set_options({"start": 5.0})
+    assert vec_env.reset()["state"][:, 0].tolist() == [5.0, 5.0]  # type: ignore[call-overload]
+    assert vec_env.reset()["state"][:, 0].tolist() == [0.0, 0.0]  # type: ignore[call-overload]
+    vec_env.set_options([{"start": 2.0}, {"start": 2.0}])
+    assert vec_env.reset()["state"][:, 0].tolist() == [2.0, 2.0]  # type: ignore[call-overload]
+    with pytest.raises(InvalidOptionError, match="same options"):
+        vec_env.set_options([{"start": 2.0}, {"start": 3.0}])
+    with pytest.raises(InvalidOptionError, match="2 "):
+        vec_env.set_options([{"start": 2.0}])
+    with pytest.raises(InvalidOptionError, match="reset_mask"):
+        vec_env.set_options({"reset_mask": np.array([True, False])})
+
+
+# --- methods and attributes ---------------------------------------------------------------------
+
+
+def test_batched_methods_are_split_and_others_are_called_once() -> None:
+    masker = Masker(SyncVectorEnv([make_toy] * 3))
+    vec_env = as_vec_env(gym.wrappers.vector.ClipReward(masker, -1, 1))
+    assert is_masking_supported(vec_env)
+    assert get_action_masks(vec_env).tolist() == [[False, True, True]] * 3
+    assert len(vec_env.env_method("action_masks", indices=[2])) == 1
+    assert vec_env.env_method("set_progress", 0.5) == [0.5] * 3
+    assert masker.calls == 1
+    assert vec_env.get_attr("progress", indices=0) == [0.5]
+    vec_env.set_attr("progress", 0.75)
+    assert masker.progress == 0.75
+    with pytest.raises(InvalidOptionError, match="shared by all"):
+        vec_env.set_attr("progress", 1.0, indices=[0])
+    with pytest.raises(IncompatibleEnvironmentError, match=r"wrong_size.*3"):
+        vec_env.env_method("wrong_size")
+
+
+def test_methods_of_sub_environments_are_reached() -> None:
+    vec_env = as_vec_env(SyncVectorEnv([make_toy] * 3))
+    vec_env.reset()
+    assert get_action_masks(vec_env).shape == (3, 3)
+    assert vec_env.env_method("set_weight", 2.0, indices=[1]) == ["weight 2.0"]
+    assert vec_env.get_attr("weight") == [1.0, 2.0, 1.0]
+    vec_env.set_attr("weight", 3.0, indices=2)
+    assert vec_env.get_attr("weight", indices=[2, 1]) == [3.0, 2.0]
+    assert callable(vec_env.get_attr("set_weight")[0])
+    assert vec_env.get_attr("action_space")[0] == gym.spaces.Discrete(3)
+    assert not vec_env.has_attr("no_such_thing")
+    for call in (vec_env.get_attr, vec_env.env_method):
+        with pytest.raises(AttributeError, match="no_such_thing"):
+            call("no_such_thing")
+
+
+def test_methods_of_sub_environments_in_other_processes_are_reached() -> None:
+    vec_env = as_vec_env(AsyncVectorEnv([make_toy] * 2))
+    vec_env.reset()
+    assert get_action_masks(vec_env).tolist() == [[True, True, True]] * 2
+    assert vec_env.env_method("set_weight", 2.0) == ["weight 2.0"] * 2
+    vec_env.set_attr("weight", [4.0])
+    assert vec_env.get_attr("weight", indices=1) == [[4.0]]
+    # Asking for what is missing must not take the workers down.
+    assert not vec_env.has_attr("no_such_thing")
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        vec_env.env_method("no_such_thing")
+    for one_of_two in (
+        lambda: vec_env.env_method("set_weight", 1.0, indices=0),
+        lambda: vec_env.set_attr("weight", 1.0, indices=0),
+    ):
+        with pytest.raises(InvalidOptionError, match="all sub-environments"):
+            one_of_two()
+    vec_env.set_attr("weight", 1.0)
+    vec_env.step(np.array([1, 1]))
+    vec_env.close()
+
+
+def test_a_native_environment_has_the_attributes_of_the_vector_env() -> None:
+    vec_env = as_vec_env(Masker(NativeEnv(2, honours_mask=True)))
+    assert vec_env.get_attr("gravity") == [9.8, 9.8]
+    assert vec_env.get_attr("observation_space")[0].shape == (1,)
+    assert vec_env.has_attr("spec")
+    assert not vec_env.has_attr("no_such_thing")
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        vec_env.set_attr("no_such_thing", 1)
+
+
+def test_env_is_wrapped_looks_at_both_levels() -> None:
+    vec_env = as_vec_env(Masker(SyncVectorEnv([lambda: Monitor(make_toy()), make_toy])))
+    assert vec_env.env_is_wrapped(Masker) == [True, True]  # type: ignore[arg-type]
+    assert vec_env.env_is_wrapped(Monitor) == [True, False]
+    assert vec_env.env_is_wrapped(Monitor, indices=[1]) == [False]
+    assert as_vec_env(NativeEnv(2, honours_mask=True)).env_is_wrapped(Monitor) == [False, False]
+
+
+def test_rendering() -> None:
+    envs = SyncVectorEnv([lambda: ToyEnv(render_mode="rgb_array")] * 2)
+    vec_env = as_vec_env(envs)
+    assert vec_env.render_mode == "rgb_array"
+    vec_env.reset()
+    assert [image.shape for image in vec_env.get_images()] == [(4, 4, 3)] * 2  # type: ignore[union-attr]
+    tiled = vec_env.render()
+    assert tiled is not None
+    assert tiled.shape == (8, 4, 3)
+    assert len(vec_env.env_method("render")) == 2
+    blind = as_vec_env(SyncVectorEnv([make_toy] * 2))
+    with pytest.warns(UserWarning, match="rgb_array"):
+        assert blind.get_images() == [None, None]
+
+
+def test_closing_twice_is_fine() -> None:
+    closed = []
+
+    class Counts(VectorWrapper[Any, Any, Any, Any, Any]):
+        def close(self, **kwargs: Any) -> None:
+            closed.append(1)
+            super().close(**kwargs)
+
+    vec_env = as_vec_env(Counts(SyncVectorEnv([make_toy])))
+    vec_env.close()
+    vec_env.close()
+    assert closed == [1]
+
+
+# --- with SB3 around it -------------------------------------------------------------------------
+
+
+def test_vec_monitor_and_vec_normalize_give_what_they_give_over_dummy_vec_env() -> None:
+    def stack(vec_env: VecEnv) -> VecEnv:
+        return VecNormalize(VecMonitor(vec_env), norm_obs_keys=["state"])
+
+    envs = SyncVectorEnv([make_toy] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    expected, got = stack(DummyVecEnv([make_toy] * 2)), stack(as_vec_env(envs))
+    expected.seed(5)
+    got.seed(5)
+    assert_same(expected.reset(), got.reset())
+    for _ in range(30):
+        one, two = expected.step(np.array([1, 2])), got.step(np.array([1, 2]))
+        for infos in (one[3], two[3]):
+            for info in infos:
+                info.get("episode", {}).pop("t", None)
+        assert_same(list(one), list(two))
+
+
+def test_ppo_learns_as_over_dummy_vec_env() -> None:
+    def weights(vec_env: VecEnv) -> Any:
+        model = PPO("MlpPolicy", vec_env, n_steps=64, batch_size=64, n_epochs=2, seed=0)
+        return model.learn(384).policy.state_dict()
+
+    envs = SyncVectorEnv([make_cartpole] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    expected, got = weights(DummyVecEnv([make_cartpole] * 2)), weights(as_vec_env(envs))
+    for name, value in expected.items():
+        assert value.equal(got[name]), name
+
+
+def test_maskable_ppo_never_takes_a_masked_action() -> None:
+    envs = SyncVectorEnv([lambda: RefusesAction0(make_toy())] * 2)
+    model = MaskablePPO("MultiInputPolicy", as_vec_env(Masker(envs)), n_steps=32, batch_size=32)
+    model.learn(128)
+
+
+# --- the conversion of infos --------------------------------------------------------------------
+
+LEAVES = {
+    "int": st.integers(-(2**40), 2**40),
+    "float": st.floats(allow_nan=False, width=32),
+    "bool": st.booleans(),
+    "float32": st.floats(allow_nan=False, width=32).map(np.float32),
+    "bool_": st.booleans().map(np.bool_),
+    "text": st.text(max_size=4),
+    "none": st.none(),
+    "list": st.lists(st.integers(0, 9), max_size=3),
+    "tuple": st.tuples(st.integers(0, 9), st.text(max_size=2)),
+    "array": st.lists(st.integers(0, 255), min_size=3, max_size=3).map(
+        lambda values: np.array(values, np.uint8)
+    ),
+    "grid": st.floats(0, 1, width=32).map(lambda value: np.full((2, 1, 2), value, np.float32)),
+}
+KEYS = st.text("abcdefgh.-é", min_size=1, max_size=4)
+SCHEMAS: Any = st.recursive(
+    st.dictionaries(KEYS, st.sampled_from(sorted(LEAVES)), max_size=5),
+    lambda inner: st.dictionaries(KEYS, inner | st.sampled_from(sorted(LEAVES)), max_size=4),
+    max_leaves=4,
+)
+
+
+@st.composite
+def env_infos(draw: Any) -> list[dict[str, Any]]:
+    """Infos of 1 to 4 environments: each key has one type, and any environment may lack it."""
+
+    def one(schema: dict[str, Any]) -> dict[str, Any]:
+        return {
+            key: one(kind) if isinstance(kind, dict) else draw(LEAVES[kind])
+            for key, kind in schema.items()
+            if draw(st.integers(0, 3))
+        }
+
+    schema = draw(SCHEMAS)
+    return [one(schema) for _ in range(draw(st.integers(1, 4)))]
+
+
+def as_python(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: as_python(inner) for key, inner in value.items()}
+    return value.item() if isinstance(value, np.generic) else value
+
+
+@given(env_infos())
+@settings(max_examples=150, deadline=None)
+def test_info_rows_undo_the_encoding_of_gymnasium(rows: list[dict[str, Any]]) -> None:
+    encoder: Any = VectorEnv()
+    encoder.num_envs = len(rows)
+    infos: dict[str, Any] = {}
+    for i, row in enumerate(rows):
+        infos = encoder._add_info(infos, row, i)
+    got = info_rows(infos, len(rows))
+    assert_same([as_python(row) for row in rows], got)
+
+
+def test_info_rows_read_columns_without_masks_and_underscored_keys() -> None:
+    infos = {
+        "_private": np.array([1, 2]),
+        "shared": {"x": np.array([1.5, 2.5])},
+        "word": ["a", "b"],
+    }
+    assert info_rows(infos, 2) == [
+        {"_private": 1, "shared": {"x": 1.5}, "word": "a"},
+        {"_private": 2, "shared": {"x": 2.5}, "word": "b"},
+    ]
+
+
+def test_info_rows_refuse_a_column_of_another_length() -> None:
+    with pytest.raises(IncompatibleEnvironmentError, match=r"'x'.*2 sub-environments.*\(3,\)"):
+        info_rows({"x": np.zeros(3)}, 2)
