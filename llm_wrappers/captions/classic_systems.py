@@ -7,86 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
 from llm_wrappers.captions.captioner import Facts, FactValue
+from llm_wrappers.captions.physical_system import Quantity, System
 
-__all__ = ["SYSTEMS", "Quantity", "System"]
+__all__ = ["SYSTEMS"]
 
 _MOUNTAIN_CAR_FLOOR = -math.pi / 6  # the lowest point of the track, sin(3 x)
 _ACROBOT_TARGET = 1.0  # height of the tip above the pivot that ends the episode, in m
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A number with the words that take the place of its sign.
-
-    Args:
-        fact: The name of the fact that holds it.
-        label: What to call it in a sentence.
-        unit: The unit in a sentence.
-        decimals: The digits behind the point in a sentence.
-        negative: The word for a negative value; empty to write the sign.
-        positive: The word for a positive value.
-    """
-
-    fact: str
-    label: str
-    unit: str
-    decimals: int
-    negative: str = ""
-    positive: str = ""
-
-    def rounded(self, facts: Facts) -> float:
-        """Return the value as it is spoken, never -0.0."""
-        value = facts[self.fact]
-        assert isinstance(value, float)
-        return round(value, self.decimals) + 0.0
-
-    def size(self, facts: Facts) -> str:
-        """Return the value without its sign, such as ``"0.30 m/s"``."""
-        return f"{abs(self.rounded(facts)):.{self.decimals}f} {self.unit}"
-
-    def side(self, facts: Facts) -> str:
-        """Return the word for the sign; empty for zero."""
-        value = self.rounded(facts)
-        return self.negative if value < 0 else self.positive if value > 0 else ""
-
-    def words(self, facts: Facts) -> str:
-        """Return the value in full, such as ``"0.30 m/s left"``."""
-        if not self.positive:
-            return f"{self.rounded(facts):.{self.decimals}f} {self.unit}"
-        return f"{self.size(facts)} {self.side(facts)}".rstrip()
-
-
-@dataclass(frozen=True, kw_only=True)
-class System:
-    """What distinguishes one classic control environment from the others.
-
-    Args:
-        observation_space: The space of the bare environment.
-        action_space: The action space of the bare environment.
-        rules: What a player has to know; ``{steps}`` is the time limit.
-        facts: From the numbers of one observation to facts.
-        sentence: From facts to the state caption.
-        watched: The quantities that a transition caption follows.
-        action_names: One name per discrete action.
-        push: From the number of a continuous action to what it does.
-    """
-
-    observation_space: gym.Space[Any]
-    action_space: gym.Space[Any]
-    rules: str
-    facts: Callable[[Sequence[float]], dict[str, FactValue]]
-    sentence: Callable[[Facts], str]
-    watched: tuple[Quantity, ...]
-    action_names: tuple[str, ...] = ()
-    push: Callable[[float], str] | None = None
 
 
 def _box(*high: float, low: Sequence[float] | None = None) -> spaces.Box:
@@ -256,6 +187,8 @@ def _turning(speed: Quantity, facts: Facts) -> str:
 def _acrobot_sentence(facts: Facts) -> str:
     upper, lower, missing = _UPPER.side(facts), _LOWER.side(facts), _MISSING.side(facts)
     points = f"{_UPPER.size(facts)} {upper} of straight down" if upper else "straight down"
+    if abs(_UPPER.rounded(facts)) == 180:
+        points = "straight up"
     bent = f"is bent {_LOWER.size(facts)} {lower} from it" if lower else "continues it straight"
     height = _TIP.words(facts) if _TIP.side(facts) else "level with the pivot"
     target = f"{_MISSING.size(facts)} {missing} the target height" if missing else "at the target"

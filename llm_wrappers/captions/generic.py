@@ -149,7 +149,9 @@ class GenericCaptioner:
 
     def _changes(self, before: Facts, after: Facts) -> str:
         changes = [
-            self._change(name, before[name], value) if name in before else f"{name} is now {_words(value)}"
+            self._change(name, before[name], value)
+            if name in before
+            else f"{name} is now {_words(value)}"
             for name, value in after.items()
             if name not in before or _words(before[name]) != _words(value)
         ]

@@ -120,9 +120,7 @@ def space_leaves(space: _Space, max_values: int) -> list[SpaceLeaf]:
     >>> [leaf.fact_names for leaf in space_leaves(space, max_values=64)]
     [('obs_0_0', 'obs_0_1'), ('obs_1_shape', 'obs_1_mean', 'obs_1_min', 'obs_1_max')]
     """
-    leaves = [
-        SpaceLeaf(_label(path), path, part, max_values) for path, part in _parts(space, ())
-    ]
+    leaves = [SpaceLeaf(_label(path), path, part, max_values) for path, part in _parts(space, ())]
     if not leaves:
         raise InvalidOptionError(f"observation_space must hold something to observe, got {space}")
     return leaves

@@ -49,29 +49,34 @@ class GoalSelector:
         plans: Sequence[Plan],
         generators: Sequence[np.random.Generator],
         fresh: NDArray[np.bool_],
+        rows: NDArray[np.intp] | None = None,
     ) -> NDArray[np.int64]:
         """Choose the goals for the current states.
 
         Args:
-            plans: One plan per sub-environment.
-            generators: One random generator per sub-environment, used only to draw.
-            fresh: Where an episode has just begun, shape (n,); the goal of the one before is
+            plans: One plan per state, m of them.
+            generators: Their m random generators, used only to draw.
+            fresh: Where an episode has just begun, shape (m,); the goal of the one before is
                 forgotten.
+            rows: Which m of the n sub-environments these are; None for all.
 
         Returns:
-            Indices into the vocabulary, shape (n,); `NO_GOAL` where the plan is empty.
+            Indices into the vocabulary, shape (m,); `NO_GOAL` where the plan is empty.
         """
-        self.goals[fresh] = NO_GOAL
-        goals = self.goals.tolist()
-        for index, plan in enumerate(plans):
-            if self._keep and goals[index] in plan.goals:
-                continue
-            if not plan.goals:
-                goals[index] = NO_GOAL
-            elif self._sample and len(plan.goals) > 1:
-                goals[index] = plan.draw(generators[index].random())
-            else:
-                goals[index] = plan.best
-        self.goals = np.array(goals, dtype=np.int64)
-        self.guided = np.array([bool(plan.goals) and not plan.failed for plan in plans])
-        return self.goals.copy()
+        here = slice(None) if rows is None else rows
+        before = np.where(fresh, NO_GOAL, self.goals[here]).tolist()
+        chosen = [
+            self._choose(plan, goal, generator)
+            for plan, goal, generator in zip(plans, before, generators, strict=True)
+        ]
+        goals = np.array(chosen, dtype=np.int64)
+        self.goals[here] = goals
+        self.guided[here] = [bool(plan.goals) and not plan.failed for plan in plans]
+        return goals
+
+    def _choose(self, plan: Plan, goal: int, generator: np.random.Generator) -> int:
+        if self._keep and goal in plan.goals:
+            return goal
+        if self._sample and len(plan.goals) > 1:
+            return plan.draw(generator.random())
+        return plan.best

@@ -55,8 +55,8 @@ def observation_parts(space: spaces.Space[Any]) -> dict[str | None, spaces.Space
     for part in parts.values():
         if not isinstance(part, _LEAF_SPACES):
             raise IncompatibleEnvironmentError(
-                "expected an observation space of type Box, Discrete, MultiDiscrete, MultiBinary or a "
-                f"Dict of these, got {part} in {space}; flatten it with a wrapper"
+                "expected an observation space of type Box, Discrete, MultiDiscrete, MultiBinary "
+                f"or a Dict of these, got {part} in {space}; flatten it with a wrapper"
             )
     return parts
 

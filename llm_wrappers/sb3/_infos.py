@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,8 @@ _IMMUTABLE = {type(None), bool, int, float, complex, str, bytes}
 def info_rows(infos: Mapping[str, Any], num_envs: int) -> list[dict[str, Any]]:
     """Turn infos in the form of `gymnasium.vector` into one dict for each sub-environment.
 
-    This runs at every step of every sub-environment, so whole columns are converted at once and
-    zipped into rows; no single element is read through NumPy.
+    This runs at every step, so whole columns become Python lists at once; no single element is
+    read through NumPy.
 
     Args:
         infos: Columns of ``num_envs`` values, which may be nested dicts of columns. A boolean
@@ -45,22 +44,22 @@ def info_rows(infos: Mapping[str, Any], num_envs: int) -> list[dict[str, Any]]:
     for key, column in infos.items():
         if key in masks:
             continue
-        values = _values(key, column, num_envs)
-        mask = infos.get(mask_keys[key])
-        # Comparing bytes is several times faster than `mask.all()` on so short an array.
-        if mask is None or np.asarray(mask, np.bool_).tobytes() == everywhere:
-            full[key] = values
+        mask = np.asarray(infos.get(mask_keys[key], True), np.bool_)
+        # Comparing bytes is ten times as fast as `mask.all()` on so short an array.
+        if mask.ndim == 0 or mask.tobytes() == everywhere:
+            full[key] = _values(key, column, num_envs)
         else:
-            partial[key] = values, np.flatnonzero(mask).tolist()
+            partial[key] = _some_values(key, column, mask.nonzero()[0], num_envs)
 
-    rows: list[dict[str, Any]]
-    if full:
-        rows = list(map(dict, map(zip, repeat(tuple(full)), zip(*full.values(), strict=True))))
-    else:
-        rows = [{} for _ in range(num_envs)]
+    # Copies of a dict with all keys never grow, so filling them costs half of building them.
+    template: dict[str, Any] = dict.fromkeys(full)
+    rows = [template.copy() for _ in range(num_envs)]
+    for key, values in full.items():
+        for row, value in zip(rows, values, strict=True):
+            row[key] = value
     for key, (values, present) in partial.items():
-        for index in present:
-            rows[index][key] = values[index]
+        for index, value in zip(present, values, strict=True):
+            rows[index][key] = value
     return rows
 
 
@@ -80,6 +79,17 @@ def _values(key: str, column: Any, num_envs: int) -> list[Any]:
         return array.tolist() if array.ndim == 1 else list(array.copy())
     values = list(array)
     return values if _IMMUTABLE.issuperset(map(type, values)) else [_own(v) for v in values]
+
+
+def _some_values(
+    key: str, column: Any, present: np.ndarray[Any, Any], num_envs: int
+) -> tuple[list[Any], list[int]]:
+    """Return the values of a column that only some sub-environments have, and which these are."""
+    indices: list[int] = present.tolist()
+    if isinstance(column, np.ndarray) and column.shape[:1] == (num_envs,):
+        return _values(key, column[present], len(indices)), indices
+    values = _values(key, column, num_envs)
+    return [values[index] for index in indices], indices
 
 
 def _own(value: Any) -> Any:

@@ -60,7 +60,7 @@ class Routing:
         """Return whether the batch or all sub-environments know ``name``; nothing is called."""
         if self._owner(name) is not None or name in _SINGLE:
             return True
-        return self._in_sub_envs(name) or hasattr(self._envs, name)
+        return self._in_sub_envs(name) or self._in_api(name)
 
     def get(self, name: str, indices: Sequence[int]) -> list[Any]:
         """Return one value for each index.
@@ -77,7 +77,7 @@ class Routing:
             # `call(name)` would call a method; this fetches it, in any process.
             values = self._envs.unwrapped.call("get_wrapper_attr", name)  # type: ignore[attr-defined]
             return [values[index] for index in indices]
-        if hasattr(self._envs, name):
+        if self._in_api(name):
             return [getattr(self._envs, name)] * len(indices)
         raise AttributeError(f"neither {self._envs} nor its sub-environments have {name!r}")
 
@@ -113,7 +113,7 @@ class Routing:
         owner = self._owner(name)
         if owner is None and self._in_sub_envs(name):
             return self._call_sub_envs(name, indices, *args, **kwargs)
-        if owner is None and not hasattr(self._envs, name):
+        if owner is None and not self._in_api(name):
             raise AttributeError(f"neither {self._envs} nor its sub-environments have {name!r}")
         target = self._envs if owner is None else owner
         result = getattr(target, name)(*args, **kwargs)
@@ -144,6 +144,9 @@ class Routing:
             if name in vars(layer) or hasattr(type(layer), name):
                 return layer
         return None
+
+    def _in_api(self, name: str) -> bool:
+        return name in _VECTOR_API and hasattr(self._envs, name)
 
     def _in_sub_envs(self, name: str) -> bool:
         if self._sub_envs:

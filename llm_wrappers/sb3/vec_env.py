@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.utils.env_checker import data_equivalence
@@ -59,6 +58,7 @@ def as_vec_env(envs: AnyVectorEnv) -> VecEnv:
             cannot be reset one by one. What cannot be known before is raised at the first ``step``
             that ends an episode.
 
+    >>> import gymnasium as gym
     >>> envs = gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync")
     >>> vec_env = as_vec_env(envs)
     >>> vec_env.seed(0)
@@ -197,8 +197,8 @@ class GymnasiumVecEnv(VecEnv):
             raise IncompatibleEnvironmentError(
                 "expected reset(options={'reset_mask': ...}) to reset only the finished "
                 "sub-environments, got new observations of the running ones "
-                f"{np.flatnonzero(changed & kept).tolist()}: {self.envs.unwrapped} or a wrapper around "
-                f"it does not support it; {SAME_STEP_ADVICE}, or build the environment with "
+                f"{np.flatnonzero(changed & kept).tolist()}: {self.envs.unwrapped} or a wrapper "
+                f"around it does not support it; {SAME_STEP_ADVICE}, or build it with "
                 'gymnasium.make_vec(..., vectorization_mode="sync")'
             )
 

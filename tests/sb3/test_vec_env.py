@@ -79,7 +79,7 @@ class ToyEnv(gym.Env[dict[str, Any], int]):
         }
 
 
-class NativeEnv(VectorEnv[Any, Any, Any]):
+class NativeEnv(VectorEnv):
     """A NEXT_STEP environment with one vectorised step, which may or may not know `reset_mask`."""
 
     def __init__(self, num_envs: int, *, honours_mask: bool) -> None:
@@ -116,18 +116,18 @@ class NativeEnv(VectorEnv[Any, Any, Any]):
         )
 
 
-class Masker(VectorWrapper[Any, Any, Any, Any, Any]):
+class Masker(VectorWrapper):
     """Forbids action 0 to every sub-environment, and holds a tunable of all of them."""
 
     batched_methods = frozenset({"action_masks", "wrong_size"})
 
-    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
+    def __init__(self, env: VectorEnv) -> None:
         super().__init__(env)
         self.progress = 0.0
         self.calls = 0
 
     def action_masks(self) -> np.ndarray[Any, Any]:
-        masks = np.ones((self.num_envs, int(self.single_action_space.n)), bool)  # type: ignore[attr-defined]
+        masks = np.ones((self.num_envs, int(self.single_action_space.n)), bool)
         masks[:, 0] = False
         return masks
 
@@ -185,7 +185,7 @@ def assert_same_rollout(expected: VecEnv, got: VecEnv, steps: int) -> None:
     actions = np.random.default_rng(1)
     timeouts, ends = 0, 0
     for step in range(steps):
-        action = actions.integers(0, expected.action_space.n, expected.num_envs)  # type: ignore[attr-defined]
+        action = actions.integers(0, expected.action_space.n, expected.num_envs)
         one, two = expected.step(action), got.step(action)
         for name, left, right in zip(("obs", "rewards", "dones", "infos"), one, two, strict=True):
             assert_same(left, right, f"step {step} {name}")
@@ -263,7 +263,7 @@ def test_what_is_returned_belongs_to_the_caller(mode: Any) -> None:
 
 
 def test_a_wrapper_cannot_rewrite_the_actions_the_algorithm_stores() -> None:
-    class Vandal(VectorWrapper[Any, Any, Any, Any, Any]):
+    class Vandal(VectorWrapper):
         def step(self, actions: Any) -> Any:
             actions[:] = 0
             return self.env.step(actions)
@@ -288,21 +288,37 @@ def test_infos_hold_python_values() -> None:
 
 
 def test_episode_statistics_of_gymnasium_arrive_with_the_last_step() -> None:
-    envs: Any = SyncVectorEnv([make_cartpole] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
-    vec_env = as_vec_env(gym.wrappers.vector.RecordEpisodeStatistics(envs))
+    envs = SyncVectorEnv([make_cartpole] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    statistics = gym.wrappers.vector.RecordEpisodeStatistics(envs)
+    vec_env = as_vec_env(statistics)
     vec_env.seed(0)
     vec_env.reset()
-    lengths, found = np.zeros(2, int), 0
+    lengths = []
     for _ in range(40):
         _, _, dones, infos = vec_env.step(np.ones(2, int))
+        assert ["episode" in info for info in infos] == dones.tolist()
+        lengths += [info["episode"]["l"] for info in infos if "episode" in info]
+    assert lengths == list(statistics.length_queue)
+    assert len(lengths) > 3
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_monitor_around_each_sub_environment_reports_its_episodes(mode: Any) -> None:
+    envs = SyncVectorEnv([lambda: Monitor(make_cartpole())] * 3, autoreset_mode=mode)
+    vec_env = as_vec_env(envs)
+    vec_env.seed(0)
+    vec_env.reset()
+    lengths, found = np.zeros(3, int), 0
+    for _ in range(40):
+        _, _, dones, infos = vec_env.step(np.array([0, 1, 0]))
         lengths += 1
         for i, info in enumerate(infos):
             assert ("episode" in info) == dones[i]
             if dones[i]:
                 found += 1
-                assert info["episode"]["l"] == lengths[i]
+                assert info["episode"]["l"] == lengths[i] == info["episode"]["r"]
                 lengths[i] = 0
-    assert found > 3
+    assert found > 5
 
 
 # --- environments that cannot be bridged --------------------------------------------------------
@@ -365,7 +381,7 @@ def test_same_step_without_a_final_observation_is_refused() -> None:
 
 
 def test_a_final_observation_that_a_wrapper_forgot_to_convert_is_refused() -> None:
-    class Forgets(VectorWrapper[Any, Any, Any, Any, Any]):
+    class Forgets(VectorWrapper):
         def __init__(self, env: Any) -> None:
             super().__init__(env)
             self.single_observation_space = gym.spaces.Box(-10, 10, (2,), np.float32)
@@ -425,11 +441,11 @@ def test_observation_spaces_that_sb3_cannot_read_are_refused(space: Any) -> None
 
 def test_single_environments_and_vec_envs_are_refused_with_what_to_do() -> None:
     with pytest.raises(InvalidOptionError, match="DummyVecEnv"):
-        as_vec_env(make_toy())  # type: ignore[arg-type]
+        as_vec_env(make_toy())
     with pytest.raises(InvalidOptionError, match="already"):
-        as_vec_env(DummyVecEnv([make_toy]))  # type: ignore[arg-type]
+        as_vec_env(DummyVecEnv([make_toy]))
     with pytest.raises(InvalidOptionError, match="int"):
-        as_vec_env(3)  # type: ignore[arg-type]
+        as_vec_env(3)
 
 
 # --- seeds and options --------------------------------------------------------------------------
@@ -442,7 +458,7 @@ def test_a_seed_is_used_once() -> None:
     second = vec_env.reset()
     vec_env.seed(3)
     assert_same(first, vec_env.reset())
-    assert not np.array_equal(first["image"], second["image"])  # type: ignore[index,call-overload]
+    assert not np.array_equal(first["image"], second["image"])
     chosen = vec_env.seed(None)
     assert isinstance(chosen[0], int)
     assert chosen[1] == chosen[0] + 1
@@ -451,10 +467,10 @@ def test_a_seed_is_used_once() -> None:
 def test_options_are_used_once_and_are_the_same_for_all() -> None:
     vec_env = as_vec_env(SyncVectorEnv([make_toy] * 2))
     vec_env.set_options({"start": 5.0})
-    assert vec_env.reset()["state"][:, 0].tolist() == [5.0, 5.0]  # type: ignore[call-overload]
-    assert vec_env.reset()["state"][:, 0].tolist() == [0.0, 0.0]  # type: ignore[call-overload]
+    assert vec_env.reset()["state"][:, 0].tolist() == [5.0, 5.0]
+    assert vec_env.reset()["state"][:, 0].tolist() == [0.0, 0.0]
     vec_env.set_options([{"start": 2.0}, {"start": 2.0}])
-    assert vec_env.reset()["state"][:, 0].tolist() == [2.0, 2.0]  # type: ignore[call-overload]
+    assert vec_env.reset()["state"][:, 0].tolist() == [2.0, 2.0]
     with pytest.raises(InvalidOptionError, match="same options"):
         vec_env.set_options([{"start": 2.0}, {"start": 3.0}])
     with pytest.raises(InvalidOptionError, match="2 "):
@@ -481,6 +497,17 @@ def test_batched_methods_are_split_and_others_are_called_once() -> None:
         vec_env.set_attr("progress", 1.0, indices=[0])
     with pytest.raises(IncompatibleEnvironmentError, match=r"wrong_size.*3"):
         vec_env.env_method("wrong_size")
+
+
+def test_a_wrapper_that_forwards_every_attribute_owns_none_of_them() -> None:
+    class Forwards(VectorWrapper):
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.env, name)
+
+    vec_env = as_vec_env(Forwards(Masker(SyncVectorEnv([make_toy] * 2))))
+    assert get_action_masks(vec_env).shape == (2, 3)
+    assert as_vec_env(Forwards(SyncVectorEnv([make_toy]))).has_attr("weight")
+    assert not as_vec_env(Forwards(SyncVectorEnv([make_toy]))).has_attr("env_fns")
 
 
 def test_methods_of_sub_environments_are_reached() -> None:
@@ -533,7 +560,7 @@ def test_a_native_environment_has_the_attributes_of_the_vector_env() -> None:
 
 def test_env_is_wrapped_looks_at_both_levels() -> None:
     vec_env = as_vec_env(Masker(SyncVectorEnv([lambda: Monitor(make_toy()), make_toy])))
-    assert vec_env.env_is_wrapped(Masker) == [True, True]  # type: ignore[arg-type]
+    assert vec_env.env_is_wrapped(Masker) == [True, True]
     assert vec_env.env_is_wrapped(Monitor) == [True, False]
     assert vec_env.env_is_wrapped(Monitor, indices=[1]) == [False]
     assert as_vec_env(NativeEnv(2, honours_mask=True)).env_is_wrapped(Monitor) == [False, False]
@@ -544,7 +571,7 @@ def test_rendering() -> None:
     vec_env = as_vec_env(envs)
     assert vec_env.render_mode == "rgb_array"
     vec_env.reset()
-    assert [image.shape for image in vec_env.get_images()] == [(4, 4, 3)] * 2  # type: ignore[union-attr]
+    assert [image.shape for image in vec_env.get_images()] == [(4, 4, 3)] * 2
     tiled = vec_env.render()
     assert tiled is not None
     assert tiled.shape == (8, 4, 3)
@@ -557,7 +584,7 @@ def test_rendering() -> None:
 def test_closing_twice_is_fine() -> None:
     closed = []
 
-    class Counts(VectorWrapper[Any, Any, Any, Any, Any]):
+    class Counts(VectorWrapper):
         def close(self, **kwargs: Any) -> None:
             closed.append(1)
             super().close(**kwargs)

@@ -153,8 +153,10 @@ class CraftaxClassicVectorEnv(gym.vector.VectorEnv[NDArray[Any], NDArray[Any], N
         self._ended = self._ended & ~mask
 
     def _final_infos(self, ended: NDArray[np.bool_]) -> dict[str, Any]:
-        observations = np.zeros_like(self._observations)
-        observations[ended] = self._observations[ended]
+        # One object per episode that ended, as in Gymnasium's own vector environments.
+        observations = np.full(self.num_envs, None, dtype=object)
+        for index in np.flatnonzero(ended):
+            observations[index] = self._observations[index].copy()
         return {
             "final_obs": observations,
             "_final_obs": ended.copy(),

@@ -1,0 +1,85 @@
+"""What a caption needs to know about a physical system: its quantities, rules and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+
+from llm_wrappers.captions.captioner import Facts, FactValue
+
+__all__ = ["Quantity", "System"]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number with the words that take the place of its sign.
+
+    Args:
+        fact: The name of the fact that holds it.
+        label: What to call it in a sentence.
+        unit: The unit in a sentence.
+        decimals: The digits behind the point in a sentence.
+        negative: The word for a negative value; empty to write the sign.
+        positive: The word for a positive value.
+    """
+
+    fact: str
+    label: str
+    unit: str
+    decimals: int
+    negative: str = ""
+    positive: str = ""
+
+    def rounded(self, facts: Facts) -> float:
+        """Return the value as it is spoken, never -0.0."""
+        value = facts[self.fact]
+        assert isinstance(value, float)
+        return round(value, self.decimals) + 0.0
+
+    def size(self, facts: Facts) -> str:
+        """Return the value without its sign, such as ``"0.30 m/s"``."""
+        return self._with_unit(abs(self.rounded(facts)))
+
+    def side(self, facts: Facts) -> str:
+        """Return the word for the sign; empty for zero."""
+        value = self.rounded(facts)
+        return self.negative if value < 0 else self.positive if value > 0 else ""
+
+    def words(self, facts: Facts) -> str:
+        """Return the value in full, such as ``"0.30 m/s left"``."""
+        if not self.positive:
+            return self._with_unit(self.rounded(facts))
+        return f"{self.size(facts)} {self.side(facts)}".rstrip()
+
+    def _with_unit(self, value: float) -> str:
+        number = f"{value:.{self.decimals}f}"
+        unit = self.unit.replace("degrees", "degree") if number == "1" else self.unit
+        return f"{number} {unit}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """What distinguishes one classic control environment from the others.
+
+    Args:
+        observation_space: The space of the bare environment.
+        action_space: The action space of the bare environment.
+        rules: What a player has to know; ``{steps}`` is the time limit.
+        facts: From the numbers of one observation to facts.
+        sentence: From facts to the state caption.
+        watched: The quantities that a transition caption follows.
+        action_names: One name per discrete action.
+        push: From the number of a continuous action to what it does.
+    """
+
+    observation_space: gym.Space[Any]
+    action_space: gym.Space[Any]
+    rules: str
+    facts: Callable[[Sequence[float]], dict[str, FactValue]]
+    sentence: Callable[[Facts], str]
+    watched: tuple[Quantity, ...]
+    action_names: tuple[str, ...] = ()
+    push: Callable[[float], str] | None = None
