@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from llm_wrappers import errors, methods, sb3, schedules, testing, wrappers
     from llm_wrappers.captions import EnvDescription
     from llm_wrappers.guidance import Goal, MaskBank
-    from llm_wrappers.wrappers import ActionMaskWrapper, GoalObservationWrapper
+    from llm_wrappers.wrappers import ActionBoundsWrapper, ActionMaskWrapper, GoalObservationWrapper
 
 __all__ = [
+    "ActionBoundsWrapper",
     "ActionMaskWrapper",
     "EnvDescription",
     "Goal",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 _HOME_OF = {
+    "ActionBoundsWrapper": "llm_wrappers.wrappers",
     "ActionMaskWrapper": "llm_wrappers.wrappers",
     "EnvDescription": "llm_wrappers.captions",
     "Goal": "llm_wrappers.guidance",

@@ -9,7 +9,7 @@
         |   `-- IncompatibleEnvironmentError (ValueError) an environment this wrapper cannot apply to
         `-- GuidanceError                    guidance that failed while it was used; counted, never stops a run
 
-    Warning
+Warning:
     `-- UserWarning
         `-- GuidanceWarning                  guidance failed and the step fell back to plain RL; said once
 

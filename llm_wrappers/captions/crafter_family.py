@@ -141,12 +141,9 @@ def _state_caption(facts: Facts) -> str:
     seen = [
         f"{thing.replace('_', ' ')} ({facts[f'near_{thing}']} steps)"
         for thing in THINGS
-        if thing not in ("darkness", "path", "grass", "sand")
-        and facts[f"near_{thing}"] is not None
+        if thing not in ("darkness", "path", "grass", "sand") and facts[f"near_{thing}"] is not None
     ]
-    held = [
-        f"{facts[item]} {item.replace('_', ' ')}" for item in INVENTORY[4:] if facts[item]
-    ]
+    held = [f"{facts[item]} {item.replace('_', ' ')}" for item in INVENTORY[4:] if facts[item]]
     feelings = [
         word
         for item, word in (

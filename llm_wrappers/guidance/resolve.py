@@ -19,7 +19,13 @@ from llm_wrappers.guidance.artefact import GuidanceArtefact, load_artefact, load
 from llm_wrappers.guidance.planner import Planner, PlannerFunction, as_planner
 from llm_wrappers.guidance.program import read_program
 
-__all__ = ["REFERENCES", "reference_artefact", "register_source", "resolve_masks", "resolve_planner"]
+__all__ = [
+    "REFERENCES",
+    "reference_artefact",
+    "register_source",
+    "resolve_masks",
+    "resolve_planner",
+]
 
 Masks: TypeAlias = "dict[str, Any]"
 REFERENCES = {
@@ -100,9 +106,7 @@ def resolve_masks(
         return random_masks(goals, actions)
     if prefix == "shuffled":
         original = rest or f"reference:{_reference_for(env_id, masks)}"
-        return shuffled_masks(
-            resolve_masks(original, env_id=env_id, goals=goals, actions=actions)
-        )
+        return shuffled_masks(resolve_masks(original, env_id=env_id, goals=goals, actions=actions))
     if prefix == "file" and Path(rest).suffix == ".json":
         return load_masks(rest)
     found = _artefact(masks, _MASK_NAMES).masks

@@ -123,18 +123,20 @@ class GymnasiumVecEnv(VecEnv):
         Returns:
             The observations, the rewards (n,) float32, the dones (n,) bool, and n info dicts.
         """
-        raw, rewards, terminated, truncated, infos = self.envs.step(self._actions)
+        raw, raw_rewards, terminated, truncated, infos = self.envs.step(self._actions)
+        # All is read before the reset below, which may write to buffers of the environment.
         terminated, truncated = np.asarray(terminated, np.bool_), np.asarray(truncated, np.bool_)
-        dones = terminated | truncated
+        dones, timeouts = terminated | truncated, (truncated & ~terminated).tolist()
+        rewards = np.array(raw_rewards, np.float32)
         observations, rows = self._fresh(raw), self._info_rows(infos)
         if dones.any():
             if self._same_step:
                 self._read_finished(infos, rows, dones)
             else:
                 observations = self._reset_finished(observations, rows, dones)
-        for row, timeout in zip(rows, (truncated & ~terminated).tolist(), strict=True):
+        for row, timeout in zip(rows, timeouts, strict=True):
             row["TimeLimit.truncated"] = timeout
-        return self._as_observation(observations), np.array(rewards, np.float32), dones, rows
+        return self._as_observation(observations), rewards, dones, rows
 
     def _read_finished(
         self, infos: Mapping[str, Any], rows: list[dict[str, Any]], dones: Array

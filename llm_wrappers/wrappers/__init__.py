@@ -1,9 +1,10 @@
 """Wrappers that read guidance in the hot path; one class per file."""
 
+from llm_wrappers.wrappers.action_bounds import ActionBoundsWrapper
 from llm_wrappers.wrappers.action_mask import ActionMaskWrapper
 from llm_wrappers.wrappers.goal_observation import GoalObservationWrapper
 
-__all__ = ["ActionMaskWrapper", "GoalObservationWrapper", "vector"]
+__all__ = ["ActionBoundsWrapper", "ActionMaskWrapper", "GoalObservationWrapper"]
 
 
 def __getattr__(name: str) -> object:

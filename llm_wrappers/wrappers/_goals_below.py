@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium as gym
 
-from llm_wrappers.errors import IncompatibleEnvironmentError
+from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 
-__all__ = ["find_below", "goal_source", "vocabulary_below"]
+__all__ = [
+    "find_below",
+    "forward_progress",
+    "goal_source",
+    "reject_unknown_goals",
+    "vocabulary_below",
+]
 
 
-def find_below(env: Any, name: str) -> Callable[[], Any] | None:
+def find_below(env: Any, name: str) -> Callable[..., Any] | None:
     """Return the method of this name of the outermost layer that has one, else None.
 
     Args:
@@ -24,13 +30,13 @@ def find_below(env: Any, name: str) -> Callable[[], Any] | None:
     layer = env
     while layer is not None:
         if hasattr(layer, name):
-            found: Callable[[], Any] = getattr(layer, name)
+            found: Callable[..., Any] = getattr(layer, name)
             return found
         layer = getattr(layer, "env", None)
     return None
 
 
-def goal_source(env: Any, wrapper: str) -> Callable[[], Any]:
+def goal_source(env: Any, wrapper: str) -> Callable[..., Any]:
     """Return the `current_goal` of the layers below.
 
     Raises:
@@ -49,3 +55,21 @@ def vocabulary_below(env: Any) -> tuple[str, ...]:
     """Return the goal vocabulary of the layers below, empty if none is known."""
     found = find_below(env, "goal_vocabulary")
     return () if found is None else tuple(found())
+
+
+def reject_unknown_goals(entries: Mapping[str, Any], vocabulary: tuple[str, ...]) -> None:
+    """Raise if guidance has an entry for a goal that the layers below can never set."""
+    if not isinstance(entries, Mapping) or not vocabulary:
+        return
+    unknown = [goal for goal in entries if goal not in vocabulary]
+    if unknown:
+        raise InvalidOptionError(
+            f"expected goals of the vocabulary {list(vocabulary)}, got {unknown}"
+        )
+
+
+def forward_progress(env: Any, progress: float) -> None:
+    """Set the training progress in the layers below that have one."""
+    set_progress = find_below(env, "set_progress")
+    if set_progress is not None:
+        set_progress(progress)

@@ -105,9 +105,7 @@ class Masking:
         self.counts["masked_states"] += int(applied.sum())
         self.counts["open_actions"] += int(masks.sum())
 
-    def _combined(
-        self, masks: NDArray[np.bool_], inner: NDArray[np.bool_]
-    ) -> NDArray[np.bool_]:
+    def _combined(self, masks: NDArray[np.bool_], inner: NDArray[np.bool_]) -> NDArray[np.bool_]:
         if inner.shape != masks.shape:
             raise IncompatibleEnvironmentError(
                 f"the action_masks() below returns {inner.shape[-1]} flags per sub-environment; "
@@ -136,6 +134,16 @@ class Masking:
             allowed = allowed | ignored
         self.counts["forbidden_actions"] += int((~allowed).sum())
         return allowed
+
+    def stats(self) -> dict[str, Any]:
+        """Return the counters with the shares that follow from them, and xi."""
+        states = max(self.counts["states"], 1)
+        return {
+            **self.counts,
+            "xi": self._coin.xi,
+            "masked_share": self.counts["masked_states"] / states,
+            "open_share": self.counts["open_actions"] / (states * self.masks.shape[1]),
+        }
 
     def legal_action(self, row: int, action: Any, stream: np.random.Generator) -> Any:
         """Return an action that the mask of one sub-environment leaves open.

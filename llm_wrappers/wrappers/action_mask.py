@@ -11,11 +11,17 @@ from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
 from llm_wrappers.captions.resolve import resolve_captioner
-from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
+from llm_wrappers.errors import IncompatibleEnvironmentError
 from llm_wrappers.guidance.mask_bank import MaskBank, flat_action_count
 from llm_wrappers.guidance.resolve import resolve_masks
 from llm_wrappers.schedules import Schedule
-from llm_wrappers.wrappers._goals_below import find_below, goal_source, vocabulary_below
+from llm_wrappers.wrappers._goals_below import (
+    find_below,
+    forward_progress,
+    goal_source,
+    reject_unknown_goals,
+    vocabulary_below,
+)
 from llm_wrappers.wrappers._masking import (
     Masking,
     ScheduledCoin,
@@ -140,7 +146,7 @@ class ActionMaskWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
     def stats(self) -> dict[str, Any]:
         """Return counters, xi, the share of masked states and of open actions."""
-        return masking_stats(self._masking, self._coin)
+        return self._masking.stats()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what outlives an episode: the progress and the counters."""
@@ -197,33 +203,3 @@ def make_bank(env: Any, action_space: gym.Space[Any], masks: str | Mapping[str, 
     )
     reject_unknown_goals(found, vocabulary)
     return MaskBank(found, action_space, action_names=names)
-
-
-def reject_unknown_goals(entries: Mapping[str, Any], vocabulary: tuple[str, ...]) -> None:
-    """Raise if guidance has an entry for a goal that the layers below can never set."""
-    if not isinstance(entries, Mapping) or not vocabulary:
-        return
-    unknown = [goal for goal in entries if goal not in vocabulary]
-    if unknown:
-        raise InvalidOptionError(
-            f"expected goals of the vocabulary {list(vocabulary)}, got {unknown}"
-        )
-
-
-def forward_progress(env: Any, progress: float) -> None:
-    """Set the training progress in the layers below that have one."""
-    set_progress = find_below(env, "set_progress")
-    if set_progress is not None:
-        set_progress(progress)  # type: ignore[call-arg]
-
-
-def masking_stats(masking: Masking, coin: ScheduledCoin) -> dict[str, Any]:
-    """Return the counters of a masking with the shares that follow from them."""
-    counts = masking.counts
-    states = max(counts["states"], 1)
-    return {
-        **counts,
-        "xi": coin.xi,
-        "masked_share": counts["masked_states"] / states,
-        "open_share": counts["open_actions"] / (states * masking.masks.shape[1]),
-    }

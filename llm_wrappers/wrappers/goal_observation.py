@@ -170,9 +170,7 @@ class GoalObservationWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorA
         return {"obs": observation, self._key: vectors[0]}, info
 
 
-def goal_observation_space(
-    base: gym.Space[Any], key: str, goal: gym.spaces.Box
-) -> gym.spaces.Dict:
+def goal_observation_space(base: gym.Space[Any], key: str, goal: gym.spaces.Box) -> gym.spaces.Dict:
     """Return the observation space with the goal added under `key`.
 
     Raises:

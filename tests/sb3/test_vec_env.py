@@ -80,7 +80,10 @@ class ToyEnv(gym.Env[dict[str, Any], int]):
 
 
 class NativeEnv(VectorEnv):
-    """A NEXT_STEP environment with one vectorised step, which may or may not know `reset_mask`."""
+    """A NEXT_STEP environment with one vectorised step, which may or may not know `reset_mask`.
+
+    It hands out its own buffers, as fast environments do.
+    """
 
     def __init__(self, num_envs: int, *, honours_mask: bool) -> None:
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
@@ -100,20 +103,16 @@ class NativeEnv(VectorEnv):
         else:
             self.steps[mask] = 0
             self.done[mask] = False
+            self.rewards[mask] = 0
         return self.steps[:, None].astype(np.float32), {}
 
     def step(self, actions: Any) -> Any:
         assert not self.done.any(), "the bridge resets what is done"
         self.steps = self.steps + 1
         self.done = self.steps >= 3 + np.arange(self.num_envs)
+        self.rewards = np.ones(self.num_envs)
         nothing = np.zeros(self.num_envs, bool)
-        return (
-            self.steps[:, None].astype(np.float32),
-            np.ones(self.num_envs),
-            self.done,
-            nothing,
-            {},
-        )
+        return self.steps[:, None].astype(np.float32), self.rewards, nothing, self.done, {}
 
 
 class Masker(VectorWrapper):
@@ -360,6 +359,8 @@ def test_a_native_environment_that_honours_the_mask_is_bridged() -> None:
     ]
     assert seen[2][3][0]["terminal_observation"].tolist() == [3]
     assert seen[4][3][2]["terminal_observation"].tolist() == [5]
+    assert [info["TimeLimit.truncated"] for info in seen[2][3]] == [True, False, False]
+    assert all(rewards.tolist() == [1, 1, 1] for _, rewards, *_ in seen)
 
 
 def test_a_native_environment_that_ignores_the_mask_is_found_out_at_the_first_end() -> None:
@@ -369,6 +370,36 @@ def test_a_native_environment_that_ignores_the_mask_is_found_out_at_the_first_en
     vec_env.step(np.zeros(3, int))
     with pytest.raises(IncompatibleEnvironmentError, match=r"reset_mask.*\[1, 2\].*SAME_STEP"):
         vec_env.step(np.zeros(3, int))
+
+
+def test_a_native_same_step_environment_may_batch_its_final_observations() -> None:
+    class Native(NativeEnv):
+        def __init__(self) -> None:
+            super().__init__(2, honours_mask=True)
+            self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
+            self.single_observation_space = gym.spaces.Dict(x=self.single_observation_space)
+
+        def reset(self, **kwargs: Any) -> Any:
+            obs, info = super().reset(**kwargs)
+            return {"x": obs}, info
+
+        def step(self, actions: Any) -> Any:
+            last, *_ = super().step(actions)
+            infos = {"final_obs": {"x": last}, "steps": self.steps.astype(int)}
+            rewards, done = self.rewards.copy(), self.done.copy()
+            obs = self.reset(options={"reset_mask": done})[0] if done.any() else {"x": last}
+            return obs, rewards, done, np.zeros(2, bool), infos
+
+    vec_env = as_vec_env(Native())
+    vec_env.reset()
+    for _ in range(3):
+        obs, _, dones, infos = vec_env.step(np.zeros(2, int))
+    assert dones.tolist() == [True, False]
+    assert obs["x"].tolist() == [[0], [3]]
+    assert infos[0].pop("terminal_observation")["x"].tolist() == [3]
+    # Without `final_info` what the environment says is about the step.
+    assert infos == [{"steps": 3, "TimeLimit.truncated": False}] * 2
+    assert vec_env.reset_infos[0] == {}
 
 
 def test_same_step_without_a_final_observation_is_refused() -> None:
@@ -436,6 +467,13 @@ def test_observation_spaces_that_sb3_cannot_read_are_refused(space: Any) -> None
     envs = NativeEnv(2, honours_mask=True)
     envs.single_observation_space = space
     with pytest.raises(IncompatibleEnvironmentError, match="observation space"):
+        as_vec_env(envs)
+
+
+def test_action_spaces_that_sb3_does_not_have_are_refused() -> None:
+    envs = NativeEnv(2, honours_mask=True)
+    envs.single_action_space = gym.spaces.Dict(a=gym.spaces.Discrete(2))
+    with pytest.raises(IncompatibleEnvironmentError, match="action space"):
         as_vec_env(envs)
 
 
@@ -553,6 +591,7 @@ def test_a_native_environment_has_the_attributes_of_the_vector_env() -> None:
     assert vec_env.get_attr("gravity") == [9.8, 9.8]
     assert vec_env.get_attr("observation_space")[0].shape == (1,)
     assert vec_env.has_attr("spec")
+    assert vec_env.get_attr("num_envs") == [2, 2]
     assert not vec_env.has_attr("no_such_thing")
     with pytest.raises(AttributeError, match="no_such_thing"):
         vec_env.set_attr("no_such_thing", 1)

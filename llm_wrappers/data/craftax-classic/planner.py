@@ -43,8 +43,13 @@ class OptimizedGoalGenerator:
             return urgent
         unlocked = {name.replace("_", " ") for name in facts["unlocked"]}
         new = [goal for goal in self.feasible(facts) if goal not in unlocked]
-        goals = [(goal, NEW * (1 + DEPTH[goal])) for goal in new]
+        goals = [(goal, self.weight(goal, facts)) for goal in new]
         return goals + self.gathering(facts)
+
+    def weight(self, goal, facts):
+        """Return the weight of an achievement of its own: what the hands can do now comes first."""
+        at_hand = goal.startswith("make") and facts["at_table"]
+        return NEW * (1 + DEPTH[goal] + (10 if at_hand else 0))
 
     def survival(self, facts):
         """Return what cannot wait."""
@@ -67,8 +72,12 @@ class OptimizedGoalGenerator:
         quiet = facts["near_zombie"] is None and facts["near_skeleton"] is None
         if facts["energy"] < 9 and quiet and facts["health"] >= 4:
             goals.append("wake up")
-        for thing, goal in (("water", "collect drink"), ("cow", "eat cow"),
-                            ("ripe_plant", "eat plant"), ("zombie", "defeat zombie")):
+        for thing, goal in (
+            ("water", "collect drink"),
+            ("cow", "eat cow"),
+            ("ripe_plant", "eat plant"),
+            ("zombie", "defeat zombie"),
+        ):
             if facts["near_" + thing] is not None:
                 goals.append(goal)
         goals.append("place plant" if facts["sapling"] else "collect sapling")
@@ -140,6 +149,8 @@ class OptimizedGoalGenerator:
     def has_iron_tool_parts(self, facts):
         """Return whether an iron tool could be made beside a table and a furnace."""
         return (
-            facts["wood"] >= 1 and facts["stone"] >= IRON_TOOL_STONE
-            and facts["coal"] >= 1 and facts["iron"] >= 1
+            facts["wood"] >= 1
+            and facts["stone"] >= IRON_TOOL_STONE
+            and facts["coal"] >= 1
+            and facts["iron"] >= 1
         )

@@ -50,7 +50,9 @@ class Worlds:
         ]
         self._states = kernels.stack([state for state, _ in worlds])
         frames = [frame for _, frame in worlds]
-        return Frame(*(np.stack([np.asarray(x) for x in field]) for field in zip(*frames, strict=True)))
+        return Frame(
+            *(np.stack([np.asarray(x) for x in field]) for field in zip(*frames, strict=True))
+        )
 
     def restart(self, index: int, generator: np.random.Generator) -> Frame:
         """Generate one world anew and return its first frame, with a leading axis of 1."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from llm_wrappers.wrappers._streams import make_stream
 
-__all__ = ["Episodes", "final_observations", "take_rows", "with_column"]
+__all__ = ["Episodes", "final_goals", "final_observations", "take_rows", "with_column"]
 
 
 class Episodes:
@@ -25,7 +25,9 @@ class Episodes:
         depth: How many wrappers of this class are further inside.
     """
 
-    def __init__(self, envs: gym.vector.VectorEnv[Any, Any, Any], *, owner: str, depth: int) -> None:
+    def __init__(
+        self, envs: gym.vector.VectorEnv[Any, Any, Any], *, owner: str, depth: int
+    ) -> None:
         self._n = envs.num_envs
         self._mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         self._owner = owner
@@ -90,6 +92,12 @@ def final_observations(
     """Return the last observations of the episodes that ended, batched along the first axis."""
     final = [infos["final_obs"][row] for row in rows]
     return concatenate(space, final, create_empty_array(space, n=len(rows), fn=np.zeros))
+
+
+def final_goals(infos: Mapping[str, Any], rows: NDArray[np.intp]) -> list[str | None]:
+    """Return the goals of the last states of the episodes that ended, None for no goal."""
+    goals = infos["final_info"].get("goal")
+    return [None if goals is None else goals[row] or None for row in rows]
 
 
 def with_column(

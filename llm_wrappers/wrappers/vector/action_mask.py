@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_wrappers.schedules import Schedule
-from llm_wrappers.wrappers._goals_below import find_below, goal_source
+from llm_wrappers.wrappers._goals_below import find_below, forward_progress, goal_source
 from llm_wrappers.wrappers._masking import (
     Masking,
     ScheduledCoin,
@@ -18,8 +18,8 @@ from llm_wrappers.wrappers._masking import (
     checked_penalty,
 )
 from llm_wrappers.wrappers._streams import depth_of
-from llm_wrappers.wrappers.action_mask import forward_progress, make_bank, masking_stats
-from llm_wrappers.wrappers.vector._episodes import Episodes, with_column
+from llm_wrappers.wrappers.action_mask import make_bank
+from llm_wrappers.wrappers.vector._episodes import Episodes, final_goals, with_column
 
 __all__ = ["ActionMaskWrapper"]
 
@@ -120,7 +120,7 @@ class ActionMaskWrapper(gym.vector.VectorWrapper[Any, Any, Any, Any, Any]):
 
     def stats(self) -> dict[str, Any]:
         """Return counters, xi, the share of masked states and of open actions."""
-        return masking_stats(self._masking, self._coin)
+        return self._masking.stats()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what outlives an episode: the progress and the counters."""
@@ -177,10 +177,8 @@ class ActionMaskWrapper(gym.vector.VectorWrapper[Any, Any, Any, Any, Any]):
         return {**shown, "final_info": final}
 
     def _draw_final(self, infos: Mapping[str, Any], rows: NDArray[np.intp]) -> None:
-        goals = infos["final_info"].get("goal")
-        final_goals = [None if goals is None else goals[row] or None for row in rows]
         streams = [self._episodes.streams[row] for row in rows]
-        self._masking.draw(final_goals, None, streams, rows)
+        self._masking.draw(final_goals(infos, rows), None, streams, rows)
 
     def _first(self, executed: Any, fresh: NDArray[np.bool_]) -> Any:
         """Return the executed actions, -1 where the step only showed a new episode."""

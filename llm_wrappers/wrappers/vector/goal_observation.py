@@ -150,7 +150,9 @@ class GoalObservationWrapper(gym.vector.VectorWrapper[Any, Any, Any, Any, Any]):
         """
         self._channel.load_state_dict(state)
 
-    def _choose(self, observations: Any, infos: Any, rows: NDArray[np.intp], *, fresh: bool) -> None:
+    def _choose(
+        self, observations: Any, infos: Any, rows: NDArray[np.intp], *, fresh: bool
+    ) -> None:
         self._channel.update(
             observations,
             infos,
