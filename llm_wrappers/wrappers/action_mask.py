@@ -192,7 +192,8 @@ def make_bank(env: Any, action_space: gym.Space[Any], masks: str | Mapping[str, 
             "continuous actions use ActionBoundsWrapper"
         )
     length = flat_action_count(action_space)
-    description = resolve_captioner(env).description
+    describe = find_below(env, "env_description")
+    description = resolve_captioner(env).description if describe is None else describe()
     names = description.action_names if len(description.action_names) == length else ()
     vocabulary = vocabulary_below(env)
     found = resolve_masks(

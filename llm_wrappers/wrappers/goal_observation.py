@@ -11,6 +11,7 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector.utils import concatenate, create_empty_array
 
 from llm_wrappers.captions.captioner import Captioner, batch_infos
+from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.embeddings import Encoder
 from llm_wrappers.errors import InvalidOptionError
@@ -63,7 +64,7 @@ class GoalObservationWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorA
 
     >>> import gymnasium as gym
     >>> def planner(facts):
-    ...     return [[("go left" if row["pole_angle"] < 0 else "go right", 1.0)] for row in facts]
+    ...     return [[("go left" if row["pole_angle_deg"] < 0 else "go right", 1.0)] for row in facts]
     >>> env = GoalObservationWrapper(
     ...     gym.make("CartPole-v1"), planner=planner, goals=["go left", "go right"]
     ... )
@@ -133,6 +134,10 @@ class GoalObservationWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorA
     def current_goal(self) -> str | None:
         """Return the goal that guides the current state, None without one or without guidance."""
         return self._channel.guiding()[0]
+
+    def env_description(self) -> EnvDescription:
+        """Return what the captioner says of the environment below: its rules and action names."""
+        return self._channel.captioner.description
 
     def goal_vocabulary(self) -> tuple[str, ...]:
         """Return the goals, in the order of the one-hot channel."""

@@ -11,6 +11,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from llm_wrappers.captions.captioner import Captioner
+from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.embeddings import Encoder
 from llm_wrappers.guidance.planner import Planner, PlannerFunction
@@ -27,7 +28,7 @@ from llm_wrappers.wrappers.vector._episodes import (
 __all__ = ["GoalObservationWrapper"]
 
 
-class GoalObservationWrapper(gym.vector.VectorWrapper[Any, Any, Any, Any, Any]):
+class GoalObservationWrapper(gym.vector.VectorWrapper):  # type: ignore[type-arg]  # generic from gymnasium 1.4
     """Adds the goal that a planner sets for the current state to each sub-environment.
 
     The twin of `llm_wrappers.GoalObservationWrapper`, whose documentation holds: sub-environment
@@ -52,7 +53,7 @@ class GoalObservationWrapper(gym.vector.VectorWrapper[Any, Any, Any, Any, Any]):
 
     >>> import gymnasium as gym
     >>> def planner(facts):
-    ...     return [[("go left" if row["pole_angle"] < 0 else "go right", 1.0)] for row in facts]
+    ...     return [[("go left" if row["pole_angle_deg"] < 0 else "go right", 1.0)] for row in facts]
     >>> envs = GoalObservationWrapper(
     ...     gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync"),
     ...     planner=planner, goals=["go left", "go right"],
@@ -129,6 +130,10 @@ class GoalObservationWrapper(gym.vector.VectorWrapper[Any, Any, Any, Any, Any]):
     def current_goal(self) -> list[str | None]:
         """Return the goals that guide the current states, None without one or without guidance."""
         return self._channel.guiding()
+
+    def env_description(self) -> EnvDescription:
+        """Return what the captioner says of the environment below: its rules and action names."""
+        return self._channel.captioner.description
 
     def goal_vocabulary(self) -> tuple[str, ...]:
         """Return the goals, in the order of the one-hot channel."""
