@@ -12,6 +12,7 @@ from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 __all__ = [
     "find_below",
     "forward_progress",
+    "gathered_stats",
     "goal_source",
     "reject_unknown_goals",
     "vocabulary_below",
@@ -73,3 +74,15 @@ def forward_progress(env: Any, progress: float) -> None:
     set_progress = find_below(env, "set_progress")
     if set_progress is not None:
         set_progress(progress)
+
+
+def gathered_stats(env: Any) -> dict[str, dict[str, Any]]:
+    """Return the counters of each layer that has `stats`, by class name, outside in."""
+    stats: dict[str, dict[str, Any]] = {}
+    layer = env
+    while layer is not None:
+        own = type(layer).__dict__.get("stats")
+        if own is not None:
+            stats.setdefault(type(layer).__name__, layer.stats())
+        layer = getattr(layer, "env", None)
+    return stats

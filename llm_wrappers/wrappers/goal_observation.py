@@ -17,6 +17,7 @@ from llm_wrappers.embeddings import Encoder
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.planner import Planner, PlannerFunction
 from llm_wrappers.wrappers._goal_channel import GoalChannel
+from llm_wrappers.wrappers._goals_below import gathered_stats
 from llm_wrappers.wrappers._streams import depth_of, make_stream
 
 __all__ = ["GoalObservationWrapper", "goal_observation_space"]
@@ -146,6 +147,10 @@ class GoalObservationWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorA
     def stats(self) -> dict[str, Any]:
         """Return counters: states seen, planner calls, failures, unknown goals, steps per goal."""
         return self._channel.stats()
+
+    def all_stats(self) -> dict[str, dict[str, Any]]:
+        """Return the counters of this wrapper and of those below, by class name."""
+        return gathered_stats(self)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counters, for checkpoints."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers._bounding import Bounding, make_bounds
-from llm_wrappers.wrappers._goals_below import forward_progress, goal_source
+from llm_wrappers.wrappers._goals_below import forward_progress, gathered_stats, goal_source
 from llm_wrappers.wrappers._masking import ScheduledCoin
 from llm_wrappers.wrappers._streams import depth_of
 from llm_wrappers.wrappers.vector._episodes import Episodes, final_goals, with_column
@@ -111,6 +111,10 @@ class ActionBoundsWrapper(gym.vector.VectorWrapper):  # type: ignore[type-arg]  
     def stats(self) -> dict[str, Any]:
         """Return counters and xi."""
         return {**self._bounding.counts, "xi": self._coin.xi}
+
+    def all_stats(self) -> dict[str, dict[str, Any]]:
+        """Return the counters of this wrapper and of those below, by class name."""
+        return gathered_stats(self)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what outlives an episode: the progress and the counters."""

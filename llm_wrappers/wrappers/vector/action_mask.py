@@ -10,7 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_wrappers.schedules import Schedule
-from llm_wrappers.wrappers._goals_below import find_below, forward_progress, goal_source
+from llm_wrappers.wrappers._goals_below import (
+    find_below,
+    forward_progress,
+    gathered_stats,
+    goal_source,
+)
 from llm_wrappers.wrappers._masking import (
     Masking,
     ScheduledCoin,
@@ -121,6 +126,10 @@ class ActionMaskWrapper(gym.vector.VectorWrapper):  # type: ignore[type-arg]  # 
     def stats(self) -> dict[str, Any]:
         """Return counters, xi, the share of masked states and of open actions."""
         return self._masking.stats()
+
+    def all_stats(self) -> dict[str, dict[str, Any]]:
+        """Return the counters of this wrapper and of those below, by class name."""
+        return gathered_stats(self)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what outlives an episode: the progress and the counters."""

@@ -16,6 +16,7 @@ from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.embeddings import Encoder
 from llm_wrappers.guidance.planner import Planner, PlannerFunction
 from llm_wrappers.wrappers._goal_channel import GoalChannel
+from llm_wrappers.wrappers._goals_below import gathered_stats
 from llm_wrappers.wrappers._streams import depth_of
 from llm_wrappers.wrappers.goal_observation import goal_observation_space
 from llm_wrappers.wrappers.vector._episodes import (
@@ -142,6 +143,10 @@ class GoalObservationWrapper(gym.vector.VectorWrapper):  # type: ignore[type-arg
     def stats(self) -> dict[str, Any]:
         """Return counters: states seen, planner calls, failures, unknown goals, steps per goal."""
         return self._channel.stats()
+
+    def all_stats(self) -> dict[str, dict[str, Any]]:
+        """Return the counters of this wrapper and of those below, by class name."""
+        return gathered_stats(self)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counters, for checkpoints."""

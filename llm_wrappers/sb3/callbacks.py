@@ -1,0 +1,91 @@
+"""Driving schedules and logging guidance during training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stable_baselines3.common.callbacks import BaseCallback
+
+from llm_wrappers.errors import InvalidOptionError
+
+__all__ = ["GuidanceCallback"]
+
+
+class GuidanceCallback(BaseCallback):
+    """Sets the training progress in every wrapper that has a schedule, and logs what guidance did.
+
+    The progress is the share of the whole training that is done, across all sub-environments; it
+    is set before each rollout. With ``reset_num_timesteps=False`` it goes on from the steps done
+    before. The counters of the wrappers are logged as ``guidance/<wrapper>/<counter>``.
+
+    Args:
+        total_steps: The steps over which the schedules run from 0 to 1; None for those of this
+            call of ``learn``.
+        verbose: As in Stable-Baselines3.
+
+    Raises:
+        InvalidOptionError: If `total_steps` is not a positive whole number.
+
+    >>> import gymnasium as gym
+    >>> from stable_baselines3 import PPO
+    >>> from llm_wrappers import ActionMaskWrapper, GoalObservationWrapper
+    >>> def planner(facts):
+    ...     return [[("go left" if row["pole_lean"] == "left" else "go right", 1.0)] for row in facts]
+    >>> env = GoalObservationWrapper(
+    ...     gym.make("CartPole-v1"), planner=planner, goals=["go left", "go right"]
+    ... )
+    >>> env = ActionMaskWrapper(
+    ...     env, masks={"go left": [0], "go right": [1]}, enforce="resample",
+    ...     schedule={"kind": "linear", "start": 1.0, "end": 0.0},
+    ... )
+    >>> model = PPO("MultiInputPolicy", env, n_steps=64, batch_size=64, device="cpu")
+    >>> model = model.learn(128, callback=GuidanceCallback())
+    >>> env.stats()["xi"]
+    0.5
+    """
+
+    def __init__(self, *, total_steps: int | None = None, verbose: int = 0) -> None:
+        super().__init__(verbose)
+        whole = isinstance(total_steps, int) and not isinstance(total_steps, bool)
+        if total_steps is not None and not (whole and total_steps > 0):
+            raise InvalidOptionError(
+                f"total_steps must be a whole number >= 1, got {total_steps!r}"
+            )
+        self._total_steps = total_steps
+
+    @property
+    def progress(self) -> float:
+        """The share of the training that is done, in [0, 1]."""
+        total = self._total_steps or self.model._total_timesteps
+        return min(self.num_timesteps / max(total, 1), 1.0)
+
+    def _on_training_start(self) -> None:
+        self._has_progress = self.training_env.has_attr("set_progress")
+        self._has_stats = self.training_env.has_attr("all_stats")
+
+    def _on_rollout_start(self) -> None:
+        if self._has_progress:
+            self.training_env.env_method("set_progress", self.progress)
+
+    def _on_rollout_end(self) -> None:
+        if self._has_stats:
+            # Counters of the first environment: the others have the same settings, and asking
+            # each of many processes at every rollout would cost more than it tells.
+            (stats,) = self.training_env.env_method("all_stats", indices=[0])
+            for name, value in _scalars(stats, "guidance"):
+                self.logger.record(name, value)
+
+    def _on_step(self) -> bool:
+        return True
+
+
+def _scalars(stats: Mapping[str, Any], prefix: str) -> list[tuple[str, float]]:
+    found = []
+    for key, value in stats.items():
+        name = f"{prefix}/{key.replace(' ', '_')}"
+        if isinstance(value, Mapping):
+            found += _scalars(value, name)
+        elif isinstance(value, int | float):
+            found.append((name, float(value)))
+    return found

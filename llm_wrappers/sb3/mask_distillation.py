@@ -1,0 +1,101 @@
+"""Teaching a masked policy what its masks know, so that it can do without them."""
+
+from __future__ import annotations
+
+import torch as th
+from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
+from stable_baselines3.common.callbacks import BaseCallback
+from torch.distributions import Categorical
+
+from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
+
+__all__ = ["MaskDistillationCallback", "masked_mass_loss"]
+
+
+def masked_mass_loss(logits: th.Tensor, masks: th.Tensor) -> th.Tensor:
+    """Return the mean of -log(probability of the open actions), to be lowered by closed logits.
+
+    The open logits are treated as constants: only closed ones are pushed down, and the policy
+    that the mask leaves is not changed at the output.
+
+    Args:
+        logits: Of the policy without masks, shape (n, actions).
+        masks: True where an action is open, shape (n, actions), an open one in each row.
+
+    >>> logits = th.zeros(1, 2, requires_grad=True)
+    >>> loss = masked_mass_loss(logits, th.tensor([[True, False]]))
+    >>> loss.backward()
+    >>> round(loss.item(), 4), logits.grad.tolist()
+    (0.6931, [[0.0, 0.5]])
+    """
+    lowest = th.finfo(logits.dtype).min
+    open_mass = th.logsumexp(th.where(masks, logits, lowest), dim=1).detach()
+    closed_mass = th.logsumexp(th.where(masks, lowest, logits), dim=1)
+    return th.nn.functional.softplus(closed_mass - open_mass).mean()
+
+
+class MaskDistillationCallback(BaseCallback):
+    """Pushes the logits of masked actions down during training with MaskablePPO.
+
+    MaskablePPO never trains the logits of masked actions, so that a policy whose masks are lifted
+    picks them at random. This callback lowers the probability that the policy without masks gives
+    to them, once over each rollout, so that masks can be relaxed later. SGRL (arXiv 2509.22008)
+    does not have it: it is our choice, see "Relaxing the mask" in the documentation.
+
+    Args:
+        learning_rate: Of the optimiser used for this alone.
+        batch_size: Samples per gradient step.
+        verbose: As in Stable-Baselines3.
+
+    Raises:
+        InvalidOptionError: If an option is not positive.
+        IncompatibleEnvironmentError: When training starts without masks or discrete actions.
+    """
+
+    def __init__(
+        self, *, learning_rate: float = 3e-4, batch_size: int = 1024, verbose: int = 0
+    ) -> None:
+        super().__init__(verbose)
+        if not learning_rate > 0 or not batch_size >= 1:
+            raise InvalidOptionError(
+                f"learning_rate and batch_size must be positive, got {learning_rate!r} and "
+                f"{batch_size!r}"
+            )
+        self._learning_rate = learning_rate
+        self._batch_size = batch_size
+
+    def _on_training_start(self) -> None:
+        policy = self.model.policy
+        discrete = hasattr(self.model.action_space, "n")
+        if not isinstance(policy, MaskableActorCriticPolicy) or not discrete:
+            raise IncompatibleEnvironmentError(
+                "MaskDistillationCallback needs MaskablePPO and a Discrete action space, got "
+                f"{type(self.model).__name__} and {self.model.action_space}"
+            )
+        # Only the last layer: a change further below would also move the masked policy, whose
+        # log-probabilities of this rollout PPO still needs.
+        self._optimizer = th.optim.Adam(policy.action_net.parameters(), lr=self._learning_rate)
+
+    def _on_rollout_end(self) -> None:
+        losses = []
+        policy = self.model.policy
+        buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
+        for batch in buffer.get(self._batch_size):
+            masks = batch.action_masks.bool()
+            logits = _unmasked_logits(policy, batch.observations)
+            loss = masked_mass_loss(logits, masks)
+            self._optimizer.zero_grad()
+            loss.backward()
+            self._optimizer.step()
+            losses.append(loss.item())
+        self.logger.record("guidance/masked_mass_loss", sum(losses) / len(losses))
+
+    def _on_step(self) -> bool:
+        return True
+
+
+def _unmasked_logits(policy: MaskableActorCriticPolicy, observations: th.Tensor) -> th.Tensor:
+    distribution = policy.get_distribution(observations).distribution
+    assert isinstance(distribution, Categorical)
+    logits: th.Tensor = distribution.logits
+    return logits
