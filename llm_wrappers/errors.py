@@ -5,13 +5,13 @@
         |-- UserError                        what the caller passed; raised at once
         |   |-- InvalidOptionError           (ValueError) an option of the wrong value or type
         |   |-- UnknownNameError             (ValueError) a name that no resolver knows
-        |   |-- GuidanceFileError            (OSError)    a guidance file that is missing or unreadable
-        |   `-- IncompatibleEnvironmentError (ValueError) an environment this wrapper cannot apply to
-        `-- GuidanceError                    guidance that failed while it was used; counted, never stops a run
+        |   |-- GuidanceFileError            (OSError)    a guidance file missing or unreadable
+        |   `-- IncompatibleEnvironmentError (ValueError) an environment the wrapper does not fit
+        `-- GuidanceError                    guidance that failed in use; counted, never stops a run
 
 Warning:
     `-- UserWarning
-        `-- GuidanceWarning                  guidance failed and the step fell back to plain RL; said once
+        `-- GuidanceWarning                  guidance failed; the step ran as plain RL; said once
 
 A missing optional package raises `gymnasium.error.DependencyNotInstalled`, as in Gymnasium itself.
 Messages say what was expected, what was received and what to do.
@@ -85,7 +85,7 @@ def require(module: str, *, extra: str) -> ModuleType:
     >>> require("no_such_module", extra="crafter")
     Traceback (most recent call last):
         ...
-    gymnasium.error.DependencyNotInstalled: 'no_such_module' is not installed; run `pip install "llm-wrappers[crafter]"`
+    gymnasium.error.DependencyNotInstalled: 'no_such_module' is not installed; run ...
     """
     try:
         return importlib.import_module(module)

@@ -11,7 +11,7 @@ from llm_wrappers.captions.description import EnvDescription
 
 __all__ = ["Captioner", "FactValue", "Facts", "batch_infos"]
 
-FactValue: TypeAlias = "bool | int | float | str | None | tuple[str, ...]"
+FactValue: TypeAlias = "bool | int | float | str | tuple[str, ...] | None"
 Facts: TypeAlias = "Mapping[str, FactValue]"
 
 

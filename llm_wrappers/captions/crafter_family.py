@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_wrappers.captions.captioner import Facts
+from llm_wrappers.captions.captioner import Facts, FactValue
 from llm_wrappers.captions.crafter_rules import ACHIEVEMENTS, ACTIONS, INVENTORY, THINGS, describe
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.captions.facts_table import FactColumns, FactsTable
@@ -139,7 +139,7 @@ def _steps_to_nearest(view: NDArray[np.uint8]) -> NDArray[np.int8]:
 
 def _state_caption(facts: Facts) -> str:
     seen = [
-        f"{thing.replace('_', ' ')} ({facts[f'near_{thing}']} steps)"
+        f"{thing.replace('_', ' ')} ({_steps(facts[f'near_{thing}'])})"
         for thing in THINGS
         if thing not in ("darkness", "path", "grass", "sand") and facts[f"near_{thing}"] is not None
     ]
@@ -163,6 +163,10 @@ def _state_caption(facts: Facts) -> str:
     if facts["sleeping"]:
         sentences.append("You are asleep.")
     return " ".join(sentences)
+
+
+def _steps(number: FactValue) -> str:
+    return "1 step" if number == 1 else f"{number} steps"
 
 
 def _transition_caption(before: Facts, action: str, after: Facts) -> str:

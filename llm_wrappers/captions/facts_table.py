@@ -95,8 +95,8 @@ class FactsTable(Sequence[Mapping[str, FactValue]]):
             InvalidOptionError: If a name is not a fact of this table.
         """
         matrix = self.matrix if names is None else self.matrix[:, self._columns_of(tuple(names))]
-        packed = np.ascontiguousarray(matrix)
-        return packed.view(np.dtype((np.void, packed.shape[1]))).ravel().tolist()
+        packed, width = matrix.tobytes(), matrix.shape[1]
+        return [packed[row * width : (row + 1) * width] for row in range(len(matrix))]
 
     def _columns_of(self, names: tuple[str, ...]) -> list[int]:
         unknown = [name for name in names if name not in self._positions]
@@ -111,7 +111,9 @@ class FactsTable(Sequence[Mapping[str, FactValue]]):
         row = self.matrix[index].tolist()
         chosen = self._positions if names is None else {n: self._positions[n] for n in names}
         return {
-            name: tuple(compress(values, row[start:stop])) if flags else values[row[start]]
+            name: tuple(map(str, compress(values, row[start:stop])))
+            if flags
+            else values[row[start]]
             for name, (start, stop, values, flags) in chosen.items()
         }
 

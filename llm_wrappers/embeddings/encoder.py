@@ -38,9 +38,10 @@ def resolve_encoder(encoder: str | Encoder) -> Encoder:
     """
     if isinstance(encoder, str):
         return _named(encoder)
-    if not isinstance(encoder, Encoder):
+    # A class has the methods of its objects, but encodes nothing.
+    if isinstance(encoder, type) or not isinstance(encoder, Encoder):
         raise InvalidOptionError(
-            f"expected an encoder with encode(texts) or its name, got {_type_name(encoder)}"
+            f"expected an encoder with encode(texts) or its name, got {_kind(encoder)}"
         )
     return encoder
 
@@ -51,10 +52,11 @@ def _named(name: str) -> Encoder:
         raise UnknownNameError(f"expected one-hot, hashing or hashing:DIMENSIONS, got {name!r}")
     if not dimensions:
         return HashingEncoder()
-    if not dimensions.isdigit():
+    if not dimensions.isdecimal():
         raise InvalidOptionError(f"expected hashing:DIMENSIONS, a whole number, got {name!r}")
     return HashingEncoder(int(dimensions))
 
 
-def _type_name(value: Any) -> str:
-    return f"a {type(value).__name__}"
+def _kind(value: Any) -> str:
+    is_class = isinstance(value, type)
+    return f"the class {value.__name__}; call it first" if is_class else f"a {type(value).__name__}"

@@ -46,7 +46,8 @@ class HashingEncoder:
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         # Signed parts can cancel out, and an empty text has none: such a text gets a fixed axis.
         vectors[lengths[:, 0] == 0, 0] = 1.0
-        unit: NDArray[np.float32] = vectors / np.where(lengths == 0, 1.0, lengths)
+        lengths[lengths == 0] = 1.0
+        unit: NDArray[np.float32] = vectors / lengths
         return unit
 
 

@@ -2,7 +2,7 @@
 
 import gymnasium as gym
 
-__all__ = ["register_envs"]
+__all__ = ["ENV_IDS", "register_envs"]
 
 _ENTRY_POINTS = {
     "llm_wrappers/Crafter-v1": {"entry_point": "llm_wrappers.envs.crafter:CrafterEnv"},
@@ -11,6 +11,10 @@ _ENTRY_POINTS = {
         "vector_entry_point": "llm_wrappers.envs.craftax_classic:CraftaxClassicVectorEnv",
     },
 }
+
+
+ENV_IDS = tuple(_ENTRY_POINTS)
+"""The ids of the environments that this package registers."""
 
 
 def register_envs() -> None:

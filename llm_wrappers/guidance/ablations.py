@@ -12,7 +12,14 @@ import numpy as np
 from llm_wrappers.guidance.goal import Goal
 from llm_wrappers.guidance.planner import Planner
 
-__all__ = ["NoPlanner", "RandomPlanner", "ShuffledPlanner", "random_masks", "shuffled_masks"]
+__all__ = [
+    "EqualPlanner",
+    "NoPlanner",
+    "RandomPlanner",
+    "ShuffledPlanner",
+    "random_masks",
+    "shuffled_masks",
+]
 
 
 class NoPlanner:
@@ -56,6 +63,26 @@ class RandomPlanner:
         return [Goal(goal, float(w)) for goal, w in zip(self.goals, weights, strict=True)]
 
 
+class EqualPlanner:
+    """Another planner's goals with equal weights: SGRL's ablation without priorities.
+
+    Args:
+        planner: The planner whose weights are levelled.
+    """
+
+    def __init__(self, planner: Planner) -> None:
+        self.planner = planner
+        self.pure = bool(getattr(planner, "pure", False))
+        self.reads = getattr(planner, "reads", None)
+
+    def plan(self, facts: Sequence[Mapping[str, Any]]) -> list[list[tuple[str, float]]]:
+        """Return the other planner's answer with the weight 1 for each goal that has any."""
+        return [
+            [(text, 1.0) for text, weight in map(_pair, goals) if weight > 0]
+            for goals in self.planner.plan(facts)
+        ]
+
+
 class ShuffledPlanner:
     """Another planner whose goals are exchanged: right moments and weights, wrong goals.
 
@@ -70,6 +97,7 @@ class ShuffledPlanner:
         self.exchange = _derangement(goals, seed)
         self.pure = bool(getattr(planner, "pure", False))
         self.reads = getattr(planner, "reads", None)
+        self.may_be_empty = bool(getattr(planner, "may_be_empty", False))
 
     def plan(self, facts: Sequence[Mapping[str, Any]]) -> list[list[tuple[str, float]]]:
         """Return the other planner's answer with each goal exchanged."""

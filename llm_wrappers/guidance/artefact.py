@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    TypeAdapter,
+    ValidationError,
+)
 
 from llm_wrappers._version import __version__
 from llm_wrappers.errors import GuidanceFileError
-from llm_wrappers.guidance.program import PlannerProgram, read_program
+from llm_wrappers.guidance.program import PlannerProgram, hash_of, read_source
 
 __all__ = ["GuidanceArtefact", "Provenance", "load_artefact", "load_masks", "save_artefact"]
+
+# Strict, because a boolean read as the index 0 or 1 is another mask.
+MasksField: TypeAlias = dict[str, list[StrictBool | StrictInt | StrictStr]]
 
 _MANIFEST, _PLANNER, _MASKS = "artefact.json", "planner.py", "masks.json"
 
@@ -54,7 +66,7 @@ class GuidanceArtefact(BaseModel):
 
     provenance: Provenance
     planner_source: str | None = None
-    masks: dict[str, list[str | int]] | None = None
+    masks: MasksField | None = None
 
     def planner(self) -> PlannerProgram:
         """Return the planner, executed in this process.
@@ -72,7 +84,7 @@ def save_artefact(artefact: GuidanceArtefact, folder: str | Path) -> Path:
 
     Args:
         artefact: What to write.
-        folder: Created where needed; files of the same names are replaced.
+        folder: Created where needed; an artefact that is in it is replaced.
 
     Returns:
         The folder.
@@ -86,15 +98,13 @@ def save_artefact(artefact: GuidanceArtefact, folder: str | Path) -> Path:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    program = None if artefact.planner_source is None else artefact.planner()
+    source, masks = artefact.planner_source, artefact.masks
     manifest = _Manifest(
-        provenance=artefact.provenance, planner_sha256=program.sha256 if program else None
+        provenance=artefact.provenance, planner_sha256=None if source is None else hash_of(source)
     )
-    _write(folder / _MANIFEST, manifest.model_dump(mode="json"))
-    if program is not None:
-        (folder / _PLANNER).write_text(program.source, encoding="utf-8")
-    if artefact.masks is not None:
-        _write(folder / _MASKS, artefact.masks)
+    _write(folder / _MANIFEST, json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
+    _write(folder / _PLANNER, source)
+    _write(folder / _MASKS, None if masks is None else json.dumps(masks, indent=2) + "\n")
     return folder
 
 
@@ -110,34 +120,38 @@ def load_artefact(folder: str | Path) -> GuidanceArtefact:
         manifest = _Manifest.model_validate(_read(folder / _MANIFEST))
     except ValidationError as error:
         raise GuidanceFileError(f"{folder / _MANIFEST} is not a manifest: {error}") from error
-    program = read_program(folder / _PLANNER) if (folder / _PLANNER).exists() else None
-    if manifest.planner_sha256 not in (None, program.sha256 if program else "missing"):
+    # The planner is not executed here: not before its hash is checked, and not for its masks.
+    source = read_source(folder / _PLANNER) if (folder / _PLANNER).exists() else None
+    found = "missing" if source is None else hash_of(source)
+    if manifest.planner_sha256 not in (None, found):
         raise GuidanceFileError(
             f"{folder / _PLANNER} is not the planner that {_MANIFEST} was written for; if you "
             f'changed it on purpose, use it as "file:{folder / _PLANNER}" or save the artefact anew'
         )
     masks = load_masks(folder / _MASKS) if (folder / _MASKS).exists() else None
-    return GuidanceArtefact(
-        provenance=manifest.provenance,
-        planner_source=program.source if program else None,
-        masks=masks,
-    )
+    return GuidanceArtefact(provenance=manifest.provenance, planner_source=source, masks=masks)
 
 
-def load_masks(path: str | Path) -> dict[str, list[str | int]]:
-    """Read a mask bank: a JSON object of goal to a list of action names or indices.
+def load_masks(path: str | Path) -> MasksField:
+    """Read a mask bank: a JSON object of goal to a list of names, indices or booleans.
 
     Raises:
         GuidanceFileError: If the file is missing or something else.
     """
-    masks = _read(Path(path))
-    if not isinstance(masks, dict) or not all(isinstance(row, list) for row in masks.values()):
-        raise GuidanceFileError(f"{path}: expected a JSON object of goal -> list of actions")
-    return masks
+    try:
+        return TypeAdapter(MasksField).validate_python(_read(Path(path)))
+    except ValidationError as error:
+        raise GuidanceFileError(
+            f"{path}: expected a JSON object of goal -> list of actions: {error}"
+        ) from error
 
 
-def _write(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+def _write(path: Path, text: str | None) -> None:
+    if text is None:
+        path.unlink(missing_ok=True)
+    else:
+        # Bytes, because the ends of lines belong to what the hash is of.
+        path.write_bytes(text.encode())
 
 
 def _read(path: Path) -> Any:

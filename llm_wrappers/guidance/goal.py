@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass
 
 from llm_wrappers.errors import InvalidOptionError
 
-__all__ = ["Goal"]
+__all__ = ["Goal", "is_weight"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,17 @@ class Goal:
     def __post_init__(self) -> None:
         if not isinstance(self.text, str) or not self.text:
             raise InvalidOptionError(f"a goal's text must be a non-empty string, got {self.text!r}")
-        number = isinstance(self.weight, int | float) and not isinstance(self.weight, bool)
-        if not number or not math.isfinite(self.weight) or self.weight < 0:
+        if isinstance(self.weight, bool) or not is_weight(self.weight):
             raise InvalidOptionError(
                 f"the weight of goal {self.text!r} must be finite and >= 0, got {self.weight!r}"
             )
+
+
+def is_weight(value: object) -> bool:
+    """Return whether this is a number that can be a weight: finite, >= 0 and a float's size.
+
+    >>> is_weight(2), is_weight(float("nan")), is_weight(10**400)
+    (True, False, False)
+    """
+    # An int too large for a float cannot be given to math.isfinite; it can be compared.
+    return isinstance(value, int | float) and 0 <= value <= sys.float_info.max

@@ -44,14 +44,15 @@ class MaskBank:
         masks: Goal to the actions it leaves open: names, indices (0-based), or one boolean per
             action. For MultiDiscrete and MultiBinary spaces indices count the flat mask.
         action_space: The space of the actions.
-        action_names: Names of the flat actions, needed only where `masks` uses names.
+        action_names: Names of all flat actions, needed only where `masks` uses names.
 
     Raises:
         InvalidOptionError: If an action is unknown or out of range, a mask has the wrong length,
-            or a goal has no action left.
+            or a goal has no action left; if the names are not one per action.
         IncompatibleEnvironmentError: If actions of this space cannot be masked.
 
-    >>> bank = MaskBank({"go left": ["left"]}, gym.spaces.Discrete(2), action_names=["left", "right"])
+    >>> names = ["left", "right"]
+    >>> bank = MaskBank({"go left": ["left"]}, gym.spaces.Discrete(2), action_names=names)
     >>> bank.matrix(["go left", "rest"])
     array([[ True, False],
            [ True,  True]])
@@ -72,13 +73,18 @@ class MaskBank:
         self.action_space = action_space
         self.length = flat_action_count(action_space)
         self._groups = _groups(action_space)
+        if action_names and len(action_names) != self.length:
+            raise InvalidOptionError(
+                f"action_names must be {self.length} names, one per action, got {action_names!r}"
+            )
         self._number = {name: index for index, name in enumerate(action_names)}
         self.masks = {goal: self._row(goal, actions) for goal, actions in masks.items()}
 
     def matrix(self, goals: Iterable[str]) -> NDArray[np.bool_]:
         """Return the masks of these goals, shape (goals, actions)."""
         open_ = np.ones(self.length, dtype=np.bool_)
-        return np.stack([self.masks.get(goal, open_) for goal in goals])
+        rows = [self.masks.get(goal, open_) for goal in goals]
+        return np.array(rows, dtype=np.bool_).reshape(-1, self.length)
 
     def usable(self, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which rows of flat masks leave an action in each part of the action space.
@@ -86,7 +92,9 @@ class MaskBank:
         Args:
             masks: Shape (n, actions).
         """
-        return np.all([masks[:, group].any(axis=1) for group in self._groups], axis=0)
+        left = [masks[:, group].any(axis=1) for group in self._groups]
+        usable: NDArray[np.bool_] = np.all(left, axis=0)
+        return usable
 
     def _row(self, goal: str, actions: Sequence[int | str | bool]) -> NDArray[np.bool_]:
         if isinstance(actions, np.ndarray):
@@ -99,7 +107,8 @@ class MaskBank:
         if actions and all(isinstance(action, bool) for action in actions):
             if len(actions) != self.length:
                 raise InvalidOptionError(
-                    f"the mask of goal {goal!r} must have {self.length} booleans, got {len(actions)}"
+                    f"the mask of goal {goal!r} must have {self.length} booleans, "
+                    f"got {len(actions)}"
                 )
             row[:] = actions
         else:
@@ -165,7 +174,8 @@ class BoundsBank:
             low, high = (np.broadcast_to(bound, space.shape).astype(space.dtype) for bound in pair)
         except (TypeError, ValueError) as error:
             raise InvalidOptionError(
-                f"the bounds of goal {goal!r} must be (low, high) of shape {space.shape}, got {pair!r}"
+                f"the bounds of goal {goal!r} must be (low, high) of shape {space.shape}, "
+                f"got {pair!r}"
             ) from error
         inside = (space.low <= low) & (low <= high) & (high <= space.high)
         if not inside.all():
@@ -180,7 +190,7 @@ def _groups(action_space: gym.Space[Any]) -> list[slice]:
     if isinstance(action_space, gym.spaces.MultiDiscrete):
         sizes = action_space.nvec.tolist()
     elif isinstance(action_space, gym.spaces.MultiBinary):
-        sizes = [2] * int(action_space.n)
+        sizes = [2] * (flat_action_count(action_space) // 2)
     else:
         sizes = [flat_action_count(action_space)]
     ends = np.cumsum(sizes).tolist()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
 from llm_wrappers.errors import GuidanceError
-from llm_wrappers.guidance.goal import Goal
+from llm_wrappers.guidance.goal import Goal, is_weight
 
 __all__ = ["Plan", "checked_plan"]
 
@@ -32,15 +32,14 @@ class Plan:
     weights: tuple[float, ...]
     unknown: int = 0
     failed: bool = False
+    best: int = field(init=False)
+    cumulative: tuple[float, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cumulative", tuple(accumulate(self.weights)))
         object.__setattr__(
             self, "best", self.goals[self.weights.index(max(self.weights))] if self.goals else -1
         )
-
-    best: int = -1
-    cumulative: tuple[float, ...] = ()
 
     def draw(self, uniform: float) -> int:
         """Return a goal with probability in proportion to its weight.
@@ -84,6 +83,8 @@ def checked_plan(answer: Any, vocabulary: Mapping[str, int], *, may_be_empty: bo
             weights[index] = weights.get(index, 0.0) + weight
     if not weights and not (may_be_empty and not answer):
         raise GuidanceError("no goal of the vocabulary has a positive weight")
+    if math.isinf(sum(weights.values())):
+        raise GuidanceError("expected weights with a finite sum")
     return Plan(tuple(weights), tuple(weights.values()), unknown)
 
 
@@ -95,6 +96,6 @@ def _text_and_weight(entry: Any) -> tuple[str, float]:
     text, weight = entry
     if type(text) is not str:
         raise GuidanceError(f"expected a goal's text, got a {type(text).__name__}")
-    if type(weight) not in (int, float) or not math.isfinite(weight) or weight < 0:
-        raise GuidanceError("expected weights that are finite and >= 0")
+    if type(weight) not in (int, float) or not is_weight(weight):
+        raise GuidanceError("expected weights that are int or float, finite and >= 0")
     return text, float(weight)

@@ -25,6 +25,9 @@ class Planner(Protocol):
 
     `reads` (names of facts): the only facts it reads, for a pure planner; it is then given only
     these, and asked only when one of them differs.
+
+    `may_be_empty` (bool): no goal at all is an answer, for a step without guidance, and not a
+    failure.
     """
 
     def plan(self, facts: Sequence[Mapping[str, Any]]) -> Sequence[WeightedGoals]:
@@ -59,11 +62,17 @@ def as_planner(planner: Planner | PlannerFunction) -> Planner:
     Raises:
         InvalidOptionError: If it is neither.
     """
+    # A class has the methods of its objects and can be called, but plans nothing.
+    if isinstance(planner, type):
+        raise InvalidOptionError(
+            f"expected a planner object, got the class {planner.__name__}; call it first"
+        )
     if isinstance(planner, Planner):
         return planner
     if callable(planner):
         return FunctionPlanner(planner)
     raise InvalidOptionError(
         "expected a planner: an object with plan(facts), a function of a list of facts that "
-        f'returns a list of [(goal, weight), ...], or a name such as "file:planner.py"; got {planner!r}'
+        'returns a list of [(goal, weight), ...], or a name such as "file:planner.py"; '
+        f"got {planner!r}"
     )

@@ -41,46 +41,48 @@ class Planning:
     def plans(self, facts: Sequence[Mapping[str, Any]]) -> list[Plan]:
         """Return one plan per state."""
         self.counts["states"] += len(facts)
-        if not self._pure:
-            plans = self._ask(list(facts))
-        else:
-            keys = self._keys(facts)
-            known = self._remembered
-            missing = {
-                key: index for index, key in enumerate(keys) if key is None or key not in known
-            }
-            if missing:
-                self._remember(facts, missing)
-            plans = [known[key] for key in keys]
+        plans = self._recalled(facts) if self._pure else self._ask(list(facts))
         self.counts["failures"] += sum(plan.failed for plan in plans)
         self.counts["unknown_goals"] += sum(plan.unknown for plan in plans)
         return plans
+
+    def _recalled(self, facts: Sequence[Mapping[str, Any]]) -> list[Plan]:
+        keys = self._keys(facts)
+        known = self._remembered
+        missing = {key: index for index, key in enumerate(keys) if key not in known}
+        if missing:
+            if len(known) + len(missing) > _MOST_REMEMBERED:
+                # Start over with what this batch needs.
+                known = self._remembered = {key: known[key] for key in keys if key in known}
+            rows = [self._row(facts, index) for index in missing.values()]
+            known.update(zip(missing, self._ask(rows), strict=True))
+        return [known[key] for key in keys]
 
     def _keys(self, facts: Sequence[Mapping[str, Any]]) -> Sequence[Hashable]:
         make_keys = getattr(facts, "keys", None)
         if make_keys is not None:
             keys: Sequence[Hashable] = make_keys(self.reads)
             return keys
-        return [
-            tuple(row[name] for name in self.reads) if self.reads else tuple(sorted(row.items()))
-            for row in facts
-        ]
-
-    def _remember(
-        self, facts: Sequence[Mapping[str, Any]], missing: Mapping[Hashable, int]
-    ) -> None:
-        if len(self._remembered) + len(missing) > _MOST_REMEMBERED:
-            self._remembered.clear()
-        rows = [self._row(facts, index) for index in missing.values()]
-        self._remembered.update(zip(missing, self._ask(rows), strict=True))
+        if self.reads is None:
+            return [tuple(sorted(row.items())) for row in facts]
+        return [tuple(self._read(row).values()) for row in facts]
 
     def _row(self, facts: Sequence[Mapping[str, Any]], index: int) -> dict[str, Any]:
         decoded = getattr(facts, "decoded", None)
         if decoded is not None:
             row: dict[str, Any] = decoded(index, self.reads)
             return row
-        whole = facts[index]
-        return {name: whole[name] for name in self.reads} if self.reads else dict(whole)
+        return self._read(facts[index])
+
+    def _read(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        if self.reads is None:
+            return dict(facts)
+        try:
+            return {name: facts[name] for name in self.reads}
+        except KeyError as error:
+            raise InvalidOptionError(
+                f"the planner reads the fact {error}; this environment has {sorted(facts)}"
+            ) from None
 
     def _ask(self, rows: Sequence[Mapping[str, Any]]) -> list[Plan]:
         self.counts["planned"] += len(rows)

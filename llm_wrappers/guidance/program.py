@@ -52,33 +52,37 @@ class PlannerProgram:
     @property
     def sha256(self) -> str:
         """The hash of the source, by which a planner is known."""
-        return hashlib.sha256(self.source.encode()).hexdigest()
+        return hash_of(self.source)
 
     def plan(self, facts: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Return the weighted goals of each state."""
         return [self._generator.generate(dict(row)) for row in facts]
 
     def _load(self) -> None:
+        try:
+            namespace = self._executed()
+            self.reads = _checked_reads(namespace.get("READS"))
+            make_generator = namespace.get(_CLASS_NAME)
+            self._generator: Any = make_generator() if callable(make_generator) else None
+        except Exception as error:
+            raise GuidanceFileError(
+                f"{self.name}: cannot be executed ({type(error).__name__}: {error})"
+            ) from error
+        if not callable(getattr(self._generator, "generate", None)):
+            raise GuidanceFileError(
+                f"{self.name}: expected a class {_CLASS_NAME} with a method generate(facts)"
+            )
+
+    def _executed(self) -> dict[str, Any]:
         # A name of its own keeps tracebacks readable: linecache then shows the source's lines.
         filename = f"<planner {self.name} {self.sha256[:12]}>"
         linecache.cache[filename] = (
             len(self.source), None, self.source.splitlines(keepends=True), filename,
         )  # fmt: skip
         namespace: dict[str, Any] = {"__name__": "llm_wrappers_planner"}
-        try:
-            exec(compile(self.source, filename, "exec"), namespace)
-            self._generator = namespace[_CLASS_NAME]()
-            self.reads = _checked_reads(namespace.get("READS"))
-        except KeyError as error:
-            raise GuidanceFileError(
-                f"{self.name}: expected a class {_CLASS_NAME} with a method generate(facts)"
-            ) from error
-        except Exception as error:
-            raise GuidanceFileError(
-                f"{self.name}: cannot be executed ({type(error).__name__}: {error})"
-            ) from error
-        if not callable(getattr(self._generator, "generate", None)):
-            raise GuidanceFileError(f"{self.name}: {_CLASS_NAME} has no method generate(facts)")
+        # The __future__ imports of this module must not hold for the planner.
+        exec(compile(self.source, filename, "exec", dont_inherit=True), namespace)
+        return namespace
 
     def __getstate__(self) -> dict[str, str]:
         return {"source": self.source, "name": self.name}
@@ -93,11 +97,24 @@ def read_program(path: Path) -> PlannerProgram:
     Raises:
         GuidanceFileError: If the file cannot be read or is not such a planner.
     """
+    return PlannerProgram(read_source(path), name=path.name)
+
+
+def read_source(path: Path) -> str:
+    """Return the text of a file with its line ends as they are, so that its hash holds.
+
+    Raises:
+        GuidanceFileError: If the file cannot be read.
+    """
     try:
-        source = path.read_text(encoding="utf-8")
+        return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise GuidanceFileError(f"cannot read the planner {path}: {error}") from error
-    return PlannerProgram(source, name=path.name)
+        raise GuidanceFileError(f"cannot read {path}: {error}") from error
+
+
+def hash_of(source: str) -> str:
+    """Return the hash by which a planner is known."""
+    return hashlib.sha256(source.encode()).hexdigest()
 
 
 def _checked_reads(reads: Any) -> tuple[str, ...] | None:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from llm_wrappers.errors import UnknownNameError
 from llm_wrappers.guidance.ablations import (
+    EqualPlanner,
     NoPlanner,
     RandomPlanner,
     ShuffledPlanner,
@@ -34,7 +35,7 @@ REFERENCES = {
 }
 """Environment id -> name of the reference guidance that ships for it."""
 
-_PLANNER_NAMES = "reference:NAME, file:PATH, oracle, random, shuffled[:NAME], none"
+_PLANNER_NAMES = "reference:NAME, file:PATH, oracle, random, shuffled[:NAME], equal[:NAME], none"
 _MASK_NAMES = "reference:NAME, file:PATH, random, shuffled[:NAME], none"
 _sources: dict[str, Callable[[str], GuidanceArtefact]] = {}
 
@@ -56,7 +57,8 @@ def resolve_planner(
 
     Args:
         planner: ``"reference:NAME"``, ``"file:PATH"`` (a planner.py or an artefact folder),
-            ``"oracle"``, ``"random"``, ``"shuffled"`` or ``"shuffled:NAME"``, ``"none"``.
+            ``"oracle"``, ``"random"``, ``"shuffled"`` or ``"shuffled:NAME"``, ``"equal"`` or
+            ``"equal:NAME"`` (its goals with equal weights), ``"none"``.
         env_id: The environment, for the names that depend on it.
         goals: The goal vocabulary.
 
@@ -73,9 +75,10 @@ def resolve_planner(
         return RandomPlanner(goals)
     if planner == "oracle":
         return read_program(_data_folder(_reference_for(env_id, planner)) / "oracle.py")
-    if prefix == "shuffled":
-        original = rest or f"reference:{_reference_for(env_id, planner)}"
-        return ShuffledPlanner(resolve_planner(original, env_id=env_id, goals=goals), goals)
+    if prefix in ("shuffled", "equal"):
+        name = rest or f"reference:{_reference_for(env_id, planner)}"
+        original = resolve_planner(name, env_id=env_id, goals=goals)
+        return EqualPlanner(original) if prefix == "equal" else ShuffledPlanner(original, goals)
     if prefix == "file" and Path(rest).suffix == ".py":
         return read_program(Path(rest))
     return _artefact(planner, _PLANNER_NAMES).planner()

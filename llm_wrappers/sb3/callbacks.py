@@ -31,7 +31,7 @@ class GuidanceCallback(BaseCallback):
     >>> from stable_baselines3 import PPO
     >>> from llm_wrappers import ActionMaskWrapper, GoalObservationWrapper
     >>> def planner(facts):
-    ...     return [[("go left" if row["pole_lean"] == "left" else "go right", 1.0)] for row in facts]
+    ...     return [[(f"go {row['pole_lean']}", 1.0)] for row in facts]
     >>> env = GoalObservationWrapper(
     ...     gym.make("CartPole-v1"), planner=planner, goals=["go left", "go right"]
     ... )

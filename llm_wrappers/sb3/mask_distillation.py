@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch as th
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from stable_baselines3.common.callbacks import BaseCallback
@@ -78,14 +80,14 @@ class MaskDistillationCallback(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         losses = []
-        policy = self.model.policy
+        policy: Any = self.model.policy
         buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
         for batch in buffer.get(self._batch_size):
             masks = batch.action_masks.bool()
             logits = _unmasked_logits(policy, batch.observations)
             loss = masked_mass_loss(logits, masks)
             self._optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             self._optimizer.step()
             losses.append(loss.item())
         self.logger.record("guidance/masked_mass_loss", sum(losses) / len(losses))

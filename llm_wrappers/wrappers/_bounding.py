@@ -62,7 +62,7 @@ class Bounding:
     def clip(self, actions: NDArray[Any]) -> NDArray[Any]:
         """Return n actions clipped to the current bounds, as fresh arrays, and count changes."""
         actions = np.asarray(actions, dtype=self.low.dtype)
-        clipped = np.clip(actions, self.low, self.high)
+        clipped: NDArray[Any] = np.clip(actions, self.low, self.high)
         changed = (clipped != actions).reshape(len(actions), -1).any(axis=1)
         self.counts["clipped_actions"] += int(changed.sum())
         return clipped

@@ -131,7 +131,7 @@ class Masking:
         chosen = flat_indices(self._bank.action_space, actions)
         allowed: NDArray[np.bool_] = np.take_along_axis(self.masks, chosen, axis=1).all(axis=1)
         if ignored is not None:
-            allowed = allowed | ignored
+            allowed = np.logical_or(allowed, ignored)
         self.counts["forbidden_actions"] += int((~allowed).sum())
         return allowed
 
@@ -173,8 +173,10 @@ def flat_indices(space: gym.Space[Any], actions: NDArray[Any]) -> NDArray[np.int
         sizes, parts = np.array([space.n]), np.asarray(actions).reshape(-1, 1) - space.start
     else:
         parts = np.asarray(actions)
-        is_multi = isinstance(space, gym.spaces.MultiDiscrete)
-        sizes = space.nvec if is_multi else np.full(parts.shape[-1], 2)
+        if isinstance(space, gym.spaces.MultiDiscrete):
+            sizes = space.nvec
+        else:
+            sizes = np.full(parts.shape[-1], 2)
     if ((parts < 0) | (parts >= sizes)).any():
         raise InvalidOptionError(f"expected an action in {space}, got {actions!r}")
     offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]])

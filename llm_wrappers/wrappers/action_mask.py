@@ -138,7 +138,8 @@ class ActionMaskWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
         The length is n for Discrete(n), the sum of nvec for MultiDiscrete, 2n for MultiBinary(n).
         """
-        return self._masking.masks[0].copy()
+        mask: NDArray[np.bool_] = self._masking.masks[0].copy()
+        return mask
 
     def set_progress(self, progress: float) -> None:
         """Set the training progress, in [0, 1], from which the schedule gives xi."""
@@ -179,7 +180,7 @@ class ActionMaskWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             informed["executed_action"] = (
                 int(value)
                 if isinstance(self.action_space, gym.spaces.Discrete)
-                else np.full(self.action_space.shape or (), value)  # type: ignore[arg-type]
+                else np.full(self.action_space.shape or (), value)
             )
         return informed
 

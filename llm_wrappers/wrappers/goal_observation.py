@@ -65,7 +65,7 @@ class GoalObservationWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorA
 
     >>> import gymnasium as gym
     >>> def planner(facts):
-    ...     return [[("go left" if row["pole_angle_deg"] < 0 else "go right", 1.0)] for row in facts]
+    ...     return [[(f"go {row['pole_lean']}", 1.0)] for row in facts]
     >>> env = GoalObservationWrapper(
     ...     gym.make("CartPole-v1"), planner=planner, goals=["go left", "go right"]
     ... )
@@ -201,4 +201,5 @@ def batch_of_one(space: gym.Space[Any], observation: Any) -> Any:
     """Return one observation as a batch with a leading axis of 1."""
     if isinstance(observation, np.ndarray):
         return observation[None]
-    return concatenate(space, [observation], create_empty_array(space, n=1, fn=np.zeros))
+    batch: Any = create_empty_array(space, n=1, fn=np.zeros)
+    return concatenate(space, [observation], batch)

@@ -48,8 +48,8 @@ class OptimizedGoalGenerator:
 
     def weight(self, goal, facts):
         """Return the weight of an achievement of its own: what the hands can do now comes first."""
-        at_hand = goal.startswith("make") and facts["at_table"]
-        return NEW * (1 + DEPTH[goal] + (10 if at_hand else 0))
+        at_hand = 20 if facts["at_table"] else 10
+        return NEW * (1 + DEPTH[goal] + (at_hand if goal.startswith("make") else 0))
 
     def survival(self, facts):
         """Return what cannot wait."""
@@ -70,14 +70,10 @@ class OptimizedGoalGenerator:
         """Return the achievements that are within reach from here."""
         goals = []
         quiet = facts["near_zombie"] is None and facts["near_skeleton"] is None
-        if facts["energy"] < 9 and quiet and facts["health"] >= 4:
+        if facts["energy"] < 9 and quiet and facts["health"] >= 7:
             goals.append("wake up")
-        for thing, goal in (
-            ("water", "collect drink"),
-            ("cow", "eat cow"),
-            ("ripe_plant", "eat plant"),
-            ("zombie", "defeat zombie"),
-        ):
+        for thing, goal in (("water", "collect drink"), ("cow", "eat cow"),
+                            ("ripe_plant", "eat plant"), ("zombie", "defeat zombie")):
             if facts["near_" + thing] is not None:
                 goals.append(goal)
         goals.append("place plant" if facts["sapling"] else "collect sapling")
@@ -89,7 +85,7 @@ class OptimizedGoalGenerator:
         goals = []
         wood, stone = facts["wood"], facts["stone"]
         table = facts["near_table"] is not None
-        if not table and wood >= TABLE_WOOD + 2:
+        if not table and wood >= TABLE_WOOD + 1:
             goals.append("place table")
         if table and wood >= 1:
             for tool in ("pickaxe", "sword"):
@@ -122,13 +118,18 @@ class OptimizedGoalGenerator:
     def gathering(self, facts):
         """Return what the next tool still needs."""
         goals = []
-        if facts["wood"] < 4 or (facts["near_tree"] is not None and facts["wood"] < 7):
-            goals.append(("collect wood", GATHER * 2))
+        tools = ("wood_pickaxe", "wood_sword", "stone_pickaxe", "stone_sword")
+        needed = sum(not facts[tool] for tool in tools)
+        spare = TABLE_WOOD if facts["near_tree"] is not None else 0
+        if facts["wood"] < min(needed + spare, 9):
+            goals.append(("collect wood", GATHER * (6 if facts["near_tree"] is not None else 2)))
         if facts["wood_pickaxe"]:
-            if facts["stone"] < 5:
+            if facts["stone"] < 4:
                 goals.append(("collect stone", GATHER * 3))
             if facts["near_coal"] is not None and facts["coal"] < 2:
                 goals.append(("collect coal", GATHER * 4))
+            if not facts["stone_pickaxe"] and facts["stone"] >= 1:
+                goals += self.table(facts, wood=1)
         if facts["stone_pickaxe"]:
             goals.append(("collect iron", GATHER * (5 if facts["near_iron"] is not None else 1)))
             if self.has_iron_tool_parts(facts):
@@ -136,6 +137,12 @@ class OptimizedGoalGenerator:
         if facts["iron_pickaxe"]:
             goals.append(("collect diamond", GATHER * 2))
         return goals or [("collect iron", GATHER)]
+
+    def table(self, facts, wood):
+        """Return a new table, where none is in view and enough wood is left for the tool."""
+        if facts["near_table"] is None and facts["wood"] >= TABLE_WOOD + wood:
+            return [("place table", GATHER * 20)]
+        return []
 
     def workshop(self, facts):
         """Return how to get a table and a furnace side by side."""
@@ -149,8 +156,6 @@ class OptimizedGoalGenerator:
     def has_iron_tool_parts(self, facts):
         """Return whether an iron tool could be made beside a table and a furnace."""
         return (
-            facts["wood"] >= 1
-            and facts["stone"] >= IRON_TOOL_STONE
-            and facts["coal"] >= 1
-            and facts["iron"] >= 1
+            facts["wood"] >= 1 and facts["stone"] >= IRON_TOOL_STONE
+            and facts["coal"] >= 1 and facts["iron"] >= 1
         )

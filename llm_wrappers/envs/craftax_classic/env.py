@@ -29,8 +29,9 @@ class CraftaxClassicEnv(gym.Env[NDArray[Any], np.int64]):
     and 9 columns of ids into `crafter_family.THINGS`, what the agent sees), `facing` (1 left,
     2 right, 3 up, 4 down), `sleeping` and `daylight`.
 
-    For many environments at once use ``gym.make_vec("llm_wrappers/CraftaxClassic-v1", num_envs=64)``,
-    which steps all of them in one compiled call and is far faster than many of these.
+    For many environments at once use
+    ``gym.make_vec("llm_wrappers/CraftaxClassic-v1", num_envs=64)``, which steps all of them in one
+    compiled call and is far faster than many of these.
 
     Args:
         observation: ``"symbolic"`` for 1,345 floats in [0, 1], or ``"pixels"`` for uint8 pictures
@@ -82,7 +83,7 @@ class CraftaxClassicEnv(gym.Env[NDArray[Any], np.int64]):
         """
         if not self._worlds.started:
             raise ResetNeeded("call reset() before step()")
-        if not self.action_space.contains(np.int64(action)):
+        if not self.action_space.contains(action):
             raise InvalidOptionError(f"expected an action in 0..{len(ACTIONS) - 1}, got {action!r}")
         frame = self._worlds.step(np.array([action]))
         return (
@@ -93,8 +94,12 @@ class CraftaxClassicEnv(gym.Env[NDArray[Any], np.int64]):
             single_info(frame),
         )
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
-        """Return what the agent sees as an RGB picture, or None without a render mode."""
+    def render(self) -> NDArray[np.uint8] | None:
+        """Return what the agent sees as an RGB picture, or None without a render mode.
+
+        Raises:
+            ResetNeeded: If there was no reset before.
+        """
         if self.render_mode is None:
             gym.logger.warn('no render mode: build the environment with render_mode="rgb_array"')
             return None

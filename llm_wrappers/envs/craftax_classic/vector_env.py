@@ -140,14 +140,21 @@ class CraftaxClassicVectorEnv(gym.vector.VectorEnv[NDArray[Any], NDArray[Any], N
         return self._observations.copy(), rewards, terminated, truncated, infos
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
-        """Return one RGB picture per sub-environment, or None without a render mode."""
-        if self.render_mode is None or not self._worlds.started:
+        """Return one RGB picture per sub-environment, or None without a render mode.
+
+        Raises:
+            ResetNeeded: If there was no reset before.
+        """
+        if self.render_mode is None:
+            gym.logger.warn('no render mode: build the environment with render_mode="rgb_array"')
             return None
+        if not self._worlds.started:
+            raise ResetNeeded("call reset() before render()")
         return tuple(self._worlds.picture(index) for index in range(self.num_envs))
 
     def _restart(self, mask: NDArray[np.bool_]) -> None:
-        for index in np.flatnonzero(mask):
-            frame = self._worlds.restart(int(index), self._generators[index])
+        for index in np.flatnonzero(mask).tolist():
+            frame = self._worlds.restart(index, self._generators[index])
             self._observations[index] = frame.observation[0]
             _write_row(self._infos, unpack_infos(frame), index)
         self._ended = self._ended & ~mask
@@ -181,8 +188,8 @@ class CraftaxClassicVectorEnv(gym.vector.VectorEnv[NDArray[Any], NDArray[Any], N
             if seeds[index] is not None:
                 self._generators[index] = make_generator(seeds[index])[0]
 
-    def _checked_mask(self, mask: Any) -> NDArray[np.bool_]:
-        mask = np.asarray(mask)
+    def _checked_mask(self, reset_mask: Any) -> NDArray[np.bool_]:
+        mask: NDArray[np.bool_] = np.asarray(reset_mask)
         if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
             raise InvalidOptionError(
                 f"reset_mask must be {self.num_envs} booleans, one of them true, got {mask!r}"
@@ -191,14 +198,15 @@ class CraftaxClassicVectorEnv(gym.vector.VectorEnv[NDArray[Any], NDArray[Any], N
             raise ResetNeeded("call reset() without a reset_mask first")
         return mask
 
-    def _checked_actions(self, actions: Any) -> NDArray[Any]:
+    def _checked_actions(self, batch: Any) -> NDArray[Any]:
         if not self._worlds.started:
             raise ResetNeeded("call reset() before step()")
-        actions = np.asarray(actions)
+        actions: NDArray[Any] = np.asarray(batch)
         whole = np.issubdtype(actions.dtype, np.integer)
         if actions.shape != (self.num_envs,) or not whole:
             raise InvalidOptionError(
-                f"expected {self.num_envs} integer actions, got {actions.dtype} of shape {actions.shape}"
+                f"expected {self.num_envs} integer actions, "
+                f"got {actions.dtype} of shape {actions.shape}"
             )
         if actions.min() < 0 or actions.max() >= len(ACTIONS):
             raise InvalidOptionError(f"expected actions in 0..{len(ACTIONS) - 1}, got {actions!r}")

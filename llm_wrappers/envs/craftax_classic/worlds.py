@@ -12,6 +12,7 @@ from llm_wrappers.envs.craftax_classic.engine import Frame, compiled_kernels
 __all__ = ["Worlds"]
 
 _LARGEST_SEED = np.iinfo(np.uint32).max
+_LONGEST_EPISODE = np.iinfo(np.int32).max  # Craftax counts the steps in 32 bits
 
 
 class Worlds:
@@ -27,7 +28,7 @@ class Worlds:
 
     def __init__(self, n: int, *, observation: str, length: int) -> None:
         self._n = n
-        self._length = np.int32(length)
+        self._length = np.int32(min(length, _LONGEST_EPISODE))
         self._observation = observation
         self._seeds = np.zeros(n, dtype=np.uint32)
         self._states: Any = None
@@ -73,5 +74,6 @@ class Worlds:
         return np.array(compiled_kernels(self._observation).render(self._states, np.int32(index)))
 
     def _draw_seed(self, index: int, generator: np.random.Generator) -> np.uint32:
-        self._seeds[index] = generator.integers(_LARGEST_SEED, dtype=np.uint32)
-        return self._seeds[index]
+        seed = np.uint32(generator.integers(_LARGEST_SEED, dtype=np.uint32))
+        self._seeds[index] = seed
+        return seed

@@ -57,7 +57,7 @@ class Episodes:
         fresh = np.ones(self._n, dtype=np.bool_) if mask is None else np.array(mask, dtype=np.bool_)
         seeds = [seed + i for i in range(self._n)] if isinstance(seed, int | np.integer) else seed
         if seeds is not None:
-            for index in np.flatnonzero(fresh):
+            for index in np.flatnonzero(fresh).tolist():
                 if seeds[index] is not None:
                     self.streams[index] = make_stream(seeds[index], self._owner, self._depth)
         self._ended &= ~fresh
@@ -91,7 +91,8 @@ def final_observations(
 ) -> Any:
     """Return the last observations of the episodes that ended, batched along the first axis."""
     final = [infos["final_obs"][row] for row in rows]
-    return concatenate(space, final, create_empty_array(space, n=len(rows), fn=np.zeros))
+    batch: Any = create_empty_array(space, n=len(rows), fn=np.zeros)
+    return concatenate(space, final, batch)
 
 
 def final_goals(infos: Mapping[str, Any], rows: NDArray[np.intp]) -> list[str | None]:

@@ -19,7 +19,7 @@ from llm_wrappers.wrappers.vector._episodes import Episodes, final_goals, with_c
 __all__ = ["ActionBoundsWrapper"]
 
 
-class ActionBoundsWrapper(gym.vector.VectorWrapper):  # type: ignore[type-arg]  # generic from gymnasium 1.4
+class ActionBoundsWrapper(gym.vector.VectorWrapper):  # generic only from gymnasium 1.4
     """Clips the continuous actions of each sub-environment to the bounds of its current goal.
 
     The twin of `llm_wrappers.wrappers.ActionBoundsWrapper`, whose documentation holds:

@@ -29,7 +29,7 @@ from llm_wrappers.wrappers.vector._episodes import Episodes, final_goals, with_c
 __all__ = ["ActionMaskWrapper"]
 
 
-class ActionMaskWrapper(gym.vector.VectorWrapper):  # type: ignore[type-arg]  # generic from gymnasium 1.4
+class ActionMaskWrapper(gym.vector.VectorWrapper):  # generic only from gymnasium 1.4
     """Leaves only the actions open that serve the current goal of each sub-environment.
 
     The twin of `llm_wrappers.ActionMaskWrapper`, whose documentation holds: sub-environment i,

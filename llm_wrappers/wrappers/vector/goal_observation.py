@@ -29,7 +29,7 @@ from llm_wrappers.wrappers.vector._episodes import (
 __all__ = ["GoalObservationWrapper"]
 
 
-class GoalObservationWrapper(gym.vector.VectorWrapper):  # type: ignore[type-arg]  # generic from gymnasium 1.4
+class GoalObservationWrapper(gym.vector.VectorWrapper):  # generic only from gymnasium 1.4
     """Adds the goal that a planner sets for the current state to each sub-environment.
 
     The twin of `llm_wrappers.GoalObservationWrapper`, whose documentation holds: sub-environment
@@ -54,7 +54,7 @@ class GoalObservationWrapper(gym.vector.VectorWrapper):  # type: ignore[type-arg
 
     >>> import gymnasium as gym
     >>> def planner(facts):
-    ...     return [[("go left" if row["pole_angle_deg"] < 0 else "go right", 1.0)] for row in facts]
+    ...     return [[(f"go {row['pole_lean']}", 1.0)] for row in facts]
     >>> envs = GoalObservationWrapper(
     ...     gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync"),
     ...     planner=planner, goals=["go left", "go right"],
@@ -189,7 +189,9 @@ class GoalObservationWrapper(gym.vector.VectorWrapper):  # type: ignore[type-arg
     def _with_goals(
         self, infos: Mapping[str, Any], rewards: NDArray[Any], present: NDArray[np.bool_]
     ) -> dict[str, Any]:
-        joined = with_column(infos, "goal", np.where(present, self._channel.texts(), None), present)
+        goals = self._channel.texts()
+        goals[~present] = None
+        joined = with_column(infos, "goal", goals, present)
         if "extrinsic_reward" not in infos:
             joined = with_column(joined, "extrinsic_reward", rewards.copy(), present)
         return joined

@@ -1,0 +1,168 @@
+"""Training one arm with one seed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+
+from llm_wrappers.demo.arms import ARMS, Arm
+from llm_wrappers.demo.goal_history import GoalHistoryCallback
+from llm_wrappers.envs import ENV_IDS
+from llm_wrappers.errors import InvalidOptionError, UnknownNameError
+from llm_wrappers.methods import sgrl
+from llm_wrappers.sb3 import (
+    EpisodeLogCallback,
+    GuidanceCallback,
+    MaskDistillationCallback,
+    ProgressBarCallback,
+    SoftMaskCallback,
+    SoftMaskPolicy,
+    as_vec_env,
+)
+
+__all__ = ["PPO_OPTIONS", "RunResult", "make_envs", "train_arm"]
+
+PPO_OPTIONS: dict[str, Any] = {
+    "n_steps": 64,
+    "batch_size": 1024,
+    "n_epochs": 4,
+    "learning_rate": 3e-4,
+    "gamma": 0.99,
+    "gae_lambda": 0.8,
+    "ent_coef": 0.01,
+}
+"""What every arm trains with; our choice, the hyper-parameters of SGRL are not published."""
+
+_HIDDEN_UNITS = [128, 128]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What training one arm with one seed left behind.
+
+    Args:
+        arm: The name of the arm.
+        seed: The seed.
+        folder: Where `stats.jsonl`, `goals.json` and `model.zip` are.
+        steps: The environment steps done.
+        seconds: The wall time of training, compilation left out.
+        interrupted: Whether it was stopped before its end.
+    """
+
+    arm: str
+    seed: int
+    folder: Path
+    steps: int
+    seconds: float
+    interrupted: bool
+
+
+def make_envs(env_id: str, arm: Arm, num_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
+    """Return the vector environment of one arm.
+
+    Args:
+        env_id: One of `llm_wrappers.envs.ENV_IDS`.
+        arm: The arm.
+        num_envs: The number of sub-environments.
+
+    Raises:
+        UnknownNameError: If the environment is not one of them.
+    """
+    if env_id not in ENV_IDS:
+        raise UnknownNameError(f"env must be one of {sorted(ENV_IDS)}, got {env_id!r}")
+    native = gym.spec(env_id).vector_entry_point is not None
+    in_same_step = {} if native else {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
+    envs = gym.make_vec(env_id, num_envs=num_envs, vector_kwargs=in_same_step)
+    wrapped: gym.vector.VectorEnv[Any, Any, Any] = (
+        envs if arm.wrap is None else sgrl.wrap(envs, **arm.wrap)
+    )
+    return wrapped
+
+
+def train_arm(
+    name: str,
+    *,
+    env_id: str,
+    seed: int,
+    steps: int,
+    num_envs: int,
+    folder: Path,
+    progress_bar: bool = True,
+) -> RunResult:
+    """Train one arm; what was done is on disk at any moment, also after Ctrl-C.
+
+    Args:
+        name: A key of `ARMS`.
+        env_id: One of `llm_wrappers.envs.ENV_IDS`.
+        seed: Of the worlds, the wrappers and the network.
+        steps: Environment steps, over all sub-environments.
+        num_envs: The number of sub-environments.
+        folder: Where to write; a `stats.jsonl` there is replaced.
+        progress_bar: Whether to show one.
+
+    Raises:
+        UnknownNameError: If the arm or the environment is not known.
+    """
+    if name not in ARMS:
+        raise UnknownNameError(f"arms are {sorted(ARMS)}, got {name!r}")
+    if steps < 1 or num_envs < 1:
+        raise InvalidOptionError(f"steps and num_envs must be >= 1, got {steps} and {num_envs}")
+    arm = ARMS[name]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "stats.jsonl").unlink(missing_ok=True)
+    vec_env = as_vec_env(make_envs(env_id, arm, num_envs))
+    model = _algorithm(arm)(_policy(arm, vec_env), vec_env, seed=seed, **_model_options(arm))
+    vec_env.reset()  # compiles, which is not training
+    log = EpisodeLogCallback(folder / "stats.jsonl")
+    bar = ProgressBarCallback(f"{name}, seed {seed}", log)
+    callbacks = [log, *_callbacks(arm, folder), *([bar] if progress_bar else [])]
+    started = time.perf_counter()
+    interrupted = False
+    try:
+        model.learn(steps, callback=callbacks)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        bar.close()
+        vec_env.close()
+    seconds = time.perf_counter() - started
+    model.save(folder / "model.zip")
+    return RunResult(name, seed, folder, model.num_timesteps, seconds, interrupted)
+
+
+def _algorithm(arm: Arm) -> Callable[..., Any]:
+    if not arm.masked:
+        return PPO
+    from sb3_contrib import MaskablePPO
+
+    return MaskablePPO
+
+
+def _policy(arm: Arm, vec_env: Any) -> Any:
+    if arm.soft is not None:
+        return SoftMaskPolicy
+    if isinstance(vec_env.observation_space, gym.spaces.Dict):
+        return "MultiInputPolicy"
+    return "CnnPolicy" if len(vec_env.observation_space.shape) == 3 else "MlpPolicy"
+
+
+def _model_options(arm: Arm) -> dict[str, Any]:
+    return {**PPO_OPTIONS, "policy_kwargs": {"net_arch": _HIDDEN_UNITS}, "device": "cpu"}
+
+
+def _callbacks(arm: Arm, folder: Path) -> list[BaseCallback]:
+    callbacks: list[BaseCallback] = []
+    if arm.wrap is not None:
+        callbacks += [GuidanceCallback(), GoalHistoryCallback(folder / "goals.json")]
+    if arm.distil:
+        callbacks.append(MaskDistillationCallback())
+    if arm.soft is not None:
+        callbacks.append(SoftMaskCallback(arm.soft))
+    return callbacks

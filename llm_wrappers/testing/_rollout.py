@@ -1,0 +1,171 @@
+"""Running an environment and keeping what it returned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import gymnasium as gym
+
+from llm_wrappers.testing._difference import Difference, difference
+
+__all__ = ["OPTION", "AnyEnv", "Call", "Probe", "Run", "rollout", "run_difference"]
+
+AnyEnv: TypeAlias = "gym.Env[Any, Any]"
+OPTION = "llm_wrappers.testing"
+"""A reset option that only a `Probe` understands."""
+
+
+@dataclass
+class Call:
+    """One reset or step: what was given, what was returned, and a copy of that from then.
+
+    Args:
+        given: ``{"seed": ..., "options": ...}`` or ``{"action": ...}``.
+        result: What the environment returned, itself.
+    """
+
+    given: dict[str, Any]
+    result: tuple[Any, ...]
+    copy: tuple[Any, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.given = deepcopy(self.given)
+        self.copy = deepcopy(self.result)
+
+    @property
+    def is_reset(self) -> bool:
+        """Whether it was a reset."""
+        return "seed" in self.given
+
+    @property
+    def observation(self) -> Any:
+        """The observation as it was returned."""
+        return self.copy[0]
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The info as it was returned."""
+        info: dict[str, Any] = self.copy[-1]
+        return info
+
+    @property
+    def reward(self) -> float:
+        """The reward, 0 for a reset."""
+        return 0.0 if self.is_reset else float(self.copy[1])
+
+    @property
+    def over(self) -> bool:
+        """Whether the episode ended."""
+        return not self.is_reset and bool(self.copy[2] or self.copy[3])
+
+
+class Probe(gym.Wrapper[Any, Any, Any, Any]):
+    """Sits under the wrapper that is checked and notes every call that reaches the environment."""
+
+    def __init__(self, env: AnyEnv) -> None:
+        super().__init__(env)
+        self.calls: list[Call] = []
+        self.changed: Difference | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Reset the environment, without the option that is meant for this probe."""
+        self.look()
+        known = None if options is None else {k: v for k, v in options.items() if k != OPTION}
+        result = self.env.reset(seed=seed, options=known or None)
+        self.calls.append(Call({"seed": seed, "options": options}, result))
+        return result
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step the environment."""
+        self.look()
+        # Kept from before the step, because an environment may change the action it is given.
+        call = {"action": deepcopy(action)}
+        result = self.env.step(action)
+        self.calls.append(Call(call, result))
+        return result
+
+    def look(self) -> None:
+        """Note whether what was returned last has been changed since."""
+        if self.calls and self.changed is None:
+            call = self.calls[-1]
+            names = ("observation", "info") if call.is_reset else ("observation", *_STEP, "info")
+            before = dict(zip(names, call.copy, strict=True))
+            self.changed = difference(before, dict(zip(names, call.result, strict=True)))
+
+
+_STEP = ("reward", "terminated", "truncated")
+
+
+class Run:
+    """A run that can be stopped and continued: episodes one after the other, noted call by call.
+
+    Args:
+        env: The environment.
+        readings: Methods without arguments whose results belong to what the environment returns,
+            where it has them.
+    """
+
+    def __init__(self, env: AnyEnv, readings: Sequence[str]) -> None:
+        self.env = env
+        self.over = False
+        self._readings = [name for name in readings if env.has_wrapper_attr(name)]
+
+    def reset(self, seed: int | None) -> dict[str, Any]:
+        """Reset and return what can be seen."""
+        observation, info = self.env.reset(seed=seed)
+        self.over = False
+        return self._seen(observation=observation, info=info)
+
+    def steps(self, actions: Sequence[Any]) -> Iterator[dict[str, Any]]:
+        """Yield what can be seen after each step, and after each reset where an episode ended."""
+        for action in actions:
+            if self.over:
+                yield self.reset(None)
+            observation, reward, terminated, truncated, info = self.env.step(deepcopy(action))
+            self.over = bool(terminated or truncated)
+            yield self._seen(
+                observation=observation,
+                reward=reward,
+                terminated=terminated,
+                truncated=truncated,
+                info=info,
+            )
+
+    def _seen(self, **returned: Any) -> dict[str, Any]:
+        read = {f"{name}()": self.env.get_wrapper_attr(name)() for name in self._readings}
+        # Copies: what is compared later must be what was returned now.
+        return deepcopy({**returned, **read})
+
+
+def rollout(
+    env: AnyEnv, actions: Sequence[Any], seed: int, readings: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Return what can be seen after a seeded reset and these steps."""
+    run = Run(env, readings)
+    return [run.reset(seed), *run.steps(actions)]
+
+
+def run_difference(
+    expected: Sequence[dict[str, Any]], got: Sequence[dict[str, Any]]
+) -> Difference | None:
+    """Return the first difference of two runs, or None."""
+    for number, (one, other) in enumerate(zip(expected, got, strict=False)):
+        found = difference(one, other)
+        if found is not None:
+            return found._replace(where=f"{_plain(found.where)} after {number} calls")
+    if len(expected) != len(got):
+        return Difference("the number of calls", str(len(expected)), str(len(got)))
+    return None
+
+
+def _plain(where: str) -> str:
+    """Return ``info['goal']`` for ``['info']['goal']``."""
+    if where.startswith("['"):
+        name, _, rest = where[2:].partition("']")
+        return name + rest
+    return where
