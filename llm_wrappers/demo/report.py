@@ -105,7 +105,7 @@ def _row(arm: str, runs: Sequence[dict[str, Any]]) -> dict[str, object]:
         "last score": f"{middle('last_score'):.2f}",
         "return": f"{middle('return'):.2f}",
         "achievements/episode": f"{middle('achievements'):.2f}",
-        "last": f"{middle('last_achievements'):.2f}",
+        "last achievements": f"{middle('last_achievements'):.2f}",
         "steps/s": round(middle("steps_per_second")),
         "LLM calls": sum(run["llm_calls"] for run in runs),
     }

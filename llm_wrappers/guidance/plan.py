@@ -83,9 +83,10 @@ def checked_plan(answer: Any, vocabulary: Mapping[str, int], *, may_be_empty: bo
             weights[index] = weights.get(index, 0.0) + weight
     if not weights and not (may_be_empty and not answer):
         raise GuidanceError("no goal of the vocabulary has a positive weight")
-    if math.isinf(sum(weights.values())):
+    plan = Plan(tuple(weights), tuple(weights.values()), unknown)
+    if math.inf in plan.cumulative:
         raise GuidanceError("expected weights with a finite sum")
-    return Plan(tuple(weights), tuple(weights.values()), unknown)
+    return plan
 
 
 def _text_and_weight(entry: Any) -> tuple[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,22 +52,31 @@ def difference(expected: Any, got: Any, where: str = "") -> Difference | None:
     return next((one for one in found if one is not None), None)
 
 
-def shared_part(data: Any, others: list[Any]) -> str | None:
+def shared_part(data: Any, others: list[Any], *, allowed: Sequence[Any] = ()) -> str | None:
     """Return the path of a mutable part of `data` that is also a part of one of the others.
+
+    Args:
+        data: What is looked at.
+        others: What it must share nothing with.
+        allowed: What it may share with the others nevertheless.
 
     >>> row = np.zeros(3)
     >>> shared_part({"a": 1, "b": row[:2]}, [[1, row]])
     "['b']"
     """
     theirs = [part for other in others for _, part in _mutable_parts(other, "")]
+    exempt = [part for other in allowed for _, part in _mutable_parts(other, "")]
     for path, part in _mutable_parts(data, ""):
-        for other in theirs:
-            if part is other:
-                return path or "it"
-            both_arrays = isinstance(part, np.ndarray) and isinstance(other, np.ndarray)
-            if both_arrays and np.shares_memory(part, other):
-                return path or "it"
+        if _is_among(part, theirs) and not _is_among(part, exempt):
+            return path or "it"
     return None
+
+
+def _is_among(part: Any, others: list[Any]) -> bool:
+    if not isinstance(part, np.ndarray):
+        return any(part is other for other in others)
+    arrays = (other for other in others if isinstance(other, np.ndarray))
+    return any(np.shares_memory(part, other) for other in arrays)
 
 
 def _array_difference(

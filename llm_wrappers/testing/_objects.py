@@ -24,8 +24,7 @@ def check_fresh_objects(subject: Subject) -> None:
     watch = _Watch(env, probe, subject)
     watch.reset()
     for action in subject.actions():
-        watch.step(action)
-        if probe.calls[-1].over:
+        if watch.step(action):
             watch.reset()
     if (probe.observation_space, probe.action_space) != spaces:
         raise ConformanceError(
@@ -53,13 +52,14 @@ class _Watch:
             raise ConformanceError(_POINT, "reset to leave the options as they are", got=options)
         self._look_at(observation, info)
 
-    def step(self, action: Any) -> None:
+    def step(self, action: Any) -> bool:
         given = deepcopy(action)
-        observation, *_, info = self._env.step(given)
+        observation, _, terminated, truncated, info = self._env.step(given)
         found = difference(action, given, "action")
         if found is not None:
             raise fail(_POINT, "step to leave the action as it is", found, "change a copy of it")
         self._look_at(observation, info)
+        return bool(terminated or truncated)
 
     def _look_at(self, observation: Any, info: dict[str, Any]) -> None:
         self._probe.look()
@@ -75,8 +75,8 @@ class _Watch:
         # What the environment below shares between its own calls is not the wrapper's doing.
         below = [call.result for call in self._probe.calls[-_KEPT:]]
         for name, data in returned.items():
-            part = shared_part(data, self._returned)
-            if part is not None and shared_part(data, below) is None:
+            part = shared_part(data, self._returned, allowed=below)
+            if part is not None:
                 raise ConformanceError(
                     _POINT,
                     "new objects from each call",

@@ -11,7 +11,16 @@ import gymnasium as gym
 
 from llm_wrappers.testing._difference import Difference, difference
 
-__all__ = ["OPTION", "AnyEnv", "Call", "Probe", "Run", "rollout", "run_difference"]
+__all__ = [
+    "OPTION",
+    "AnyEnv",
+    "Call",
+    "Probe",
+    "Run",
+    "result_difference",
+    "rollout",
+    "run_difference",
+]
 
 AnyEnv: TypeAlias = "gym.Env[Any, Any]"
 OPTION = "llm_wrappers.testing"
@@ -93,12 +102,7 @@ class Probe(gym.Wrapper[Any, Any, Any, Any]):
         """Note whether what was returned last has been changed since."""
         if self.calls and self.changed is None:
             call = self.calls[-1]
-            names = ("observation", "info") if call.is_reset else ("observation", *_STEP, "info")
-            before = dict(zip(names, call.copy, strict=True))
-            self.changed = difference(before, dict(zip(names, call.result, strict=True)))
-
-
-_STEP = ("reward", "terminated", "truncated")
+            self.changed = result_difference(call.copy, call.result)
 
 
 class Run:
@@ -161,6 +165,17 @@ def run_difference(
     if len(expected) != len(got):
         return Difference("the number of calls", str(len(expected)), str(len(got)))
     return None
+
+
+def result_difference(expected: tuple[Any, ...], got: tuple[Any, ...]) -> Difference | None:
+    """Return the first difference of what two calls of reset or step returned, or None."""
+    found = difference(_named(expected), _named(got))
+    return None if found is None else found._replace(where=_plain(found.where))
+
+
+def _named(result: tuple[Any, ...]) -> dict[str, Any]:
+    middle = ("reward", "terminated", "truncated") if len(result) > 2 else ()
+    return dict(zip(("observation", *middle, "info"), result, strict=True))
 
 
 def _plain(where: str) -> str:

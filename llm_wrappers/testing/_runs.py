@@ -9,8 +9,15 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from llm_wrappers.testing._difference import Difference, difference
-from llm_wrappers.testing._rollout import OPTION, AnyEnv, Probe, Run, rollout, run_difference
+from llm_wrappers.testing._rollout import (
+    OPTION,
+    AnyEnv,
+    Probe,
+    Run,
+    result_difference,
+    rollout,
+    run_difference,
+)
 from llm_wrappers.testing._subject import Subject, added_layers, fail
 from llm_wrappers.testing.conformance_error import ConformanceError, Point
 
@@ -43,12 +50,12 @@ def _check_stream(subject: Subject, env: AnyEnv, probe: Probe) -> None:
     advice = "draw from a generator of the wrapper's own, not from self.np_random"
     for number, call in enumerate(probe.calls):
         result = alone.reset(**call.given) if call.is_reset else alone.step(call.given["action"])
-        found = difference(call.copy, result)
+        found = result_difference(result, call.copy)
         if found is not None:
             raise fail(
                 Point.SEEDING,
                 f"the environment below to return in call {number} what it returns alone",
-                Difference(found.where, found.got, found.expected),
+                found,
                 advice,
             )
     states = [each.unwrapped.np_random.bit_generator.state for each in (alone, env)]
@@ -91,7 +98,7 @@ def check_reset(subject: Subject) -> None:
                 f"a reset after {steps} steps of another episode to give the same run as a new "
                 "environment with this seed",
                 found,
-                "clear in reset what belongs to the episode, and keep lifetime counters out of info",
+                "clear in reset what belongs to the episode; keep lifetime counters out of info",
             )
 
 

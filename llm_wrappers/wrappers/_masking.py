@@ -129,9 +129,10 @@ class Masking:
             ignored: Where the action will not be executed and so counts as open, shape (n,).
         """
         chosen = flat_indices(self._bank.action_space, actions)
-        allowed: NDArray[np.bool_] = np.take_along_axis(self.masks, chosen, axis=1).all(axis=1)
+        open_parts = np.take_along_axis(self.masks, chosen, axis=1)
+        allowed = np.asarray(open_parts.all(axis=1))
         if ignored is not None:
-            allowed = np.logical_or(allowed, ignored)
+            allowed = np.asarray(allowed | ignored)
         self.counts["forbidden_actions"] += int((~allowed).sum())
         return allowed
 

@@ -72,8 +72,12 @@ class OptimizedGoalGenerator:
         quiet = facts["near_zombie"] is None and facts["near_skeleton"] is None
         if facts["energy"] < 9 and quiet and facts["health"] >= 7:
             goals.append("wake up")
-        for thing, goal in (("water", "collect drink"), ("cow", "eat cow"),
-                            ("ripe_plant", "eat plant"), ("zombie", "defeat zombie")):
+        for thing, goal in (
+            ("water", "collect drink"),
+            ("cow", "eat cow"),
+            ("ripe_plant", "eat plant"),
+            ("zombie", "defeat zombie"),
+        ):
             if facts["near_" + thing] is not None:
                 goals.append(goal)
         goals.append("place plant" if facts["sapling"] else "collect sapling")
@@ -156,6 +160,8 @@ class OptimizedGoalGenerator:
     def has_iron_tool_parts(self, facts):
         """Return whether an iron tool could be made beside a table and a furnace."""
         return (
-            facts["wood"] >= 1 and facts["stone"] >= IRON_TOOL_STONE
-            and facts["coal"] >= 1 and facts["iron"] >= 1
+            facts["wood"] >= 1
+            and facts["stone"] >= IRON_TOOL_STONE
+            and facts["coal"] >= 1
+            and facts["iron"] >= 1
         )

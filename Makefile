@@ -1,0 +1,56 @@
+# `make demo` and `make test` do everything on a fresh machine: set up, then the job.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# A plain `torch` can bring gigabytes of CUDA; this pin has a CPU build in many indexes. To use
+# another: make demo TORCH="torch"
+TORCH ?= torch==2.13.0
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench ablations docs build clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -e 's/:.*##/\t/' | expand -t 12
+
+setup: $(STAMP) ## make the virtual environment with everything in it
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --editable ".[sb3,crafter,craftax,docs,dev]"
+	touch $(STAMP)
+
+demo: setup ## train the same agent with and without guidance on Craftax-Classic
+	$(BIN)/llm-wrappers demo
+
+test: setup ## run all tests and doctests, with coverage
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term
+
+check: setup ## lint, format, types, import layers, spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+format: setup ## put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## measure what the wrappers cost, as ratios within one run
+	$(BIN)/python benchmarks/overhead.py
+
+ablations: setup ## train the arms of the SGRL ablation (hours)
+	$(BIN)/python benchmarks/sgrl_ablations.py
+
+docs: setup ## build the documentation
+	$(BIN)/sphinx-build --fail-on-warning --keep-going -b html docs docs/_build/html
+
+build: setup ## build the wheel and the source distribution
+	$(BIN)/python -m build
+
+clean: ## remove everything that can be made again
+	rm -rf $(VENV) build dist docs/_build runs .pytest_cache .mypy_cache .ruff_cache .coverage*

@@ -1,0 +1,178 @@
+"""Point 10: the wrapper under what Gymnasium and Stable-Baselines3 put around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import concatenate, create_empty_array
+
+from llm_wrappers.testing._checkers import passes_sb3
+from llm_wrappers.testing._difference import difference
+from llm_wrappers.testing._rollout import Run
+from llm_wrappers.testing._subject import Subject, fail
+from llm_wrappers.testing.conformance_error import ConformanceError, Point
+
+__all__ = ["check_stacks"]
+
+_COPIES = 2
+
+
+def check_stacks(subject: Subject) -> None:
+    """Two of it beside each other in a vector environment behave as each does alone."""
+    if subject.make_env().spec is None:
+        subject.skip(Point.STACKS, "make_vec was left out, because make_env gives no spec")
+    else:
+        for mode in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
+            _check_make_vec(subject, mode)
+    if passes_sb3(subject.make_env()):
+        _check_sb3(subject)
+    else:
+        subject.skip(Point.STACKS, "SB3 is not installed or cannot use the environment alone")
+
+
+def _check_make_vec(subject: Subject, mode: AutoresetMode) -> None:
+    envs = gym.make_vec(
+        subject.make_env().spec,  # type: ignore[arg-type]  # it has one, or this is not called
+        num_envs=_COPIES,
+        vectorization_mode="sync",
+        vector_kwargs={"autoreset_mode": mode},
+        wrappers=[subject.factory],  # type: ignore[list-item]  # it may return any environment
+    )
+    alone = _alone(subject, same_step=mode == AutoresetMode.SAME_STEP)
+    rule = f"the same in make_vec with autoreset {mode.value} as alone"
+    observations, infos = envs.reset(seed=subject.seed)
+    _compare(rule, alone[0], observations, np.zeros(_COPIES))
+    _compare_infos(rule, alone[0], infos)
+    for expected, actions in zip(alone[1:], _actions(subject), strict=True):
+        batch = _batch(envs.single_action_space, actions)
+        observations, rewards, _, _, infos = envs.step(batch)
+        _compare(rule, expected, observations, rewards)
+        _compare_infos(rule, expected, infos)
+    envs.close()
+
+
+def _check_sb3(subject: Subject) -> None:
+    from stable_baselines3.common.monitor import Monitor
+    from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
+
+    def make() -> Any:
+        return Monitor(subject.make())
+
+    kinds: dict[str, type[Any]] = {"DummyVecEnv": DummyVecEnv}
+    if subject.subprocesses:
+        kinds["SubprocVecEnv"] = SubprocVecEnv
+    for name, kind in kinds.items():
+        envs: VecEnv = kind([make] * _COPIES)
+        _check_vec_env(f"the same in a {name} as alone", subject, envs)
+        envs.close()
+    _check_normalised(subject, VecNormalize, DummyVecEnv([make] * _COPIES))
+
+
+def _check_vec_env(rule: str, subject: Subject, envs: Any) -> None:
+    alone = _alone(subject, same_step=True)
+    envs.seed(subject.seed)
+    _compare(rule, alone[0], envs.reset(), np.zeros(_COPIES))
+    for expected, actions in zip(alone[1:], _actions(subject), strict=True):
+        observations, rewards, dones, infos = envs.step(_batch(envs.action_space, actions))
+        _compare(rule, expected, observations, rewards)
+        for done, info in zip(dones, infos, strict=True):
+            if bool(done) != ("episode" in info):
+                raise _error("a Monitor around it to see each end of an episode", info)
+    one = subject.make()
+    for method in ("stats", "state_dict", *subject.readings):
+        if one.has_wrapper_attr(method) and len(envs.env_method(method)) != _COPIES:
+            raise _error(f"env_method({method!r}) to reach every copy", "fewer answers")
+
+
+def _check_normalised(subject: Subject, vec_normalize: Any, envs: Any) -> None:
+    space = envs.observation_space
+    boxes = [
+        key
+        for key, part in (space.items() if isinstance(space, gym.spaces.Dict) else ())
+        if isinstance(part, gym.spaces.Box) and part.dtype.kind == "f"
+    ]
+    envs = vec_normalize(
+        envs,
+        norm_obs=bool(boxes) or isinstance(space, gym.spaces.Box),
+        norm_obs_keys=boxes or None,
+    )
+    envs.reset()
+    for actions in _actions(subject):
+        _, rewards, _, _ = envs.step(_batch(envs.action_space, actions))
+        if not np.isfinite(rewards).all():
+            raise _error("finite rewards from a VecNormalize around it", rewards)
+    envs.close()
+
+
+def _alone(subject: Subject, *, same_step: bool) -> list[list[dict[str, Any]]]:
+    """Return what each copy should show after the reset and each step, without vectorising."""
+    shown = []
+    for index in range(_COPIES):
+        run = Run(subject.make(), ())
+        seen = [{**run.reset(subject.seed + index), "reward": 0.0}]
+        for actions in _actions(subject):
+            # With autoreset at the next step, that step only shows the new episode.
+            step = run.reset(None) if run.over else next(iter(run.steps([actions[index]])))
+            step.setdefault("reward", 0.0)
+            if same_step and run.over:
+                step = {**run.reset(None), "reward": step["reward"]}
+            seen.append(step)
+        shown.append(seen)
+    return [list(moment) for moment in zip(*shown, strict=True)]
+
+
+def _actions(subject: Subject) -> list[tuple[Any, ...]]:
+    # Other actions for each copy, so that copies that share something are told apart.
+    actions = subject.actions()
+    return list(zip(actions, reversed(actions), strict=True))
+
+
+def _batch(space: gym.Space[Any], parts: Sequence[Any]) -> Any:
+    empty: Any = create_empty_array(space, n=len(parts), fn=np.zeros)
+    return concatenate(space, list(parts), empty)
+
+
+def _compare(rule: str, expected: list[dict[str, Any]], observations: Any, rewards: Any) -> None:
+    single = [each["observation"] for each in expected]
+    if isinstance(single[0], dict):
+        batch: Any = {key: np.stack([each[key] for each in single]) for key in single[0]}
+        observations = dict(observations)
+    elif isinstance(single[0], np.ndarray | np.generic | int):
+        batch = np.stack([np.asarray(each) for each in single])
+    else:
+        batch = observations
+    found = difference(_arrays(batch), _arrays(observations), "observation")
+    if found is not None:
+        raise fail(Point.STACKS, rule, found, "do two copies share something?")
+    if not np.allclose([each["reward"] for each in expected], rewards, rtol=1e-5):
+        raise _error(f"{rule}; the rewards should be {[e['reward'] for e in expected]}", rewards)
+
+
+def _arrays(batch: Any) -> Any:
+    # SB3 has dtypes of its own for some spaces; what counts are the values.
+    if isinstance(batch, dict):
+        return {key: _arrays(part) for key, part in batch.items()}
+    plain = isinstance(batch, np.ndarray) and batch.dtype.kind in "iubf"
+    return batch.astype(np.float64) if plain else batch
+
+
+def _compare_infos(rule: str, expected: list[dict[str, Any]], infos: dict[str, Any]) -> None:
+    for index, each in enumerate(expected):
+        for key, value in each["info"].items():
+            if isinstance(value, dict):
+                continue
+            if not infos.get(f"_{key}", np.zeros(_COPIES, bool))[index]:
+                raise _error(f"{rule}; infos[{key!r}][{index}] should be {value!r}", "nothing")
+            found = difference(
+                np.asarray(value).tolist(), np.asarray(infos[key][index]).tolist(), f"info[{key!r}]"
+            )
+            if found is not None:
+                raise fail(Point.STACKS, rule, found, "do two copies share something?")
+
+
+def _error(expected: str, got: Any) -> ConformanceError:
+    return ConformanceError(Point.STACKS, expected, got=got)
