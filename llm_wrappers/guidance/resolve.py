@@ -142,7 +142,8 @@ def _artefact(name: str, known: str) -> GuidanceArtefact:
         return load_artefact(rest)
     if colon and prefix in _sources:
         return _sources[prefix](rest)
-    raise UnknownNameError(f"expected one of {known}; got {name!r}")
+    registered = "".join(f", {source}:NAME" for source in sorted(_sources))
+    raise UnknownNameError(f"expected one of {known}{registered}; got {name!r}")
 
 
 def _reference_for(env_id: str, name: str) -> str:
