@@ -25,6 +25,8 @@ _AGENT_ROW, _AGENT_COLUMN = _VIEW_ROWS // 2, _VIEW_COLUMNS // 2
 _OUT_OF_VIEW = 0
 # Below this daylight monsters multiply; Crafter starts to darken its picture here as well.
 _DARK_BELOW = 0.5
+# Of 9: our choice of when an agent feels hurt, hungry, thirsty or tired.
+_WEAK_BELOW = 5
 # (row, column) of the tile in front, by direction faced: 1 left, 2 right, 3 up, 4 down.
 _IN_FRONT = np.array([[0, 0], [0, -1], [0, 1], [-1, 0], [1, 0]])
 
@@ -46,7 +48,9 @@ _COLUMNS = (
     *(FactColumns(item, _COUNT) for item in INVENTORY),
     FactColumns("facing", THINGS),
     *(FactColumns(name, _TRUTH) for name in ("sleeping", "dark", "at_table", "at_furnace")),
+    *(FactColumns(name, _TRUTH) for name in ("hurt", "hungry", "thirsty", "tired")),
     *(FactColumns(f"near_{thing}", _STEPS_AWAY) for thing in THINGS),
+    *(FactColumns(f"sees_{thing}", _TRUTH) for thing in THINGS),
     FactColumns("unlocked", ACHIEVEMENTS, flags=True),
 )
 
@@ -56,9 +60,10 @@ class CrafterFamilyCaptioner:
 
     The facts are: the 16 inventory counts and vital signs (0 to 9); `facing`, the name of the
     thing in front; `sleeping`; `dark`; `at_table` and `at_furnace`, whether one is among the eight
-    tiles around the agent; `near_<thing>`, the steps (Manhattan distance) to the nearest one in
-    view, or None; `unlocked`, the achievements of this episode, which the agent knows from its
-    rewards.
+    tiles around the agent; `hurt`, `hungry`, `thirsty` and `tired`, whether a vital sign is below
+    5; `near_<thing>`, the steps (Manhattan distance) to the nearest one in view, or None;
+    `sees_<thing>`, whether one is in view; `unlocked`, the achievements of this episode, which the
+    agent knows from its rewards. A planner that reads the coarse facts is asked less often.
 
     Args:
         variant: ``"crafter"`` or ``"craftax-classic"``; the rules differ in what things cost.
@@ -88,6 +93,7 @@ class CrafterFamilyCaptioner:
         n = len(view)
         table = THINGS.index("table")
         furnace = THINGS.index("furnace")
+        nearest = _steps_to_nearest(view)
         around = view[:, _AGENT_ROW - 1 : _AGENT_ROW + 2, _AGENT_COLUMN - 1 : _AGENT_COLUMN + 2]
         columns = [
             *(inventory[item] for item in INVENTORY),
@@ -96,7 +102,9 @@ class CrafterFamilyCaptioner:
             np.asarray(infos["daylight"]) < _DARK_BELOW,
             (around == table).any(axis=(1, 2)),
             (around == furnace).any(axis=(1, 2)),
-            *_steps_to_nearest(view).T,
+            *(np.asarray(inventory[item]) < _WEAK_BELOW for item in INVENTORY[:4]),
+            *nearest.T,
+            *(nearest != _OUT_OF_VIEW).T,
             *(achievements[name] for name in ACHIEVEMENTS),
         ]
         matrix = np.empty((n, len(columns)), dtype=np.int8)
@@ -144,13 +152,7 @@ def _state_caption(facts: Facts) -> str:
         if thing not in ("darkness", "path", "grass", "sand") and facts[f"near_{thing}"] is not None
     ]
     held = [f"{facts[item]} {item.replace('_', ' ')}" for item in INVENTORY[4:] if facts[item]]
-    feelings = [
-        word
-        for item, word in (
-            ("health", "hurt"), ("food", "hungry"), ("drink", "thirsty"), ("energy", "tired"),
-        )
-        if int(facts[item] or 0) < 5  # type: ignore[arg-type]
-    ]  # fmt: skip
+    feelings = [word for word in ("hurt", "hungry", "thirsty", "tired") if facts[word]]
     sentences = [
         f"You see {', '.join(seen)}." if seen else "You see nothing of note.",
         f"You face {str(facts['facing']).replace('_', ' ')}.",

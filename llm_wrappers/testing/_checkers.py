@@ -1,14 +1,15 @@
-"""Point 3: the checkers of Gymnasium and Stable-Baselines3."""
+"""Point 3: what the checkers of Gymnasium and Stable-Baselines3 ask for."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 
 from gymnasium.utils.env_checker import check_env
 
-from llm_wrappers.testing._rollout import AnyEnv
+from llm_wrappers.testing._rollout import AnyEnv, rollout
 from llm_wrappers.testing._subject import Subject
 from llm_wrappers.testing.conformance_error import ConformanceError, Point
 
@@ -16,12 +17,14 @@ __all__ = ["check_with_checkers", "passes_sb3"]
 
 
 def check_with_checkers(subject: Subject) -> None:
-    """The wrapped environment passes every checker that the environment alone passes."""
-    _check(subject, "gymnasium", _gymnasium)
+    """The wrapped environment passes every check that the environment alone passes."""
+    # Gymnasium's only warns of observations outside the space.
+    _check(subject, "to observe what is in its observation space", partial(_observe, subject))
+    _check(subject, "to pass gymnasium's check_env", _gymnasium)
     if find_spec("stable_baselines3") is None:
         subject.skip(Point.ENVIRONMENT_CHECKERS, "stable_baselines3 is not installed")
     else:
-        _check(subject, "stable_baselines3", _sb3)
+        _check(subject, "to pass stable_baselines3's check_env", _sb3)
 
 
 def passes_sb3(env: AnyEnv) -> bool:
@@ -29,19 +32,18 @@ def passes_sb3(env: AnyEnv) -> bool:
     return find_spec("stable_baselines3") is not None and _fault(_sb3, env) is None
 
 
-def _check(subject: Subject, package: str, checker: Callable[[AnyEnv], None]) -> None:
+def _check(subject: Subject, rule: str, checker: Callable[[AnyEnv], None]) -> None:
     fault = _fault(checker, subject.make_env())
     if fault is not None:
         subject.skip(
-            Point.ENVIRONMENT_CHECKERS,
-            f"the environment alone does not pass the checker of {package}: {fault}",
+            Point.ENVIRONMENT_CHECKERS, f"{rule} is more than the environment alone does: {fault}"
         )
         return
     fault = _fault(checker, subject.make())
     if fault is not None:
         raise ConformanceError(
             Point.ENVIRONMENT_CHECKERS,
-            f"to pass the check_env of {package}, as the environment alone does",
+            f"{rule}, as the environment alone does",
             got=f"{type(fault).__name__}: {fault}",
         ) from fault
 
@@ -57,6 +59,12 @@ def _fault(checker: Callable[[AnyEnv], None], env: AnyEnv) -> Exception | None:
         finally:
             env.close()
     return None
+
+
+def _observe(subject: Subject, env: AnyEnv) -> None:
+    for seen in rollout(env, subject.actions(env), subject.seed):
+        if seen["observation"] not in env.observation_space:
+            raise ValueError(f"{seen['observation']} is not in {env.observation_space}")
 
 
 def _gymnasium(env: AnyEnv) -> None:

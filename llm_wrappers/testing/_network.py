@@ -33,7 +33,7 @@ def check_no_network(subject: Subject) -> None:
 
 def _connections(subject: Subject, env: AnyEnv) -> list[str]:
     with _refused() as opened:
-        rollout(env, subject.actions(), subject.seed, subject.readings)
+        rollout(env, subject.actions(env), subject.seed, subject.readings)
     return opened
 
 

@@ -50,10 +50,14 @@ class Subject:
         probe = Probe(self.make_env())
         return (factory or self.factory)(probe), probe
 
-    def actions(self) -> list[Any]:
-        """Return the actions of a run, the same each time; a wrapper may change the space."""
+    def actions(self, env: AnyEnv | None = None) -> list[Any]:
+        """Return the actions of a run, the same each time.
+
+        Args:
+            env: What they are for, because a wrapper may change the space; None for the wrapper.
+        """
         # A copy, because drawing from the space itself would disturb whoever seeded it.
-        space: gym.Space[Any] = deepcopy(self.make().action_space)
+        space: gym.Space[Any] = deepcopy((env or self.make()).action_space)
         space.seed(self.seed)
         return [space.sample() for _ in range(self.steps)]
 
@@ -66,11 +70,11 @@ class Subject:
 def added_layers(env: AnyEnv, base: AnyEnv) -> Iterator[AnyEnv]:
     """Yield the wrappers that were put around `base`, from outside in."""
     while env is not base:
-        yield env
         if not isinstance(env, gym.Wrapper):
             raise TypeError(
                 f"expected the factory to wrap the environment it is given, got {env} at the bottom"
             )
+        yield env
         env = env.env
 
 

@@ -20,7 +20,7 @@ class ScriptedPlanner:
         pure: Whether a wrapper may remember the answers instead of asking again.
 
     Attributes:
-        asked: The facts of every state it was asked about, in order.
+        asked: The facts of every state it was asked about, in order; a copy begins anew.
 
     >>> planner = ScriptedPlanner(lambda facts: [("go left" if facts["x"] > 0 else "wait", 1.0)])
     >>> planner.plan([{"x": 1}, {"x": 0}])
@@ -35,6 +35,10 @@ class ScriptedPlanner:
         self._answer = answer
         self.pure = pure
         self.asked: list[dict[str, Any]] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Wrappers copy their arguments to record them; a copy has been asked nothing yet.
+        return {**self.__dict__, "asked": []}
 
     def plan(self, facts: Sequence[FactsRow]) -> list[Any]:
         """Return the answer for each state."""

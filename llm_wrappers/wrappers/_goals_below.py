@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 
@@ -19,8 +21,15 @@ __all__ = [
 ]
 
 
+# Sub-environments have these in common; of other methods each has its own result.
+_SHARED = frozenset({"env_description", "goal_vocabulary"})
+
+
 def find_below(env: Any, name: str) -> Callable[..., Any] | None:
     """Return the method of this name of the outermost layer that has one, else None.
+
+    Where only the sub-environments of a vector environment have it, the method asks them all and
+    returns a tuple, or one result of what they have in common.
 
     Args:
         env: An environment or a vector environment.
@@ -28,13 +37,25 @@ def find_below(env: Any, name: str) -> Callable[..., Any] | None:
     """
     if isinstance(env, gym.Env):
         return env.get_wrapper_attr(name) if env.has_wrapper_attr(name) else None
-    layer = env
+    base, layer = env, env
     while layer is not None:
         if hasattr(layer, name):
             found: Callable[..., Any] = getattr(layer, name)
             return found
-        layer = getattr(layer, "env", None)
-    return None
+        base, layer = layer, getattr(layer, "env", None)
+    if not isinstance(base, SyncVectorEnv | AsyncVectorEnv):
+        return None
+    if not all(base.call("has_wrapper_attr", name)):
+        return None
+    return partial(_call_first if name in _SHARED else _call, base, name)
+
+
+def _call(envs: Any, name: str, *args: Any) -> Any:
+    return envs.call(name, *args)
+
+
+def _call_first(envs: Any, name: str) -> Any:
+    return envs.call(name)[0]
 
 
 def goal_source(env: Any, wrapper: str) -> Callable[..., Any]:

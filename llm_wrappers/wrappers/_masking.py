@@ -155,13 +155,14 @@ class Masking:
         mask = self.masks[row]
         if isinstance(space, gym.spaces.Discrete):
             return space.start + stream.choice(np.flatnonzero(mask))
-        sizes = space.nvec if isinstance(space, gym.spaces.MultiDiscrete) else [2] * len(action)
+        sizes, start = _parts_of(space)
         parts = np.split(mask, np.cumsum(sizes)[:-1])
+        wanted = (np.asarray(action) - start).tolist()
         legal = [
             value if part[value] else stream.choice(np.flatnonzero(part))
-            for part, value in zip(parts, np.asarray(action).tolist(), strict=True)
+            for value, part in zip(wanted, parts, strict=True)
         ]
-        return np.array(legal, dtype=space.dtype)
+        return (np.array(legal) + start).astype(space.dtype)
 
 
 def flat_indices(space: gym.Space[Any], actions: NDArray[Any]) -> NDArray[np.int64]:
@@ -170,18 +171,25 @@ def flat_indices(space: gym.Space[Any], actions: NDArray[Any]) -> NDArray[np.int
     Raises:
         InvalidOptionError: If an action is outside the space.
     """
-    if isinstance(space, gym.spaces.Discrete):
-        sizes, parts = np.array([space.n]), np.asarray(actions).reshape(-1, 1) - space.start
-    else:
-        parts = np.asarray(actions)
-        if isinstance(space, gym.spaces.MultiDiscrete):
-            sizes = space.nvec
-        else:
-            sizes = np.full(parts.shape[-1], 2)
-    if ((parts < 0) | (parts >= sizes)).any():
+    sizes, start = _parts_of(space)
+    parts = np.asarray(actions)
+    parts = parts.reshape(len(parts), -1)
+    whole = parts.dtype.kind in "iub" and parts.shape[1] == len(sizes)
+    if whole:
+        parts = parts - start
+    if not whole or ((parts < 0) | (parts >= sizes)).any():
         raise InvalidOptionError(f"expected an action in {space}, got {actions!r}")
     offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     return np.asarray(parts + offsets, dtype=np.int64)
+
+
+def _parts_of(space: gym.Space[Any]) -> tuple[NDArray[Any], Any]:
+    """Return how many values each part of an action has, and its smallest ones."""
+    if isinstance(space, gym.spaces.Discrete):
+        return np.array([space.n]), space.start
+    if isinstance(space, gym.spaces.MultiDiscrete):
+        return space.nvec, space.start
+    return np.full(space.shape or (), 2), 0
 
 
 def checked_enforce(enforce: str) -> str:

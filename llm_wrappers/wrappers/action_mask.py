@@ -166,7 +166,8 @@ class ActionMaskWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     def _draw(self) -> None:
         goal = self.env.get_wrapper_attr("current_goal")()
         inner = find_below(self.env, "action_masks")
-        self._masking.draw([goal], None if inner is None else inner()[None], [self._stream])
+        masks = None if inner is None else np.asarray(inner())[None]
+        self._masking.draw([goal], masks, [self._stream])
 
     def _informed(
         self, info: Mapping[str, Any], reward: float, *, allowed: bool, executed: Any
@@ -180,7 +181,7 @@ class ActionMaskWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             informed["executed_action"] = (
                 int(value)
                 if isinstance(self.action_space, gym.spaces.Discrete)
-                else np.full(self.action_space.shape or (), value)
+                else np.full(self.action_space.shape or (), value, self.action_space.dtype)
             )
         return informed
 

@@ -6,12 +6,13 @@ the next tool.
 """
 
 READS = (
-    "health", "food", "drink", "energy", "sapling", "wood", "stone", "coal", "iron",
-    "wood_pickaxe", "stone_pickaxe", "iron_pickaxe", "wood_sword", "stone_sword", "iron_sword",
-    "facing", "sleeping", "at_table", "at_furnace", "near_water", "near_tree", "near_coal",
-    "near_iron", "near_diamond", "near_table", "near_furnace", "near_ripe_plant", "near_zombie",
-    "near_skeleton", "near_cow", "unlocked",
+    "health", "energy", "hungry", "thirsty", "tired", "hurt", "sapling", "wood", "stone", "coal",
+    "iron", "wood_pickaxe", "stone_pickaxe", "iron_pickaxe", "wood_sword", "stone_sword",
+    "iron_sword", "sleeping", "at_table", "near_water", "near_cow", "near_zombie",
+    "sees_tree", "sees_coal", "sees_iron", "sees_diamond", "sees_table", "sees_furnace",
+    "sees_ripe_plant", "sees_skeleton", "unlocked",
 )  # fmt: skip
+"""The facts that are read; the planner is asked again only when one of them changes."""
 
 # What things cost here.
 TABLE_WOOD = 2
@@ -30,6 +31,9 @@ DEPTH = {
 
 SURVIVE, NEW, GATHER = 1000.0, 100.0, 1.0
 
+# A detour of more steps than this is not worth a drink or a cow that nobody needs yet.
+DETOUR = 3
+
 
 class OptimizedGoalGenerator:
     """From the facts of one state to weighted goals."""
@@ -43,79 +47,78 @@ class OptimizedGoalGenerator:
             return urgent
         unlocked = {name.replace("_", " ") for name in facts["unlocked"]}
         new = [goal for goal in self.feasible(facts) if goal not in unlocked]
-        goals = [(goal, self.weight(goal, facts)) for goal in new]
-        return goals + self.gathering(facts)
+        return [(goal, self.weight(goal, facts)) for goal in new] + self.gathering(facts)
 
     def weight(self, goal, facts):
-        """Return the weight of an achievement of its own: what the hands can do now comes first."""
+        """Return the weight of a new achievement: the deeper the heavier, tools before all."""
+        tool = goal.startswith("make")
         at_hand = 20 if facts["at_table"] else 10
-        return NEW * (1 + DEPTH[goal] + (at_hand if goal.startswith("make") else 0))
+        return NEW * (1 + DEPTH[goal] + (at_hand if tool else 0))
 
     def survival(self, facts):
         """Return what cannot wait."""
-        zombie, skeleton = facts["near_zombie"], facts["near_skeleton"]
-        if zombie is not None and zombie <= 3:
+        if facts["near_zombie"] == 1:
             return [("defeat zombie", SURVIVE)]
-        if facts["drink"] <= 3 and (facts["near_water"] is not None or facts["drink"] <= 1):
+        if facts["thirsty"] and facts["near_water"] is not None:
             return [("collect drink", SURVIVE)]
-        if facts["food"] <= 3 and facts["near_ripe_plant"] is not None:
+        if facts["hungry"] and facts["sees_ripe_plant"]:
             return [("eat plant", SURVIVE)]
-        if facts["food"] <= 4 and facts["near_cow"] is not None:
+        if facts["hungry"] and facts["near_cow"] is not None:
             return [("eat cow", SURVIVE)]
-        if zombie is None and skeleton is None and facts["energy"] <= 3:
+        if facts["tired"] and self.is_quiet(facts):
             return [("wake up", SURVIVE)]
         return []
+
+    def is_quiet(self, facts):
+        """Return whether no monster is in view: sleepers are hit hardest."""
+        return facts["near_zombie"] is None and not facts["sees_skeleton"]
 
     def feasible(self, facts):
         """Return the achievements that are within reach from here."""
         goals = []
-        quiet = facts["near_zombie"] is None and facts["near_skeleton"] is None
-        if facts["energy"] < 9 and quiet and facts["health"] >= 7:
+        if facts["energy"] < 9 and facts["health"] >= 7 and self.is_quiet(facts):
             goals.append("wake up")
-        for thing, goal in (
-            ("water", "collect drink"),
-            ("cow", "eat cow"),
-            ("ripe_plant", "eat plant"),
-            ("zombie", "defeat zombie"),
-        ):
-            if facts["near_" + thing] is not None:
+        for thing, goal in (("water", "collect drink"), ("cow", "eat cow"),
+                            ("zombie", "defeat zombie")):  # fmt: skip
+            if facts["near_" + thing] is not None and facts["near_" + thing] <= DETOUR:
                 goals.append(goal)
+        if facts["sees_ripe_plant"]:
+            goals.append("eat plant")
         goals.append("place plant" if facts["sapling"] else "collect sapling")
         goals.append("collect wood")
         return goals + self.crafting(facts) + self.mining(facts)
 
     def crafting(self, facts):
-        """Return what can be made or placed with what is held, at a table in view."""
+        """Return what can be made at a table in view, or placed, with what is held."""
         goals = []
         wood, stone = facts["wood"], facts["stone"]
-        table = facts["near_table"] is not None
-        if not table and wood >= TABLE_WOOD + 1:
+        if not facts["sees_table"] and wood >= TABLE_WOOD + 2:  # for a pickaxe and a sword
             goals.append("place table")
-        if table and wood >= 1:
+        if facts["sees_table"] and wood >= 1:
             for tool in ("pickaxe", "sword"):
                 goals.append("make wood " + tool)
                 if stone >= 1:
                     goals.append("make stone " + tool)
-                if self.has_iron_tool_parts(facts) and facts["near_furnace"] is not None:
+                if self.has_iron_tool_parts(facts) and facts["sees_furnace"]:
                     goals.append("make iron " + tool)
-        if stone >= FURNACE_STONE and (table or stone >= FURNACE_STONE + 2):
+        if stone >= FURNACE_STONE and (facts["sees_table"] or stone >= FURNACE_STONE + 2):
             goals.append("place furnace")
         if stone >= 1:
             goals.append("place stone")
         return goals
 
     def mining(self, facts):
-        """Return what the tools at hand can collect or defeat in view."""
+        """Return what the tools at hand can collect or defeat."""
         goals = []
         if facts["wood_pickaxe"]:
             goals.append("collect stone")
-            if facts["near_coal"] is not None:
+            if facts["sees_coal"]:
                 goals.append("collect coal")
-        if facts["stone_pickaxe"] and facts["near_iron"] is not None:
+        if facts["stone_pickaxe"] and facts["sees_iron"]:
             goals.append("collect iron")
-        if facts["iron_pickaxe"] and facts["near_diamond"] is not None:
+        if facts["iron_pickaxe"] and facts["sees_diamond"]:
             goals.append("collect diamond")
-        if facts["near_skeleton"] is not None and facts["health"] >= 4:
+        if facts["sees_skeleton"] and not facts["hurt"]:
             goals.append("defeat skeleton")
         return goals
 
@@ -124,36 +127,34 @@ class OptimizedGoalGenerator:
         goals = []
         tools = ("wood_pickaxe", "wood_sword", "stone_pickaxe", "stone_sword")
         needed = sum(not facts[tool] for tool in tools)
-        spare = TABLE_WOOD if facts["near_tree"] is not None else 0
+        spare = TABLE_WOOD if facts["sees_tree"] else 0
         if facts["wood"] < min(needed + spare, 9):
-            goals.append(("collect wood", GATHER * (6 if facts["near_tree"] is not None else 2)))
+            goals.append(("collect wood", GATHER * (6 if facts["sees_tree"] else 2)))
         if facts["wood_pickaxe"]:
             if facts["stone"] < 4:
                 goals.append(("collect stone", GATHER * 3))
-            if facts["near_coal"] is not None and facts["coal"] < 2:
+            if facts["sees_coal"] and facts["coal"] < 2:
                 goals.append(("collect coal", GATHER * 4))
             if not facts["stone_pickaxe"] and facts["stone"] >= 1:
-                goals += self.table(facts, wood=1)
+                goals += self.table(facts)
         if facts["stone_pickaxe"]:
-            goals.append(("collect iron", GATHER * (5 if facts["near_iron"] is not None else 1)))
+            goals.append(("collect iron", GATHER * (5 if facts["sees_iron"] else 1)))
             if self.has_iron_tool_parts(facts):
-                goals += self.workshop(facts)
+                goals += self.table(facts) + self.furnace(facts)
         if facts["iron_pickaxe"]:
             goals.append(("collect diamond", GATHER * 2))
         return goals or [("collect iron", GATHER)]
 
-    def table(self, facts, wood):
-        """Return a new table, where none is in view and enough wood is left for the tool."""
-        if facts["near_table"] is None and facts["wood"] >= TABLE_WOOD + wood:
+    def table(self, facts):
+        """Return a new table, where none is in view and wood is left for a tool."""
+        if not facts["sees_table"] and facts["wood"] > TABLE_WOOD:
             return [("place table", GATHER * 20)]
         return []
 
-    def workshop(self, facts):
-        """Return how to get a table and a furnace side by side."""
-        if facts["near_table"] is None and facts["wood"] > TABLE_WOOD:
-            return [("place table", GATHER * 20)]
-        spare = FURNACE_STONE + IRON_TOOL_STONE
-        if facts["near_furnace"] is None and facts["at_table"] and facts["stone"] >= spare:
+    def furnace(self, facts):
+        """Return a new furnace beside the table, where none is in view."""
+        stone = FURNACE_STONE + IRON_TOOL_STONE
+        if not facts["sees_furnace"] and facts["at_table"] and facts["stone"] >= stone:
             return [("place furnace", GATHER * 20)]
         return []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -95,9 +95,18 @@ def final_observations(
     return concatenate(space, final, batch)
 
 
-def final_goals(infos: Mapping[str, Any], rows: NDArray[np.intp]) -> list[str | None]:
-    """Return the goals of the last states of the episodes that ended, None for no goal."""
-    goals = infos["final_info"].get("goal")
+def final_goals(
+    final_goal: Callable[..., Any] | None, infos: Mapping[str, Any], rows: NDArray[np.intp]
+) -> list[str | None]:
+    """Return the goals of the last states of the episodes that ended, None for no goal.
+
+    Args:
+        final_goal: The method of the layers below, which tells a goal that guides from one that is
+            only shown because the planner failed; None where no layer has one.
+        infos: The infos, whose final ones tell it otherwise.
+        rows: Where an episode ended.
+    """
+    goals = infos["final_info"].get("goal") if final_goal is None else final_goal()
     return [None if goals is None else goals[row] or None for row in rows]
 
 
@@ -109,7 +118,10 @@ def with_column(
     Args:
         infos: The infos, left as they are.
         key: The name of the entry.
-        values: Shape (n, ...).
+        values: Shape (n, ...), copied.
         present: Which sub-environments have the entry, shape (n,).
     """
+    values = values.copy()
+    # What gymnasium.vector puts where there is no entry.
+    values[~present] = None if values.dtype == object else 0
     return {**infos, key: values, f"_{key}": present.copy()}

@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers._bounding import Bounding, make_bounds
-from llm_wrappers.wrappers._goals_below import forward_progress, gathered_stats, goal_source
+from llm_wrappers.wrappers._goals_below import (
+    find_below,
+    forward_progress,
+    gathered_stats,
+    goal_source,
+)
 from llm_wrappers.wrappers._masking import ScheduledCoin
 from llm_wrappers.wrappers._streams import depth_of
 from llm_wrappers.wrappers.vector._episodes import Episodes, final_goals, with_column
@@ -62,6 +67,7 @@ class ActionBoundsWrapper(gym.vector.VectorWrapper):  # generic only from gymnas
         bank = make_bounds(env, env.single_action_space, bounds)
         self._bounding = Bounding(env.num_envs, bank=bank, coin=self._coin)
         self._goals = goal_source(env, name)
+        self._final_goals = find_below(env, "final_goal")
         self._episodes = Episodes(env, owner=name, depth=depth_of(env, name))
 
     def reset(
@@ -89,7 +95,7 @@ class ActionBoundsWrapper(gym.vector.VectorWrapper):  # generic only from gymnas
         if self._episodes.same_step and fresh.any():
             rows = np.flatnonzero(fresh)
             streams = [self._episodes.streams[row] for row in rows]
-            self._bounding.draw(final_goals(infos, rows), streams, rows)
+            self._bounding.draw(final_goals(self._final_goals, infos, rows), streams, rows)
             final = {"final_info": self._informed(infos["final_info"], rewards, executed, fresh)}
         self._bounding.draw(self._goals(), self._episodes.streams)
         # A step that shows the first state of an episode executed nothing in it.
@@ -134,8 +140,6 @@ class ActionBoundsWrapper(gym.vector.VectorWrapper):  # generic only from gymnas
     ) -> dict[str, Any]:
         informed = dict(infos)
         if "extrinsic_reward" not in informed:
-            informed = with_column(informed, "extrinsic_reward", rewards.copy(), present)
-        informed = with_column(
-            informed, "bounds_applied", self._bounding.applied & present, present
-        )
-        return with_column(informed, "executed_action", executed.copy(), present)
+            informed = with_column(informed, "extrinsic_reward", rewards, present)
+        informed = with_column(informed, "bounds_applied", self._bounding.applied, present)
+        return with_column(informed, "executed_action", executed, present)

@@ -81,7 +81,10 @@ class ActionMaskWrapper(gym.vector.VectorWrapper):  # generic only from gymnasiu
         bank = make_bank(env, env.single_action_space, masks)
         self._masking = Masking(env.num_envs, bank=bank, coin=self._coin)
         self._goals = goal_source(env, name)
+        self._final_goals = find_below(env, "final_goal")
         self._inner_masks = find_below(env, "action_masks")
+        is_discrete = isinstance(env.single_action_space, gym.spaces.Discrete)
+        self._executed_type = np.dtype(int) if is_discrete else env.single_action_space.dtype
         self._episodes = Episodes(env, owner=name, depth=depth_of(env, name))
 
     def reset(
@@ -187,7 +190,7 @@ class ActionMaskWrapper(gym.vector.VectorWrapper):  # generic only from gymnasiu
 
     def _draw_final(self, infos: Mapping[str, Any], rows: NDArray[np.intp]) -> None:
         streams = [self._episodes.streams[row] for row in rows]
-        self._masking.draw(final_goals(infos, rows), None, streams, rows)
+        self._masking.draw(final_goals(self._final_goals, infos, rows), None, streams, rows)
 
     def _first(self, executed: Any, fresh: NDArray[np.bool_]) -> Any:
         """Return the executed actions, -1 where the step only showed a new episode."""
@@ -204,11 +207,11 @@ class ActionMaskWrapper(gym.vector.VectorWrapper):  # generic only from gymnasiu
     ) -> dict[str, Any]:
         informed = dict(infos)
         if "extrinsic_reward" not in informed:
-            informed = with_column(informed, "extrinsic_reward", rewards.copy(), present)
-        informed = with_column(informed, "mask_applied", self._masking.applied & present, present)
-        informed = with_column(informed, "action_was_open", allowed & present, present)
+            informed = with_column(informed, "extrinsic_reward", rewards, present)
+        informed = with_column(informed, "mask_applied", self._masking.applied, present)
+        informed = with_column(informed, "action_was_open", allowed, present)
         if self._enforce == "resample":
             shape = (self.num_envs, *(self.single_action_space.shape or ()))
-            value = np.full(shape, -1) if executed is None else np.array(executed)
+            value = np.full(shape, -1 if executed is None else executed, self._executed_type)
             informed = with_column(informed, "executed_action", value, present)
         return informed

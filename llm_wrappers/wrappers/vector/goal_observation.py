@@ -98,6 +98,7 @@ class GoalObservationWrapper(gym.vector.VectorWrapper):  # generic only from gym
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
         name = type(self).__name__
         self._episodes = Episodes(env, owner=name, depth=depth_of(env, name))
+        self._final_goals: list[str | None] = [None] * env.num_envs
 
     def reset(
         self,
@@ -131,6 +132,13 @@ class GoalObservationWrapper(gym.vector.VectorWrapper):  # generic only from gym
     def current_goal(self) -> list[str | None]:
         """Return the goals that guide the current states, None without one or without guidance."""
         return self._channel.guiding()
+
+    def final_goal(self) -> list[str | None]:
+        """Return what `current_goal` was for the last states of the episodes that ended.
+
+        Only with autoreset in the same step, and only where the last step ended an episode.
+        """
+        return list(self._final_goals)
 
     def env_description(self) -> EnvDescription:
         """Return what the captioner says of the environment below: its rules and action names."""
@@ -183,17 +191,16 @@ class GoalObservationWrapper(gym.vector.VectorWrapper):  # generic only from gym
             final_obs[row] = self._joined(infos["final_obs"][row], vectors[row])
         ended = np.zeros(self.num_envs, dtype=np.bool_)
         ended[rows] = True
-        final_info = self._with_goals(infos["final_info"], np.where(ended, rewards, 0.0), ended)
+        self._final_goals = self._channel.guiding()
+        final_info = self._with_goals(infos["final_info"], rewards, ended)
         return {"final_obs": final_obs, "final_info": final_info}
 
     def _with_goals(
         self, infos: Mapping[str, Any], rewards: NDArray[Any], present: NDArray[np.bool_]
     ) -> dict[str, Any]:
-        goals = self._channel.texts()
-        goals[~present] = None
-        joined = with_column(infos, "goal", goals, present)
+        joined = with_column(infos, "goal", self._channel.texts(), present)
         if "extrinsic_reward" not in infos:
-            joined = with_column(joined, "extrinsic_reward", rewards.copy(), present)
+            joined = with_column(joined, "extrinsic_reward", rewards, present)
         return joined
 
     def _join(self, observations: Any) -> dict[str, Any]:
