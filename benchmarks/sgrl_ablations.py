@@ -22,8 +22,14 @@ from llm_wrappers.demo.training import RunResult, train_arm
 from llm_wrappers.envs import ENV_IDS
 
 
+def asked(options: argparse.Namespace) -> dict[str, object]:
+    """Return what makes a result on disk the one that is wanted."""
+    return {"env": options.env, "steps": options.steps, "num_envs": options.num_envs}
+
+
 def run_one(options: argparse.Namespace) -> None:
     """Train one arm with one seed in this process and leave its result on disk."""
+    (options.only / "result.json").unlink(missing_ok=True)
     result = train_arm(
         options.arms[0],
         env_id=options.env,
@@ -35,19 +41,20 @@ def run_one(options: argparse.Namespace) -> None:
     )
     if result.interrupted:
         raise SystemExit(130)
-    record = {"steps": result.steps, "seconds": result.seconds, "asked": options.steps}
+    record = {"steps": result.steps, "seconds": result.seconds, "asked": asked(options)}
     (options.only / "result.json").write_text(json.dumps(record), encoding="utf-8")
 
 
 def run_in_process(options: argparse.Namespace, arm: str, seed: int) -> RunResult:
-    """Train in a process of its own, unless a complete result of these steps is there."""
+    """Train in a process of its own, unless the complete result is there."""
     folder = options.out / arm / f"seed-{seed}"
     path = folder / "result.json"
     done = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if done.get("asked") != options.steps:
+    if done.get("asked") != asked(options):
         command = [
-            sys.executable, __file__, "--only", str(folder), "--arms", arm, "--seeds", str(seed),
-            "--steps", str(options.steps), "--num-envs", str(options.num_envs), "--env", options.env,
+            sys.executable, __file__, "--only", str(folder), "--env", options.env,
+            "--arms", arm, "--seeds", str(seed),
+            "--steps", str(options.steps), "--num-envs", str(options.num_envs),
         ]  # fmt: skip
         # One thread per process: two small networks on two threads each only wait for each other.
         subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})

@@ -1,7 +1,8 @@
 """SGRL on Craftax-Classic: the same agent with and without guidance, offline.
 
-Run it with ``python examples/sgrl_craftax.py``; ``--help`` lists the options. Goals and masks come
-from the reference guidance that ships with llm_wrappers, written by hand: no language model is asked.
+Run it with ``python examples/sgrl_craftax.py``; ``--help`` lists the options. Goals and masks
+come from the reference guidance that ships with llm_wrappers, written by hand: no language model is
+asked.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ def train(name: str, envs: gym.vector.VectorEnv, options: argparse.Namespace) ->
     except KeyboardInterrupt:
         print("interrupted: reporting what was done")
     bar.close()
+    log.close()
     model.save(folder / "model.zip")
     episodes = read_episodes(folder / "stats.jsonl")
     return {

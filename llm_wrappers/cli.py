@@ -31,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UserError, DependencyNotInstalled) as error:
         print(f"llm-wrappers: {error}", file=sys.stderr)
         return _USER_ERROR
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     return status
 
 
@@ -67,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(options: argparse.Namespace) -> int:
     from llm_wrappers.errors import require
 
-    require("stable_baselines3", extra="sb3")
+    # Said now, and not when the pictures are drawn after hours of training.
+    for module in ("stable_baselines3", "sb3_contrib", "matplotlib", "tqdm"):
+        require(module, extra="sb3")
     from llm_wrappers.demo import Experiment, run_experiment
 
     experiment = Experiment(
@@ -85,9 +89,9 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _count(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.isdecimal() else 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got {text}")
+        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got {text!r}")
     return number
 
 

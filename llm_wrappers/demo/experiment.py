@@ -30,7 +30,8 @@ class Experiment:
 
     Raises:
         UnknownNameError: If an arm or the environment is not known.
-        InvalidOptionError: If there is no arm or no seed, or a number is below 1.
+        InvalidOptionError: If there is no arm or no seed, one is given twice, or a number is too
+            low.
     """
 
     env_id: str = "llm_wrappers/CraftaxClassic-v1"
@@ -49,6 +50,12 @@ class Experiment:
             raise UnknownNameError(f"arms must be among {sorted(ARMS)}, got {unknown}")
         if not self.arms or not self.seeds:
             raise InvalidOptionError("give at least one arm and one seed")
+        for name in ("arms", "seeds"):
+            given = list(getattr(self, name))
+            if len(set(given)) < len(given):
+                raise InvalidOptionError(f"{name} must not repeat, got {given}")
+        if min(self.seeds) < 0:
+            raise InvalidOptionError(f"seeds must be >= 0, got {list(self.seeds)}")
         for name in ("steps", "num_envs"):
             if getattr(self, name) < 1:
                 raise InvalidOptionError(f"{name} must be >= 1, got {getattr(self, name)}")

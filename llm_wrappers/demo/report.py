@@ -148,6 +148,7 @@ def plot_goals(results: Sequence[RunResult], path: Path, *, title: str) -> None:
     """Draw each goal's share of the steps over training, for the first guided run."""
     guided = [result for result in results if (result.folder / "goals.json").exists()]
     if not guided:
+        path.unlink(missing_ok=True)  # of an earlier experiment
         return
     run = guided[0]
     history = json.loads((run.folder / "goals.json").read_text(encoding="utf-8"))

@@ -105,7 +105,7 @@ def train_arm(
         seed: Of the worlds, the wrappers and the network.
         steps: Environment steps, over all sub-environments.
         num_envs: The number of sub-environments.
-        folder: Where to write; a `stats.jsonl` there is replaced.
+        folder: Where to write; results of an earlier run there are removed.
         progress_bar: Whether to show one.
 
     Raises:
@@ -117,10 +117,11 @@ def train_arm(
         raise InvalidOptionError(f"steps and num_envs must be >= 1, got {steps} and {num_envs}")
     arm = ARMS[name]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "stats.jsonl").unlink(missing_ok=True)
+    for name_of_file in ("stats.jsonl", "goals.json", "model.zip"):
+        (folder / name_of_file).unlink(missing_ok=True)
     _compile(env_id, num_envs)
     vec_env = as_vec_env(make_envs(env_id, arm, num_envs))
-    model = _algorithm(arm)(_policy(arm, vec_env), vec_env, seed=seed, **_model_options(arm))
+    model = _algorithm(arm)(_policy(arm, vec_env), vec_env, seed=seed, **_model_options(num_envs))
     log = EpisodeLogCallback(folder / "stats.jsonl")
     bar = ProgressBarCallback(f"{name}, seed {seed}", log)
     callbacks = [log, *_callbacks(arm, folder), *([bar] if progress_bar else [])]
@@ -132,6 +133,7 @@ def train_arm(
         interrupted = True
     finally:
         bar.close()
+        log.close()
         vec_env.close()
     seconds = time.perf_counter() - started
     model.save(folder / "model.zip")
@@ -162,8 +164,12 @@ def _policy(arm: Arm, vec_env: Any) -> Any:
     return "CnnPolicy" if len(vec_env.observation_space.shape) == 3 else "MlpPolicy"
 
 
-def _model_options(arm: Arm) -> dict[str, Any]:
-    return {**PPO_OPTIONS, "policy_kwargs": {"net_arch": _HIDDEN_UNITS}, "device": "cpu"}
+def _model_options(num_envs: int) -> dict[str, Any]:
+    # With few sub-environments a rollout can be smaller than a batch, or no multiple of it.
+    rollout, largest = PPO_OPTIONS["n_steps"] * num_envs, PPO_OPTIONS["batch_size"]
+    batch_size = max(size for size in range(1, largest + 1) if rollout % size == 0)
+    network = {"net_arch": _HIDDEN_UNITS}
+    return {**PPO_OPTIONS, "batch_size": batch_size, "policy_kwargs": network, "device": "cpu"}
 
 
 def _callbacks(arm: Arm, folder: Path) -> list[BaseCallback]:

@@ -116,7 +116,8 @@ def _guidance(
     if planner is not None and masks is not None:
         return planner, masks
     if isinstance(guidance, GuidanceArtefact):
-        return planner or guidance.planner(), guidance.masks if masks is None else masks
+        found = guidance.planner() if planner is None else planner
+        return found, guidance.masks if masks is None else masks
     name = guidance if guidance is not None else _reference_name(env)
     return name if planner is None else planner, name if masks is None else masks
 

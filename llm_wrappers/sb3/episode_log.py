@@ -37,11 +37,16 @@ class EpisodeLogCallback(BaseCallback):
         self.recent_achievements: deque[int] = deque(maxlen=_RECENT)
 
     def _on_training_start(self) -> None:
-        self._returns = np.zeros(self.training_env.num_envs)
-        self._lengths = np.zeros(self.training_env.num_envs, dtype=np.int64)
+        # A call of learn with reset_num_timesteps=False goes on in the middle of episodes.
+        if self.num_timesteps == 0 or not hasattr(self, "_returns"):
+            self._returns = np.zeros(self.training_env.num_envs)
+            self._lengths = np.zeros(self.training_env.num_envs, dtype=np.int64)
 
     def _on_step(self) -> bool:
         infos, rewards = self.locals["infos"], self.locals["rewards"]
+        normalizer = self.model.get_vec_normalize_env()
+        if normalizer is not None:
+            rewards = normalizer.get_original_reward()
         self._returns += [
             info.get("extrinsic_reward", reward)
             for info, reward in zip(infos, rewards, strict=True)
@@ -71,6 +76,10 @@ class EpisodeLogCallback(BaseCallback):
             self.logger.record("rollout/achievements", np.mean(self.recent_achievements))
 
     def _on_training_end(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, where training ended by an exception; every line is in it already."""
         self._log.close()
 
 
@@ -95,7 +104,8 @@ class ProgressBarCallback(BaseCallback):
         self._bar = tqdm(total=total, desc=self._label, unit=" steps", unit_scale=True)
 
     def _on_step(self) -> bool:
-        self._bar.update(self.training_env.num_envs)
+        # The last rollout can go past the total, and the bar would then vanish.
+        self._bar.update(min(self.training_env.num_envs, self._bar.total - self._bar.n))
         return True
 
     def _on_rollout_end(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch as th
+from gymnasium import spaces
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from stable_baselines3.common.callbacks import BaseCallback
 from torch.distributions import Categorical
@@ -41,8 +42,9 @@ class MaskDistillationCallback(BaseCallback):
 
     MaskablePPO never trains the logits of masked actions, so that a policy whose masks are lifted
     picks them at random. This callback lowers the probability that the policy without masks gives
-    to them, once over each rollout, so that masks can be relaxed later. SGRL (arXiv 2509.22008)
-    does not have it: it is our choice, see "Relaxing the mask" in the documentation.
+    to them, once over each rollout after PPO has learned from it, so that masks can be relaxed
+    later. SGRL (arXiv 2509.22008) does not have it: it is our choice, see "Relaxing the mask" in
+    the documentation.
 
     Args:
         learning_rate: Of the optimiser used for this alone.
@@ -68,29 +70,44 @@ class MaskDistillationCallback(BaseCallback):
 
     def _on_training_start(self) -> None:
         policy = self.model.policy
-        discrete = hasattr(self.model.action_space, "n")
+        discrete = isinstance(self.model.action_space, spaces.Discrete)
         if not isinstance(policy, MaskableActorCriticPolicy) or not discrete:
             raise IncompatibleEnvironmentError(
                 "MaskDistillationCallback needs MaskablePPO and a Discrete action space, got "
                 f"{type(self.model).__name__} and {self.model.action_space}"
             )
-        # Only the last layer: a change further below would also move the masked policy, whose
-        # log-probabilities of this rollout PPO still needs.
+        # Only the last layer: below it the closed logits share everything with the open ones.
         self._optimizer = th.optim.Adam(policy.action_net.parameters(), lr=self._learning_rate)
+        self._batches: list[tuple[th.Tensor, th.Tensor]] = []
 
     def _on_rollout_end(self) -> None:
+        # Not now: an action that is closed in one state is open in others, and PPO still needs the
+        # policy whose log-probabilities are in the buffer. The buffer is emptied before the next
+        # rollout, so that its contents are kept here.
+        buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
+        self._batches = [
+            (batch.observations, batch.action_masks.bool())
+            for batch in buffer.get(self._batch_size)
+        ]
+
+    def _on_rollout_start(self) -> None:
+        self._distil()
+
+    def _on_training_end(self) -> None:
+        self._distil()
+
+    def _distil(self) -> None:
         losses = []
         policy: Any = self.model.policy
-        buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
-        for batch in buffer.get(self._batch_size):
-            masks = batch.action_masks.bool()
-            logits = _unmasked_logits(policy, batch.observations)
-            loss = masked_mass_loss(logits, masks)
+        for observations, masks in self._batches:
+            loss = masked_mass_loss(_unmasked_logits(policy, observations), masks)
             self._optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self._optimizer.step()
             losses.append(loss.item())
-        self.logger.record("guidance/masked_mass_loss", sum(losses) / len(losses))
+        self._batches = []
+        if losses:
+            self.logger.record("guidance/masked_mass_loss", sum(losses) / len(losses))
 
     def _on_step(self) -> bool:
         return True

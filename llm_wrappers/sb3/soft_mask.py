@@ -9,6 +9,7 @@ from gymnasium import spaces
 from sb3_contrib.common.maskable.distributions import (
     MaskableCategorical,
     MaskableCategoricalDistribution,
+    MaskableDistribution,
     MaybeMasks,
 )
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
@@ -97,14 +98,17 @@ class SoftMaskPolicy(MaskableActorCriticPolicy):
             kwargs.setdefault("features_extractor_class", CombinedExtractor)
         super().__init__(observation_space, action_space, *args, **kwargs)
         self.register_buffer("strength", th.tensor(0.0, device=self.device))
-        self.action_dist = _SoftCategoricalDistribution(int(action_space.n), self.strength)
         self.set_strength(strength)
 
     def set_strength(self, strength: float) -> None:
         """Set C for the rollouts and updates from now on."""
-        if not 0.0 <= strength < float("inf"):
-            raise InvalidOptionError(f"strength must be a finite number >= 0, got {strength!r}")
-        self.strength.fill_(strength)
+        self.strength.fill_(_checked_strength(strength))
+
+    def _get_action_dist_from_latent(self, latent_pi: th.Tensor) -> MaskableDistribution:
+        # Made here, because moving a module to a device replaces its buffers.
+        logits = self.action_net(latent_pi)
+        distribution = _SoftCategoricalDistribution(logits.shape[1], self.strength)
+        return distribution.proba_distribution(logits)
 
 
 class SoftMaskCallback(BaseCallback):
@@ -114,6 +118,10 @@ class SoftMaskCallback(BaseCallback):
         schedule: What `llm_wrappers.schedules.resolve_schedule` takes.
         strength: C where the schedule is 1.
         verbose: As in Stable-Baselines3.
+
+    Raises:
+        InvalidOptionError: If an option is outside what is documented.
+        IncompatibleEnvironmentError: When training starts with another policy.
     """
 
     def __init__(
@@ -125,7 +133,7 @@ class SoftMaskCallback(BaseCallback):
     ) -> None:
         super().__init__(verbose)
         self._schedule = resolve_schedule(schedule)
-        self._strength = strength
+        self._strength = _checked_strength(strength)
 
     def _on_training_start(self) -> None:
         if not isinstance(self.model.policy, SoftMaskPolicy):
@@ -143,3 +151,9 @@ class SoftMaskCallback(BaseCallback):
 
     def _on_step(self) -> bool:
         return True
+
+
+def _checked_strength(strength: float) -> float:
+    if not 0.0 <= strength < float("inf"):
+        raise InvalidOptionError(f"strength must be a finite number >= 0, got {strength!r}")
+    return strength

@@ -24,6 +24,7 @@ Seed: TypeAlias = "int | list[int | None] | None"
 
 _MODES = (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, AutoresetMode.DISABLED)
 _FEWEST_EPISODES = 3
+_STEPS_BETWEEN_EARLY_RESETS = 20
 
 
 def check_vector_wrapper(
@@ -83,7 +84,8 @@ def check_vector_wrapper(
                 if episodes < _FEWEST_EPISODES:
                     raise InvalidOptionError(
                         f"expected at least {_FEWEST_EPISODES} episodes to end in {steps} steps, "
-                        f"got {episodes}: use an environment with shorter ones or more steps"
+                        f"got {episodes} ({title}): use an environment with shorter ones or more "
+                        "steps"
                     )
 
 
@@ -158,9 +160,9 @@ class _Twins:
 
     def _reset_masked(self, step: int, ended: Any) -> None:
         mask = ended.copy()
-        if step % 7 == 0:
-            # One in mid-episode too.
-            mask[step % self._n] = True
+        if step % _STEPS_BETWEEN_EARLY_RESETS == 0:
+            # One in mid-episode too, but seldom, or no episode would come to its end.
+            mask[step // _STEPS_BETWEEN_EARLY_RESETS % self._n] = True
         if mask.any():
             seeds: Seed = [step + index for index in range(self._n)] if step % 2 else None
             self._reset(seeds, mask)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,7 +128,11 @@ def _build_kernels(jax: Any, observation: str) -> Kernels:
     ).CraftaxClassicSymbolicEnvNoAutoReset()
     game_logic = require("craftax.craftax_classic.game_logic", extra="craftax")
     params, static_params = symbolic_env.default_params, symbolic_env.static_env_params
-    observe = _pixels(jax) if observation == "pixels" else symbolic_env.get_obs
+    observe = (
+        _pixels(jax, _PIXELS_PER_BLOCK_OBSERVED)
+        if observation == "pixels"
+        else symbolic_env.get_obs
+    )
 
     def frame_of(state: Any, reward: Any, length: Any) -> Frame:
         symbols = symbolic_env.get_obs(state)
@@ -164,7 +168,7 @@ def _build_kernels(jax: Any, observation: str) -> Kernels:
         stack=jax.jit(lambda states: jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)),
         step=jax.jit(jax.vmap(step_one, in_axes=(0, 0, 0, None)), donate_argnums=0),
         insert=jax.jit(insert, donate_argnums=0),
-        render=_renderer(jax, _PIXELS_PER_BLOCK_RENDERED),
+        render=_renderer(jax),
     )
 
 
@@ -190,18 +194,19 @@ def _block_index(name: str) -> int:
     return _BLOCK_NAMES.index(name)
 
 
-def _pixels(jax: Any) -> Callable[[Any], Any]:
-    render = require("craftax.craftax_classic.renderer", extra="craftax")
-    to_pixels = render.make_craftax_pixel_renderer(_PIXELS_PER_BLOCK_OBSERVED)
+def _pixels(jax: Any, pixels_per_block: int) -> Callable[[Any], Any]:
+    """Return a function from one state to a picture; reads the textures, so not while tracing."""
+    renderer = require("craftax.craftax_classic.renderer", extra="craftax")
+    to_pixels = renderer.make_craftax_pixel_renderer(pixels_per_block)
     return lambda state: jax.numpy.clip(to_pixels(state), 0, 255).astype(jax.numpy.uint8)
 
 
-def _renderer(jax: Any, pixels_per_block: int) -> Callable[..., Any]:
-    @partial(jax.jit)
-    def render(states: Any, index: Any) -> Any:
-        renderer = require("craftax.craftax_classic.renderer", extra="craftax")
-        to_pixels = renderer.make_craftax_pixel_renderer(pixels_per_block)
-        state = jax.tree.map(lambda leaf: leaf[index], states)
-        return jax.numpy.clip(to_pixels(state), 0, 255).astype(jax.numpy.uint8)
+def _renderer(jax: Any) -> Callable[..., Any]:
+    @lru_cache(maxsize=1)
+    def compiled() -> Any:
+        to_picture = _pixels(jax, _PIXELS_PER_BLOCK_RENDERED)
+        return jax.jit(
+            lambda states, index: to_picture(jax.tree.map(lambda leaf: leaf[index], states))
+        )
 
-    return render  # type: ignore[no-any-return]
+    return lambda states, index: compiled()(states, index)

@@ -1,0 +1,99 @@
+"""Planners, environments and stacks that the tests of wrappers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from llm_wrappers import wrappers
+from llm_wrappers.testing import ScriptedEnv, ScriptedPlanner, make_scripted_env
+from llm_wrappers.wrappers import vector
+
+GOALS = ["left", "right", "wait"]
+MASKS = {"left": [0], "right": [1, 2]}
+MULTI_DISCRETE = gym.spaces.MultiDiscrete([3, 2])
+MULTI_DISCRETE_MASKS = {"left": [0, 3], "right": [1, 2, 4]}
+MULTI_BINARY = gym.spaces.MultiBinary(3)
+MULTI_BINARY_MASKS = {"left": [0, 2, 4], "right": [1, 2, 3, 4]}
+BOX = gym.spaces.Box(-2.0, 2.0, (2,), np.float32)
+BOUNDS = {"left": (-2.0, 0.0), "right": (0.0, [1.0, 2.0])}
+DICT = gym.spaces.Dict(
+    image=gym.spaces.Box(0, 255, (4, 4, 3), np.uint8),
+    count=gym.spaces.Discrete(5),
+    state=gym.spaces.Box(-1.0, 1.0, (2,), np.float32),
+)
+
+
+def first(facts: Mapping[str, Any]) -> float:
+    """Return the first number of a state, whatever the environment calls it."""
+    return float(next(iter(facts.values())))
+
+
+def sampled_goals(facts: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Several goals, among which chance decides, and now and then another set."""
+    if first(facts) < -0.5:
+        return [("wait", 1.0)]
+    return [("left", 1.0), ("right", 2.0), ("wait", 0.5)]
+
+
+def fails_here(facts: Mapping[str, Any]) -> bool:
+    return first(facts) > 0.4
+
+
+def always(goal: str) -> ScriptedPlanner:
+    return ScriptedPlanner([(goal, 1.0)])
+
+
+def with_goal(
+    env: gym.Env[Any, Any] | None = None, planner: Any = None, **options: Any
+) -> wrappers.GoalObservationWrapper:
+    """Return an environment with goals, by default a `ScriptedEnv` with sampled ones."""
+    options.setdefault("goals", GOALS)
+    return wrappers.GoalObservationWrapper(
+        make_scripted_env() if env is None else env,
+        planner=ScriptedPlanner(sampled_goals) if planner is None else planner,
+        **options,
+    )
+
+
+def goals_of(planner: Any, *, vectorised: bool = False) -> Callable[[Any], Any]:
+    """Return what puts the goals of a planner around an environment."""
+    kind = vector.GoalObservationWrapper if vectorised else wrappers.GoalObservationWrapper
+    return partial(kind, planner=planner, goals=GOALS)
+
+
+def stacked(*layers: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return what puts these layers around an environment, the first one innermost."""
+
+    def wrap(env: Any) -> Any:
+        for layer in layers:
+            env = layer(env)
+        return env
+
+    return wrap
+
+
+def scripted(**spaces: Any) -> Callable[[], gym.Env[Any, Any]]:
+    return partial(make_scripted_env, **spaces)
+
+
+class EnvWithMasks(ScriptedEnv):
+    """It has action masks of its own."""
+
+    def action_masks(self) -> np.ndarray[Any, Any]:
+        return np.array([self.steps % 2 == 0, True, self.steps % 3 != 0])
+
+
+def episodes(env: gym.Env[Any, Any], actions: Sequence[Any], seed: int | None = 0) -> list[Any]:
+    """Return the (observation, info) after a reset and after each step."""
+    seen = [env.reset(seed=seed)]
+    for action in actions:
+        observation, _, terminated, truncated, info = env.step(action)
+        seen.append((observation, info))
+        if terminated or truncated:
+            seen.append(env.reset())
+    return seen
