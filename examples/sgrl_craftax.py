@@ -15,7 +15,13 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3 import PPO
 
 import llm_wrappers as lw
-from llm_wrappers.sb3 import EpisodeLogCallback, GuidanceCallback, ProgressBarCallback, as_vec_env
+from llm_wrappers.sb3 import (
+    EpisodeLogCallback,
+    GridExtractor,
+    GuidanceCallback,
+    ProgressBarCallback,
+    as_vec_env,
+)
 from llm_wrappers.scores import format_table, official_score, read_episodes
 
 ENV_ID = "llm_wrappers/CraftaxClassic-v1"
@@ -43,13 +49,13 @@ def train(name: str, envs: gym.vector.VectorEnv, options: argparse.Namespace) ->
         as_vec_env(envs),
         seed=options.seed,
         n_steps=32,
-        batch_size=512,
+        batch_size=128,
         n_epochs=4,
-        learning_rate=1e-3,
+        learning_rate=3e-4,
         gamma=0.97,
         gae_lambda=0.8,
         ent_coef=0.01,
-        policy_kwargs={"net_arch": [128, 128]},
+        policy_kwargs={"net_arch": [128, 128], "features_extractor_class": GridExtractor},
         device="cpu",
     )
     log = EpisodeLogCallback(folder / "stats.jsonl")

@@ -20,6 +20,7 @@ from llm_wrappers.errors import InvalidOptionError, UnknownNameError
 from llm_wrappers.methods import sgrl
 from llm_wrappers.sb3 import (
     EpisodeLogCallback,
+    GridExtractor,
     GuidanceCallback,
     MaskDistillationCallback,
     ProgressBarCallback,
@@ -31,17 +32,18 @@ from llm_wrappers.sb3 import (
 __all__ = ["PPO_OPTIONS", "RunResult", "make_envs", "train_arm"]
 
 PPO_OPTIONS: dict[str, Any] = {
-    "n_steps": 64,
-    "batch_size": 1024,
+    "n_steps": 32,
+    "batch_size": 128,
     "n_epochs": 4,
     "learning_rate": 3e-4,
-    "gamma": 0.99,
+    "gamma": 0.97,
     "gae_lambda": 0.8,
     "ent_coef": 0.01,
 }
 """What every arm trains with; our choice, the hyper-parameters of SGRL are not published."""
 
 _HIDDEN_UNITS = [128, 128]
+_PICTURES = "llm_wrappers/Crafter-v1"
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ def train_arm(
         (folder / name_of_file).unlink(missing_ok=True)
     _compile(env_id, num_envs)
     vec_env = as_vec_env(make_envs(env_id, arm, num_envs))
-    model = _algorithm(arm)(_policy(arm, vec_env), vec_env, seed=seed, **_model_options(num_envs))
+    options = _model_options(num_envs, is_picture=env_id == _PICTURES)
+    model = _algorithm(arm)(_policy(arm, vec_env), vec_env, seed=seed, **options)
     log = EpisodeLogCallback(folder / "stats.jsonl")
     bar = ProgressBarCallback(f"{name}, seed {seed}", log)
     callbacks = [log, *_callbacks(arm, folder), *([bar] if progress_bar else [])]
@@ -164,11 +167,13 @@ def _policy(arm: Arm, vec_env: Any) -> Any:
     return "CnnPolicy" if len(vec_env.observation_space.shape) == 3 else "MlpPolicy"
 
 
-def _model_options(num_envs: int) -> dict[str, Any]:
+def _model_options(num_envs: int, *, is_picture: bool) -> dict[str, Any]:
     # With few sub-environments a rollout can be smaller than a batch, or no multiple of it.
     rollout, largest = PPO_OPTIONS["n_steps"] * num_envs, PPO_OPTIONS["batch_size"]
     batch_size = max(size for size in range(1, largest + 1) if rollout % size == 0)
-    network = {"net_arch": _HIDDEN_UNITS}
+    network: dict[str, Any] = {"net_arch": _HIDDEN_UNITS}
+    if not is_picture:
+        network["features_extractor_class"] = GridExtractor
     return {**PPO_OPTIONS, "batch_size": batch_size, "policy_kwargs": network, "device": "cpu"}
 
 

@@ -8,7 +8,7 @@ import torch as th
 from gymnasium import spaces
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from stable_baselines3.common.callbacks import BaseCallback
-from torch.distributions import Categorical
+from stable_baselines3.common.policies import BasePolicy
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 
@@ -114,7 +114,10 @@ class MaskDistillationCallback(BaseCallback):
 
 
 def _unmasked_logits(policy: MaskableActorCriticPolicy, observations: th.Tensor) -> th.Tensor:
-    distribution = policy.get_distribution(observations).distribution
-    assert isinstance(distribution, Categorical)
-    logits: th.Tensor = distribution.logits
+    # Not those of a distribution: it normalises them, and lowering one would raise the others.
+    with th.no_grad():
+        # The policy's own method returns two, where actor and critic do not share them.
+        features = BasePolicy.extract_features(policy, observations, policy.pi_features_extractor)
+        latent = policy.mlp_extractor.forward_actor(features)
+    logits: th.Tensor = policy.action_net(latent)
     return logits

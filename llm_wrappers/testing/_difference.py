@@ -90,11 +90,11 @@ def _array_difference(
         )
     if expected.dtype == object:
         return difference(expected.tolist(), got.tolist(), where)
-    if np.array_equal(expected, got, equal_nan=expected.dtype.kind in "fc"):
-        return None
-    differs = expected != got
-    if expected.dtype.kind in "fc":
+    differs = np.asarray(expected != got)
+    if differs.any() and expected.dtype.kind in "fc":
         differs &= ~(np.isnan(expected) & np.isnan(got))
+    if not differs.any():
+        return None
     place = tuple(np.argwhere(differs)[0].tolist())
     at = "".join(f"[{i}]" for i in place)
     return Difference(f"{where}{at}", str(expected[place]), str(got[place]))

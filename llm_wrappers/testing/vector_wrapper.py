@@ -75,7 +75,9 @@ def check_vector_wrapper(
     if steps < 60:
         raise InvalidOptionError(f"steps must be at least 60, got {steps}")
     for count in sorted({1, n}):
-        seeds: list[Seed] = [seed, [seed + 11 * index for index in range(count)]]
+        seeds: list[Seed] = [seed]
+        if count > 1:
+            seeds.append([seed + 11 * index for index in range(count)])
         for mode in _MODES:
             for each in seeds:
                 title = f"{mode.value}, {count} sub-environments, seed={each}"

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_wrappers.errors import IncompatibleEnvironmentError
+from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance.mask_bank import BoundsBank
 from llm_wrappers.wrappers._goals_below import reject_unknown_goals, vocabulary_below
 from llm_wrappers.wrappers._masking import ScheduledCoin
@@ -29,6 +29,7 @@ class Bounding:
     def __init__(self, n: int, *, bank: BoundsBank, coin: ScheduledCoin) -> None:
         goals = tuple(bank.bounds)
         self._coin = coin
+        self._space = bank.action_space
         self._row_of: dict[str | None, int] = {goal: row for row, goal in enumerate(goals)}
         self._open_row = len(goals)
         # The last row belongs to no goal: it is the whole space.
@@ -60,8 +61,15 @@ class Bounding:
         self.counts["bounded_states"] += int(applied.sum())
 
     def clip(self, actions: NDArray[Any]) -> NDArray[Any]:
-        """Return n actions clipped to the current bounds, as fresh arrays, and count changes."""
-        actions = np.asarray(actions, dtype=self.low.dtype)
+        """Return n actions clipped to the current bounds, as fresh arrays, and count changes.
+
+        Raises:
+            InvalidOptionError: If they are not n actions, or not of the kind of the space.
+        """
+        fits = actions.shape == self.low.shape
+        if not fits or not np.can_cast(actions.dtype, self.low.dtype, "same_kind"):
+            raise InvalidOptionError(f"expected an action in {self._space}, got {actions!r}")
+        actions = actions.astype(self.low.dtype)
         clipped: NDArray[Any] = np.clip(actions, self.low, self.high)
         changed = (clipped != actions).reshape(len(actions), -1).any(axis=1)
         self.counts["clipped_actions"] += int(changed.sum())

@@ -81,7 +81,11 @@ class ActionBoundsWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs
         return observation, self._informed(info, 0.0, executed)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Step the environment with the action clipped to the current bounds."""
+        """Step the environment with the action clipped to the current bounds.
+
+        Raises:
+            InvalidOptionError: If an action is not of the shape of the action space.
+        """
         executed = self._bounding.clip(np.asarray(action)[None])[0]
         observation, reward, terminated, truncated, info = self.env.step(executed.copy())
         self._draw()

@@ -156,7 +156,7 @@ class TestMasks:
 class TestUnknown:
     @pytest.mark.parametrize(
         "name",
-        ["", "refrence:crafter", "reference", "none:1", "llm:openai/gpt-5-mini", "planner.py"],
+        ["", "referenze:crafter", "reference", "none:1", "llm:openai/gpt-5-mini", "planner.py"],
     )
     def test_a_name_that_nothing_resolves(self, resolved, name):
         with pytest.raises(UnknownNameError, match="expected one of reference:NAME") as caught:

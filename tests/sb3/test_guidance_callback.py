@@ -91,6 +91,10 @@ def make_guided(schedule: Any = FALLING) -> gym.Env:
     return ActionMaskWrapper(env, masks=MASKS, schedule=schedule)
 
 
+def make_guided_without_mask() -> gym.Env:
+    return GoalObservationWrapper(ScriptedEnv(), planner=planner, goals=GOALS)
+
+
 def make_guided_vector(n: int = 2) -> Any:
     envs = vector.GoalObservationWrapper(make_scripted_vector(n), planner=planner, goals=GOALS)
     return vector.ActionMaskWrapper(envs, masks=MASKS, schedule=FALLING)
@@ -104,8 +108,13 @@ def make_vec_env(kind: str) -> VecEnv:
     return as_vec_env(VectorRecorder(make_scripted_vector()))
 
 
-def small_ppo(vec_env: Any, **options: Any) -> PPO:
-    return PPO("MlpPolicy", vec_env, n_steps=32, batch_size=32, n_epochs=1, seed=0, **options)
+def small_ppo(vec_env: Any, policy: str = "MlpPolicy") -> PPO:
+    return PPO(policy, vec_env, n_steps=32, batch_size=32, n_epochs=1, seed=0)
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    """Return what the CSV logger wrote, a row for each rollout."""
+    return list(csv.DictReader((folder / "progress.csv").read_text().splitlines()))
 
 
 def progress_of(vec_env: VecEnv) -> list[tuple[int, float]]:
@@ -205,8 +214,7 @@ def test_counters_can_be_read_back_from_the_log(tmp_path: Path) -> None:
         "guidance/GoalObservationWrapper/goal_steps/act": [None, goal_stats["goal_steps"]["act"]],
         "guidance/GoalObservationWrapper/goal_steps/rest": [0, 0],
     }
-    with (tmp_path / "progress.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(tmp_path)
     events = EventAccumulator(str(tmp_path)).Reload()
     for name, values in expected.items():
         logged = [float(row[name]) for row in rows]
@@ -225,7 +233,7 @@ def test_names_with_spaces_can_be_read_back(tmp_path: Path) -> None:
     model.set_logger(configure(str(tmp_path), ["csv"]))
     model.learn(32, callback=GuidanceCallback())
     model.logger.close()
-    (row,) = csv.DictReader((tmp_path / "progress.csv").open())
+    (row,) = rows_of(tmp_path)
     assert float(row["guidance/GoalObservationWrapper/goal_steps/go_on"]) > 32
 
 
@@ -238,8 +246,9 @@ def test_an_environment_without_guidance_is_left_alone(algorithm: Any) -> None:
 
 
 def test_training_is_the_same_with_the_callback() -> None:
-    plain, logged = (small_ppo(DummyVecEnv([ScriptedEnv] * 2)) for _ in range(2))
+    plain = small_ppo(DummyVecEnv([make_guided_without_mask] * 2), policy="MultiInputPolicy")
     plain.learn(64)
+    logged = small_ppo(DummyVecEnv([make_guided_without_mask] * 2), policy="MultiInputPolicy")
     logged.learn(64, callback=GuidanceCallback())
     for name, value in plain.policy.state_dict().items():
         np.testing.assert_array_equal(value, logged.policy.state_dict()[name])

@@ -97,3 +97,17 @@ def episodes(env: gym.Env[Any, Any], actions: Sequence[Any], seed: int | None = 
         if terminated or truncated:
             seen.append(env.reset())
     return seen
+
+
+def counting_env(length: int = 10, action_space: gym.Space[Any] | None = None) -> ScriptedEnv:
+    """Return an environment that observes the steps of the episode, and rewards each with 1."""
+
+    def reset(env: ScriptedEnv, options: Any) -> Any:
+        return np.zeros(1, np.float32), {}
+
+    def step(env: ScriptedEnv, action: Any) -> Any:
+        observation = np.array([env.steps], np.float32)
+        return observation, 1.0, env.steps >= length, False, {}
+
+    space = gym.spaces.Box(0.0, 1000.0, (1,), np.float32)
+    return ScriptedEnv(space, action_space, reset_func=reset, step_func=step)

@@ -45,8 +45,8 @@ class OptimizedGoalGenerator:
         urgent = self.survival(facts)
         if urgent:
             return urgent
-        unlocked = {name.replace("_", " ") for name in facts["unlocked"]}
-        new = [goal for goal in self.feasible(facts) if goal not in unlocked]
+        unlocked = facts["unlocked"]
+        new = [goal for goal in self.feasible(facts) if goal.replace(" ", "_") not in unlocked]
         return [(goal, self.weight(goal, facts)) for goal in new] + self.gathering(facts)
 
     def weight(self, goal, facts):

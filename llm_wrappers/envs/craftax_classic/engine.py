@@ -128,18 +128,14 @@ def _build_kernels(jax: Any, observation: str) -> Kernels:
     ).CraftaxClassicSymbolicEnvNoAutoReset()
     game_logic = require("craftax.craftax_classic.game_logic", extra="craftax")
     params, static_params = symbolic_env.default_params, symbolic_env.static_env_params
-    observe = (
-        _pixels(jax, _PIXELS_PER_BLOCK_OBSERVED)
-        if observation == "pixels"
-        else symbolic_env.get_obs
-    )
+    to_picture = _pixels(jax, _PIXELS_PER_BLOCK_OBSERVED) if observation == "pixels" else None
 
     def frame_of(state: Any, reward: Any, length: Any) -> Frame:
         symbols = symbolic_env.get_obs(state)
         in_lava = state.map[tuple(state.player_position)] == _block_index("lava")
         terminated = in_lava | (state.player_health <= 0)
         return Frame(
-            observation=symbols if observation == "symbolic" else observe(state),
+            observation=symbols if to_picture is None else to_picture(state),
             reward=reward,
             terminated=terminated,
             truncated=(state.timestep >= length) & ~terminated,

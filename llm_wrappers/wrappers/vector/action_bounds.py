@@ -86,7 +86,11 @@ class ActionBoundsWrapper(gym.vector.VectorWrapper):  # generic only from gymnas
         return observations, self._informed(infos, np.zeros(self.num_envs), executed, fresh)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Step all sub-environments with the actions clipped to the current bounds."""
+        """Step all sub-environments with the actions clipped to the current bounds.
+
+        Raises:
+            InvalidOptionError: If an action is not of the shape of the action space.
+        """
         executed = self._bounding.clip(np.asarray(actions))
         observations, rewards, terminated, truncated, infos = self.env.step(executed.copy())
         rewards = np.array(rewards, dtype=np.float64)

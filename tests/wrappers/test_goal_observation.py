@@ -1,0 +1,460 @@
+"""What each option of the goal wrapper does, and what happens when the planner fails."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import Counter
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from guided_doubles import GOALS, always, counting_env, episodes, with_goal
+from scipy.stats import chisquare
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from llm_wrappers.captions.generic import GenericCaptioner
+from llm_wrappers.embeddings import HashingEncoder
+from llm_wrappers.errors import (
+    GuidanceFileError,
+    GuidanceWarning,
+    IncompatibleEnvironmentError,
+    InvalidOptionError,
+    UnknownNameError,
+)
+from llm_wrappers.testing import FAILURES, FailingPlanner, ScriptedPlanner, make_scripted_env
+from llm_wrappers.wrappers import ActionMaskWrapper, GoalObservationWrapper, vector
+
+PLANNER_FILE = """
+class OptimizedGoalGenerator:
+    def generate(self, facts):
+        return [("right" if facts["obs_0"] > 2 else "left", 1.0)]
+"""
+
+
+def goals_shown(env: gym.Env[Any, Any], steps: int = 8) -> list[str]:
+    return [info["goal"] for _, info in episodes(env, [0] * steps)]
+
+
+# --- the observation ---
+
+
+def test_a_box_becomes_a_dict_with_the_goal() -> None:
+    env = with_goal(counting_env(), always("right"))
+    observation, info = env.reset(seed=0)
+    assert env.observation_space == gym.spaces.Dict(
+        obs=gym.spaces.Box(0.0, 1000.0, (1,), np.float32),
+        goal=gym.spaces.Box(0.0, 1.0, (3,), np.float32),
+    )
+    assert observation["obs"].tolist() == [0.0]
+    assert observation["goal"].tolist() == [0.0, 1.0, 0.0]
+    assert info["goal"] == "right"
+
+
+def test_a_dict_gains_a_key() -> None:
+    base = gym.spaces.Dict(state=gym.spaces.Box(-1, 1, (2,)), steps=gym.spaces.Discrete(4))
+    env = with_goal(make_scripted_env(observation_space=base))
+    observation, _ = env.reset(seed=0)
+    assert set(observation) == {"state", "steps", "goal"}
+    assert set(base) == {"state", "steps"}
+
+
+def test_the_goal_is_of_the_state_that_is_shown_with_it() -> None:
+    planner = ScriptedPlanner(lambda facts: [("left" if facts["obs_0"] % 2 else "right", 1.0)])
+    for observation, info in episodes(with_goal(counting_env(), planner), [0] * 8):
+        assert info["goal"] == ("left" if observation["obs"][0] % 2 else "right")
+        assert GOALS[int(observation["goal"].argmax())] == info["goal"]
+
+
+def test_no_goal_is_the_zero_vector_and_the_empty_text() -> None:
+    env = with_goal(planner="none")
+    for observation, info in episodes(env, [0, 1, 2]):
+        assert not observation["goal"].any()
+        assert info["goal"] == ""
+        assert env.current_goal() is None
+    assert env.stats()["failures"] == 0
+
+
+def test_it_tells_layers_above_what_it_knows() -> None:
+    env = with_goal(gym.make("CartPole-v1"), always("left"))
+    env.reset(seed=0)
+    assert env.current_goal() == "left"
+    assert env.goal_vocabulary() == tuple(GOALS)
+    assert env.env_description().action_names == ("push left", "push right")
+
+
+# --- one test per option ---
+
+
+def test_planner_may_be_a_function_an_object_or_a_name(tmp_path: Any) -> None:
+    def function(facts: list[dict[str, Any]]) -> Any:
+        return [[("wait", 1.0)] for _ in facts]
+
+    (tmp_path / "planner.py").write_text(PLANNER_FILE)
+    assert set(goals_shown(with_goal(counting_env(), function))) == {"wait"}
+    assert set(goals_shown(with_goal(counting_env(), always("left")))) == {"left"}
+    from_file = with_goal(counting_env(), f"file:{tmp_path / 'planner.py'}")
+    assert goals_shown(from_file, 4) == ["left", "left", "left", "right", "right"]
+    assert (
+        len(set(goals_shown(with_goal(counting_env(50), "random", reselect="every_step"), 40))) == 3
+    )
+
+
+def test_goals_are_the_vocabulary_in_its_order() -> None:
+    env = with_goal(counting_env(), always("right"), goals=["right", "left"])
+    assert env.reset()[0]["goal"].tolist() == [1.0, 0.0]
+
+
+def test_goals_may_come_from_the_description() -> None:
+    env = counting_env()
+    captioner = GenericCaptioner(env.observation_space, env.action_space, goals=["up", "down"])
+    assert with_goal(env, "random", goals=None, captioner=captioner).goal_vocabulary() == (
+        "up",
+        "down",
+    )
+
+
+def test_captioner_gives_the_facts() -> None:
+    planner = always("left")
+    env = make_scripted_env()
+    captioner = GenericCaptioner(env.observation_space, env.action_space, include_infos=True)
+    with_goal(env, planner, captioner=captioner).reset(seed=0)
+    assert planner.asked[0]["info_steps"] == 0
+    planner = always("left")
+    with_goal(make_scripted_env(), planner).reset(seed=0)
+    assert set(planner.asked[0]) == {"obs_0", "obs_1", "obs_2"}
+
+
+def test_encoder_decides_how_a_goal_looks() -> None:
+    hashed = with_goal(planner=always("left"), encoder="hashing:16")
+    given = with_goal(planner=always("left"), encoder=HashingEncoder(16))
+    space = hashed.observation_space["goal"]  # type: ignore[index]
+    assert (space.shape, space.low[0]) == ((16,), -1.0)
+    expected = HashingEncoder(16).encode(["left"])[0]
+    for env in (hashed, given):
+        observation, _ = env.reset(seed=0)
+        np.testing.assert_array_equal(observation["goal"], expected)
+        assert observation in env.observation_space
+
+
+def test_selection_samples_or_takes_the_largest() -> None:
+    planner = ScriptedPlanner([("left", 1.0), ("right", 3.0)])
+    sampled = with_goal(counting_env(500), planner, reselect="every_step")
+    largest = with_goal(counting_env(500), planner, reselect="every_step", selection="argmax")
+    assert set(goals_shown(sampled, 50)) == {"left", "right"}
+    assert set(goals_shown(largest, 50)) == {"right"}
+
+
+def test_reselect_on_change_keeps_a_goal_while_the_plan_has_it() -> None:
+    def plan(facts: Any) -> Any:
+        first = "left" if facts["obs_0"] < 20 else "wait"
+        return [(first, 1.0), ("right", 1.0)]
+
+    env = with_goal(counting_env(500), ScriptedPlanner(plan), reselect="every_step")
+    assert set(goals_shown(env, 19)) == {"left", "right"}
+    # A goal that leaves the plan is left, one that stays in it is kept.
+    for seed in range(10):
+        env = with_goal(counting_env(500), ScriptedPlanner(plan))
+        shown = [info["goal"] for _, info in episodes(env, [0] * 30, seed)]
+        assert len(set(shown[:20])) == 1
+        possible = {"right"} if shown[0] == "right" else {"right", "wait"}
+        assert shown[20] in possible
+
+
+def test_a_new_episode_forgets_the_goal_that_was_kept() -> None:
+    env = with_goal(counting_env(3), ScriptedPlanner([("left", 1.0), ("right", 1.0)]))
+    env.reset(seed=1)
+    assert len({env.reset()[1]["goal"] for _ in range(20)}) == 2
+
+
+@pytest.mark.parametrize(("fallback", "shown"), [(None, "left"), ("wait", "wait")])
+def test_fallback_goal_is_shown_where_the_planner_fails(fallback: Any, shown: str) -> None:
+    env = with_goal(planner=FailingPlanner([]), fallback_goal=fallback)
+    with pytest.warns(GuidanceWarning, match="the planner failed"):
+        _, info = env.reset(seed=0)
+    assert info["goal"] == shown
+
+
+def test_key_names_the_goal_in_the_observation() -> None:
+    observation, _ = with_goal(planner=always("left"), key="task").reset(seed=0)
+    assert set(observation) == {"obs", "task"}
+
+
+# --- what the user got wrong ---
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"planner": "gpt"}, UnknownNameError, "reference:NAME, file:PATH, oracle"),
+        ({"planner": "reference:chess"}, UnknownNameError, "got 'chess'"),
+        ({"planner": "oracle"}, UnknownNameError, "'oracle' needs reference guidance"),
+        ({"planner": "file:/nowhere/planner.py"}, GuidanceFileError, "/nowhere/planner.py"),
+        ({"planner": 7}, InvalidOptionError, "expected a planner"),
+        ({"planner": ScriptedPlanner}, InvalidOptionError, "call it first"),
+        ({"goals": "left"}, InvalidOptionError, "a list of non-empty strings, got 'left'"),
+        ({"goals": []}, InvalidOptionError, 'pass them, as in goals=["go left"'),
+        ({"goals": None}, InvalidOptionError, "describes no goals: pass them"),
+        ({"goals": ["left", "left"]}, InvalidOptionError, "goals must not repeat"),
+        ({"goals": ["left", ""]}, InvalidOptionError, "non-empty strings"),
+        ({"captioner": object()}, InvalidOptionError, "captioner must have"),
+        ({"encoder": "word2vec"}, UnknownNameError, "one-hot, hashing"),
+        ({"encoder": 3}, InvalidOptionError, "an encoder with encode(texts) or its name"),
+        ({"selection": "best"}, InvalidOptionError, "('sample', 'argmax'), got 'best'"),
+        ({"reselect": "never"}, InvalidOptionError, "('on_change', 'every_step'), got 'never'"),
+        ({"fallback_goal": "sleep"}, InvalidOptionError, "one of the goals"),
+        ({"key": ""}, InvalidOptionError, "key must be a non-empty string, got ''"),
+        ({"key": "obs"}, InvalidOptionError, "choose another with key=..."),
+    ],
+    ids=str,
+)
+def test_a_wrong_option_is_refused_at_once(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    options = {"planner": always("left"), **options}
+    for env, wrapper in (
+        (make_scripted_env(), GoalObservationWrapper),
+        (gym.vector.SyncVectorEnv([make_scripted_env]), vector.GoalObservationWrapper),
+    ):
+        with pytest.raises(error, match=re.escape(message)):
+            wrapper(env, **{"goals": GOALS, **options})
+
+
+def test_a_key_that_is_taken_is_refused_with_those_there_are() -> None:
+    env = make_scripted_env(observation_space=gym.spaces.Dict(goal=gym.spaces.Discrete(2)))
+    with pytest.raises(InvalidOptionError, match=r"already has the key 'goal' \(keys: \['goal'\]"):
+        with_goal(env)
+    assert set(with_goal(with_goal(), key="second").reset()[0]) == {"obs", "goal", "second"}
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        (np.zeros((2, 4)), "must return 3 finite vectors, got shape (2, 4)"),
+        (np.full((3, 4), np.nan), "3 finite vectors"),
+        (np.full((3, 4), 2.0), "vectors of unit length"),
+    ],
+)
+def test_an_encoder_that_returns_something_else_is_refused(vectors: Any, message: str) -> None:
+    class Encoder:
+        def encode(self, texts: Any) -> Any:
+            return vectors
+
+    with pytest.raises(InvalidOptionError, match=re.escape(message)):
+        with_goal(encoder=Encoder())
+
+
+def test_an_environment_without_facts_is_refused() -> None:
+    env = make_scripted_env(observation_space=gym.spaces.Text(5))
+    with pytest.raises(IncompatibleEnvironmentError, match=r"Pass captioner=\.\.\."):
+        with_goal(env)
+
+
+# --- what the planner got wrong ---
+
+
+@pytest.mark.parametrize("how", sorted(FAILURES))
+def test_a_planner_that_fails_in_mid_episode_stops_nothing(how: str) -> None:
+    """Test 27: the fallback goal is shown, nothing is masked, it is counted and said once."""
+    planner = FailingPlanner(
+        [("right", 1.0)], fails=lambda facts: facts["obs_0"] in (2, 3), how=how
+    )
+    goal = with_goal(counting_env(), planner, fallback_goal="wait")
+    env = ActionMaskWrapper(goal, masks={"right": [0], "wait": [1]})
+    observation, info = env.reset(seed=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for step in range(1, 9):
+            observation, reward, terminated, _, info = env.step(0)
+            failed = step in (2, 3)
+            assert info["goal"] == ("wait" if failed else "right")
+            assert observation["goal"].tolist() == [0.0, float(not failed), float(failed)]
+            assert goal.current_goal() == (None if failed else "right")
+            assert info["mask_applied"] is not failed
+            assert env.action_masks().tolist() == ([True] * 3 if failed else [True, False, False])
+            assert (reward, terminated) == (1.0, False)
+    assert [warning.category for warning in caught] == [GuidanceWarning]
+    stats = goal.stats()
+    assert (stats["states"], stats["failures"]) == (9, 2)
+    assert stats["unknown_goals"] == 0
+    assert stats["goal_steps"] == {"left": 0, "right": 7, "wait": 2}
+
+
+def test_goals_outside_the_vocabulary_are_dropped_and_counted() -> None:
+    planner = ScriptedPlanner([("fly", 5.0), ("left", 1.0), ("swim", 0.0)])
+    env = with_goal(counting_env(), planner)
+    assert set(goals_shown(env, 4)) == {"left"}
+    assert env.stats()["unknown_goals"] == 10
+    assert env.stats()["failures"] == 0
+
+
+def test_a_planner_that_changes_its_facts_changes_nothing_else() -> None:
+    def plan(facts: Any) -> Any:
+        facts["obs_0"] = -1.0
+        return [("left", 1.0)]
+
+    observation, _ = with_goal(counting_env(), ScriptedPlanner(plan)).reset(seed=0)
+    assert observation["obs"].tolist() == [0.0]
+
+
+def test_one_failing_state_leaves_the_others_their_guidance() -> None:
+    planner = FailingPlanner([("right", 1.0)], fails=lambda facts: facts["obs_0"] == 2)
+    envs = vector.GoalObservationWrapper(
+        gym.vector.SyncVectorEnv([lambda: counting_env(2), lambda: counting_env(9)]),
+        planner=planner,
+        goals=GOALS,
+    )
+    envs.reset(seed=0)
+    envs.step([0, 0])
+    with pytest.warns(GuidanceWarning, match="the planner failed"):
+        envs.step([0, 0])
+    for _ in range(7):
+        envs.step([0, 0])
+    assert envs.stats()["failures"] == 4
+    assert envs.stats()["goal_steps"]["right"] == 20 - 4
+
+
+# --- the method of the paper ---
+
+
+def test_25_nothing_but_the_planner_is_called_in_reset_and_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Test 25: no model, no text and no encoder in the hot path; the planner once per state."""
+    encoder = HashingEncoder(8)
+    texts: list[str] = []
+    monkeypatch.setattr(
+        type(encoder),
+        "encode",
+        lambda self, given: texts.extend(given) or np.eye(3, 8, dtype=np.float32),
+    )
+    for method in ("state_captions", "transition_captions"):
+        monkeypatch.setattr(GenericCaptioner, method, None)
+    planner = always("left")
+    env = with_goal(counting_env(5), planner, encoder=encoder)
+    seen = episodes(env, [0] * 20)
+    assert texts == GOALS
+    assert len(planner.asked) == len(seen) == env.stats()["planned"]
+
+
+def test_25_a_pure_planner_is_asked_once_per_state() -> None:
+    """Test 25: the same facts are not planned for again, in any episode."""
+    planner = ScriptedPlanner([("left", 1.0)], pure=True)
+    env = with_goal(counting_env(5), planner)
+    episodes(env, [0] * 20)
+    assert [facts["obs_0"] for facts in planner.asked] == [0, 1, 2, 3, 4, 5]
+    assert env.stats()["planned"] == 6
+    assert env.stats()["states"] == 25
+
+
+def test_26_reward_and_ends_pass_through_unchanged() -> None:
+    """Test 26."""
+    plain, guided = make_scripted_env(), with_goal(make_scripted_env(), "random")
+    plain.reset(seed=3)
+    guided.reset(seed=3)
+    for action in [0, 1, 2, 0] * 10:
+        expected, got = plain.step(action), guided.step(action)
+        assert got[1:4] == expected[1:4]
+        assert got[4]["extrinsic_reward"] == expected[1]
+        if expected[2] or expected[3]:
+            plain.reset()
+            guided.reset()
+
+
+def test_28_goals_are_drawn_in_proportion_to_their_weights() -> None:
+    """Test 28: chi-square; a goal of weight zero is never chosen."""
+    weights = {"a": 1.0, "b": 2.5, "c": 0.0, "d": 6.0, "e": 0.5}
+    planner = ScriptedPlanner(list(weights.items()))
+    env = with_goal(counting_env(10_000), planner, goals=list(weights), reselect="every_step")
+    counts = Counter(goals_shown(env, 4_000))
+    assert counts["c"] == 0
+    drawn = [goal for goal, weight in weights.items() if weight > 0]
+    expected = np.array([weights[goal] for goal in drawn]) / 10.0 * 4_001
+    assert chisquare([counts[goal] for goal in drawn], expected).pvalue > 0.01
+
+
+def test_28_seeded_runs_are_identical_and_other_seeds_differ() -> None:
+    """Test 28."""
+
+    def run(seed: int) -> list[str]:
+        env = with_goal(counting_env(4), "random", reselect="every_step")
+        return [info["goal"] for _, info in episodes(env, [0] * 40, seed)]
+
+    assert run(1) == run(1)
+    assert run(1) != run(2)
+
+
+def test_30_the_goal_is_of_the_vocabulary_and_the_space_outlives_a_new_plan() -> None:
+    """Test 30: also after the planner was changed, as by a periodic re-weighting."""
+    planner = ScriptedPlanner([("left", 1.0), ("fly", 9.0)])
+    env = with_goal(counting_env(), planner)
+    space = env.observation_space
+    before = goals_shown(env)
+    planner._answer = [("wait", 1.0), ("right", 1.0)]
+    after = goals_shown(env)
+    assert set(before) | set(after) <= set(GOALS)
+    assert set(before) == {"left"}
+    assert "left" not in after
+    assert env.observation_space == space
+
+
+def test_31_equal_weights_are_a_switch(tmp_path: Any) -> None:
+    """Test 31: the ablation without priorities, by name, of any planner."""
+    path = tmp_path / "planner.py"
+    path.write_text(
+        "class OptimizedGoalGenerator:\n"
+        "    def generate(self, facts):\n"
+        "        return [('left', 1.0), ('right', 99.0)]\n"
+    )
+
+    def share_of_left(planner: str) -> float:
+        env = with_goal(counting_env(10_000), planner, reselect="every_step")
+        return goals_shown(env, 1_000).count("left") / 1_001
+
+    assert share_of_left(f"file:{path}") < 0.05
+    assert 0.4 < share_of_left(f"equal:file:{path}") < 0.6
+
+
+# --- around it ---
+
+
+def test_counters_outlive_episodes_and_a_restart() -> None:
+    env = with_goal(counting_env(4), always("left"))
+    episodes(env, [0] * 10)
+    other = with_goal(counting_env(4), always("left"))
+    other.load_state_dict(env.state_dict())
+    assert other.stats() == env.stats()
+    assert other.stats()["goal_steps"]["left"] == 13
+    episodes(other, [0] * 2)
+    assert other.stats()["states"] == 13 + 3
+
+
+def test_a_state_of_another_vocabulary_is_refused() -> None:
+    env = with_goal(goals=["left"], planner=always("left"))
+    with pytest.raises(InvalidOptionError, match="this state is of 3 goals, not of 1"):
+        env.load_state_dict(with_goal().state_dict())
+
+
+def test_its_methods_are_reached_through_monitor_and_vec_env() -> None:
+    envs = DummyVecEnv([lambda: Monitor(with_goal(planner=always("left")))] * 2)
+    envs.reset()
+    assert envs.env_method("current_goal") == ["left", "left"]
+    assert [stats["states"] for stats in envs.env_method("stats")] == [1, 1]
+
+
+def test_all_stats_are_those_of_each_layer() -> None:
+    env = ActionMaskWrapper(with_goal(), masks={})
+    env.reset(seed=0)
+    assert list(env.all_stats()) == ["ActionMaskWrapper", "GoalObservationWrapper"]
+    assert env.all_stats()["GoalObservationWrapper"]["states"] == 1
+
+
+def test_seeds_of_the_environment_are_untouched() -> None:
+    """Arms with and without guidance see the same worlds."""
+    plain = make_scripted_env()
+    guided = with_goal(make_scripted_env(), "random", reselect="every_step")
+    one = [observation for observation, _ in episodes(plain, [0, 1] * 10, 5)]
+    other = [observation["obs"] for observation, _ in episodes(guided, [0, 1] * 10, 5)]
+    np.testing.assert_array_equal(one, other)
