@@ -31,7 +31,8 @@ class GuidanceCallback(BaseCallback):
     >>> from stable_baselines3 import PPO
     >>> from llm_wrappers import ActionMaskWrapper, GoalObservationWrapper
     >>> def planner(facts):
-    ...     return [[(f"go {row['pole_lean']}", 1.0)] for row in facts]
+    ...     left = [row["pole_lean"] == "left" for row in facts]
+    ...     return [[("go left" if falls else "go right", 1.0)] for falls in left]
     >>> env = GoalObservationWrapper(
     ...     gym.make("CartPole-v1"), planner=planner, goals=["go left", "go right"]
     ... )
