@@ -51,7 +51,7 @@ def train(name: str, envs: gym.vector.VectorEnv, options: argparse.Namespace) ->
         n_steps=32,
         batch_size=128,
         n_epochs=4,
-        learning_rate=3e-4,
+        learning_rate=6e-4,
         gamma=0.97,
         gae_lambda=0.8,
         ent_coef=0.01,

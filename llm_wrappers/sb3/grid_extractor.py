@@ -38,7 +38,7 @@ class GridExtractor(BaseFeaturesExtractor):
 
     >>> space = spaces.Box(0.0, 1.0, (1345,))
     >>> GridExtractor(space)(th.zeros(2, 1345)).shape
-    torch.Size([2, 1282])
+    torch.Size([2, 1534])
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class GridExtractor(BaseFeaturesExtractor):
         *,
         grid: tuple[int, int, int] = _CRAFTAX_CLASSIC,
         embedding: int = 16,
-        heads: int = 4,
+        heads: int = 8,
     ) -> None:
         rows, columns, kinds = grid
         if min(rows, columns, kinds, embedding, heads) < 1:
