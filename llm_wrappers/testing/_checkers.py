@@ -20,6 +20,8 @@ def check_with_checkers(subject: Subject) -> None:
     """The wrapped environment passes every check that the environment alone passes."""
     # Gymnasium's only warns of observations outside the space.
     _check(subject, "to observe what is in its observation space", partial(_observe, subject))
+    # SB3 asks for these types of Python, not of numpy.
+    _check(subject, "to return a float and two bools with a step", partial(_step, subject))
     _check(subject, "to pass gymnasium's check_env", _gymnasium)
     if find_spec("stable_baselines3") is None:
         subject.skip(Point.ENVIRONMENT_CHECKERS, "stable_baselines3 is not installed")
@@ -65,6 +67,15 @@ def _observe(subject: Subject, env: AnyEnv) -> None:
     for seen in rollout(env, subject.actions(env), subject.seed):
         if seen["observation"] not in env.observation_space:
             raise ValueError(f"{seen['observation']} is not in {env.observation_space}")
+
+
+def _step(subject: Subject, env: AnyEnv) -> None:
+    for seen in rollout(env, subject.actions(env), subject.seed):
+        ends = [seen[name] for name in ("terminated", "truncated") if name in seen]
+        if not isinstance(seen.get("reward", 0.0), float | int):
+            raise TypeError(f"the reward is a {type(seen['reward']).__name__}")
+        if not all(isinstance(end, bool) for end in ends):
+            raise TypeError(f"the ends are of {[type(end).__name__ for end in ends]}")
 
 
 def _gymnasium(env: AnyEnv) -> None:

@@ -78,7 +78,7 @@ class FailingPlanner:
     Args:
         answer: What it answers otherwise: a list of (goal, weight) or a function of the facts.
         fails: Tells from the facts of a state whether it fails there; by default everywhere.
-        how: One of `FAILURES`.
+        how: One of `llm_wrappers.testing.planners.FAILURES`.
 
     Raises:
         InvalidOptionError: If `how` is not one of these.

@@ -58,6 +58,11 @@ def test_the_vectors_are_the_same_in_every_process():
         assert done.stdout.strip() == here
 
 
+def test_parts_count_with_both_signs():
+    vectors = HashingEncoder().encode(GOALS)
+    assert 0.3 < (vectors[vectors != 0] > 0).mean() < 0.7
+
+
 def test_the_batch_is_fresh():
     encoder = HashingEncoder()
     encoder.encode(["collect wood"])[:] = 0

@@ -17,7 +17,6 @@ from gymnasium.utils import RecordConstructorArgs
 
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.testing import (
-    FAILURES,
     ConformanceError,
     FailingPlanner,
     Point,
@@ -27,6 +26,7 @@ from llm_wrappers.testing import (
     check_wrapper,
     make_scripted_env,
 )
+from llm_wrappers.testing.planners import FAILURES
 
 Env = gym.Env[Any, Any]
 
@@ -84,6 +84,12 @@ class ReturnsANumpyReward(Plain):
     def step(self, action: Any) -> Any:
         observation, reward, terminated, truncated, info = self.env.step(action)
         return observation, np.float32(reward), terminated, truncated, info
+
+
+class ReturnsANumpyEnd(Plain):
+    def step(self, action: Any) -> Any:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return observation, reward, np.bool_(terminated), truncated, info
 
 
 class LeavesTheSpace(Plain):
@@ -429,6 +435,7 @@ BROKEN: list[tuple[Point, Callable[[Env], Env]]] = [
     (Point.SPEC, RecordsAnotherValue),
     (Point.SPEC, RecordsWhatJsonChanges),
     (Point.ENVIRONMENT_CHECKERS, ReturnsANumpyReward),
+    (Point.ENVIRONMENT_CHECKERS, ReturnsANumpyEnd),
     (Point.ENVIRONMENT_CHECKERS, LeavesTheSpace),
     (Point.FRESH_OBJECTS, ReturnsACachedArray),
     (Point.FRESH_OBJECTS, ReturnsTheSameInfo),

@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import pytest
 
 from llm_wrappers import wrappers
 from llm_wrappers.testing import ScriptedEnv, ScriptedPlanner, make_scripted_env
@@ -111,3 +112,20 @@ def counting_env(length: int = 10, action_space: gym.Space[Any] | None = None) -
 
     space = gym.spaces.Box(0.0, 1000.0, (1,), np.float32)
     return ScriptedEnv(space, action_space, reset_func=reset, step_func=step)
+
+
+def short_cartpole() -> gym.Env[Any, Any]:
+    return gym.make("CartPole-v1", max_episode_steps=9)
+
+
+def short_pendulum() -> gym.Env[Any, Any]:
+    return gym.make("Pendulum-v1", max_episode_steps=9)
+
+
+def every(table: Mapping[str, Mapping[str, Any]]) -> list[Any]:
+    """Return the cases of a table by wrapper and title, as pytest takes them."""
+    return [
+        pytest.param(case, id=f"{name}-{title}")
+        for name, cases in table.items()
+        for title, case in cases.items()
+    ]

@@ -24,7 +24,8 @@ from llm_wrappers.errors import (
     InvalidOptionError,
     UnknownNameError,
 )
-from llm_wrappers.testing import FAILURES, FailingPlanner, ScriptedPlanner, make_scripted_env
+from llm_wrappers.testing import FailingPlanner, ScriptedPlanner, make_scripted_env
+from llm_wrappers.testing.planners import FAILURES
 from llm_wrappers.wrappers import ActionMaskWrapper, GoalObservationWrapper, vector
 
 PLANNER_FILE = """

@@ -1,0 +1,180 @@
+"""The examples and the README's code, run as they are but for a few steps, and offline."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import metadata
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import pytest
+import torch
+from sb3_contrib import MaskablePPO
+from stable_baselines3 import A2C, DQN, PPO
+
+import llm_wrappers as lw
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+MOST_LINES = 120
+# Options with which each example is done in seconds; an example without an entry fails.
+TINY = {"sgrl_craftax.py": ["--steps", "600", "--num-envs", "4"]}
+
+NO_NETWORK = '''
+"""Ends the process where it goes online; imported by Python at its start."""
+import os
+import socket
+import sys
+
+
+def refuse(*args, **kwargs):
+    print("went online:", args[-1], file=sys.stderr, flush=True)
+    os._exit(97)
+
+
+socket.getaddrinfo = refuse
+socket.socket.connect = refuse
+socket.socket.connect_ex = refuse
+'''
+
+
+@pytest.fixture
+def offline(tmp_path: Path) -> dict[str, str]:
+    """Return the environment variables of a process that cannot go online."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(NO_NETWORK)
+    folders = [str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(folder for folder in folders if folder),
+    }
+
+
+def run(example: Path, *arguments: str, env: dict[str, str], folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, str(example), *arguments],
+        capture_output=True, text=True, env=env, cwd=folder, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Warning" not in done.stderr
+    return done.stdout
+
+
+def test_there_are_examples_and_a_way_to_run_each_of_them() -> None:
+    assert {example.name for example in EXAMPLES} == set(TINY)
+
+
+def test_going_online_would_be_noticed(offline: dict[str, str]) -> None:
+    code = "import urllib.request; urllib.request.urlopen('http://example.org')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=offline, check=False
+    )
+    assert done.returncode == 97
+    assert "went online" in done.stderr
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_an_example_is_short(example: Path) -> None:
+    assert len(example.read_text().splitlines()) < MOST_LINES
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_an_example_has_help(example: Path, offline: dict[str, str], tmp_path: Path) -> None:
+    out = run(example, "--help", env=offline, folder=tmp_path)
+    assert out.startswith("usage:")
+    for option in TINY[example.name]:
+        assert not option.startswith("--") or option in out
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_an_example_runs_offline(example: Path, offline: dict[str, str], tmp_path: Path) -> None:
+    out = run(example, *TINY[example.name], env=offline, folder=tmp_path)
+    assert "| ppo" in out
+    assert "| sgrl" in out
+    # What it writes is where it runs, not beside the example.
+    models = sorted(tmp_path.rglob("model.zip"))
+    assert len(models) == 2
+    assert all(model.with_name("stats.jsonl").exists() for model in models)
+
+
+# --- the README ---
+
+
+def python_blocks(text: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def shortened(code: str) -> str:
+    """Return the code with few steps and environments; what it does is the same."""
+    code, _ = re.subn(r"\.learn\([\d_]+", ".learn(256", code)
+    code, _ = re.subn(r"num_envs=\d+", "num_envs=4", code)
+    return code
+
+
+@pytest.fixture
+def short_rollouts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Let the algorithms learn after few steps; return those that have learned."""
+    learned: list[Any] = []
+
+    def shorten(algorithm: Any, **options: Any) -> None:
+        build, learn = algorithm.__init__, algorithm.learn
+
+        def built(self: Any, *args: Any, **kwargs: Any) -> None:
+            build(self, *args, **{**options, "device": "cpu", **kwargs})
+
+        def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
+            learned.append(self)
+            return learn(self, *args, **kwargs)
+
+        monkeypatch.setattr(algorithm, "__init__", built)
+        monkeypatch.setattr(algorithm, "learn", noted)
+
+    shorten(MaskablePPO, n_steps=64, batch_size=64)
+    shorten(PPO, n_steps=64, batch_size=64)
+    shorten(A2C)
+    shorten(DQN, buffer_size=1000)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield learned
+    torch.set_num_threads(threads)
+
+
+def test_the_code_of_the_readme_runs(short_rollouts: list[Any]) -> None:
+    blocks = python_blocks((ROOT / "README.md").read_text())
+    assert len(blocks) >= 2
+    names: dict[str, Any] = {}
+    for block in blocks:
+        # One after the other in one namespace, as a reader would type them.
+        exec(compile(shortened(block), "README.md", "exec"), names)
+    assert len(short_rollouts) == sum(block.count(".learn(") for block in blocks) >= 2
+    for model in short_rollouts:
+        assert model.num_timesteps >= 256
+        for stats in model.get_env().env_method("all_stats", indices=[0]):
+            # Guidance that fails in the first example a reader sees would be a poor example.
+            assert stats["GoalObservationWrapper"]["failures"] == 0
+            assert stats["GoalObservationWrapper"]["unknown_goals"] == 0
+        model.get_env().close()
+
+
+def test_the_line_of_the_readme_that_does_it_all() -> None:
+    assert "lw.methods.sgrl.wrap(gym.make_vec(...))" in (ROOT / "README.md").read_text()
+    envs = lw.methods.sgrl.wrap(gym.make_vec("llm_wrappers/CraftaxClassic-v1", num_envs=4))
+    assert type(envs) is lw.wrappers.vector.ActionMaskWrapper
+    envs.close()
+
+
+def test_the_commands_of_the_readme_exist() -> None:
+    readme = (ROOT / "README.md").read_text()
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert set(re.findall(r"`?make ([a-z]+)", readme)) <= set(targets)
+    extras = metadata("llm-wrappers").get_all("Provides-Extra")
+    for named in re.findall(r'pip install "\.\[([\w,]+)\]"', readme):
+        assert set(named.split(",")) <= set(extras)
+    for path in re.findall(r"`(examples/\w+\.py)`", readme):
+        assert (ROOT / path).exists()
