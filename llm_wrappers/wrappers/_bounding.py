@@ -60,8 +60,14 @@ class Bounding:
         self.counts["states"] += len(goals)
         self.counts["bounded_states"] += int(applied.sum())
 
-    def clip(self, actions: NDArray[Any]) -> NDArray[Any]:
+    def clip(
+        self, actions: NDArray[Any], *, ignored: NDArray[np.bool_] | None = None
+    ) -> NDArray[Any]:
         """Return n actions clipped to the current bounds, as fresh arrays, and count changes.
+
+        Args:
+            actions: Shape (n, *action shape).
+            ignored: Where the action will not be executed and so is not counted, shape (n,).
 
         Raises:
             InvalidOptionError: If they are not n actions, or not of the kind of the space.
@@ -72,6 +78,8 @@ class Bounding:
         actions = actions.astype(self.low.dtype)
         clipped: NDArray[Any] = np.clip(actions, self.low, self.high)
         changed = (clipped != actions).reshape(len(actions), -1).any(axis=1)
+        if ignored is not None:
+            changed &= ~ignored
         self.counts["clipped_actions"] += int(changed.sum())
         return clipped
 

@@ -64,7 +64,8 @@ def ablations(monkeypatch: pytest.MonkeyPatch) -> Any:
         with monkeypatch.context() as patch:
             patch.setattr(module.subprocess, "run", pretend)
             patch.setattr(module, "train_arm", pretend_to_train)
-            patch.setattr(sys, "argv", ["sgrl_ablations.py", *map(str, arguments)])
+            one_at_a_time = ["--processes", "1"]  # this process has one sys.argv
+            patch.setattr(sys, "argv", ["", *map(str, arguments), *one_at_a_time])
             module.main()
         return started
 

@@ -176,3 +176,52 @@ def test_vector_wrappers_read_masks_in_other_processes() -> None:
         assert both.action_masks().tolist() == [[False, True, True]] * 2
     finally:
         envs.close()
+
+
+COUNTED = [TWINS[name][title] for name, title in (
+    ("GoalObservationWrapper", "failing"),
+    ("ActionMaskWrapper", "resample"),
+    ("ActionBoundsWrapper", "box"),
+)]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:the planner failed:llm_wrappers.errors.GuidanceWarning")
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+@pytest.mark.parametrize("pair", COUNTED, ids=["goal", "mask", "bounds"])
+def test_vector_wrappers_count_and_save_what_their_twins_do(pair: Twins, mode: Any) -> None:
+    singles = gym.vector.SyncVectorEnv(
+        [lambda: pair.single(pair.make_env())] * 3, autoreset_mode=mode
+    )
+    both = pair.vectorised(gym.vector.SyncVectorEnv([pair.make_env] * 3, autoreset_mode=mode))
+    actions = both.action_space
+    actions.seed(1)
+    for envs in (singles, both):
+        envs.reset(seed=5)
+    for _ in range(40):
+        action = actions.sample()
+        singles.step(action)
+        both.step(action)
+    counts = both.state_dict()["counts"]
+    assert counts["states"] > 3 * 40
+    for name, count in counts.items():
+        assert count == sum(state["counts"][name] for state in singles.call("state_dict")), name
+    other = pair.vectorised(gym.vector.SyncVectorEnv([pair.make_env] * 3, autoreset_mode=mode))
+    other.load_state_dict(both.state_dict())
+    assert other.stats() == both.stats()
+    assert other.all_stats() != {}
+
+
+def test_action_bounds_are_those_of_each_sub_environment() -> None:
+    pair = TWINS["ActionBoundsWrapper"]["box"]
+    singles = gym.vector.SyncVectorEnv([lambda: pair.single(pair.make_env())] * 3)
+    both = pair.vectorised(gym.vector.SyncVectorEnv([pair.make_env] * 3))
+    for envs in (singles, both):
+        envs.reset(seed=5)
+    for _ in range(20):
+        lows, highs = both.action_bounds()
+        for row, (low, high) in enumerate(singles.call("action_bounds")):
+            assert lows[row].tolist() == low.tolist()
+            assert highs[row].tolist() == high.tolist()
+        action = both.action_space.sample()
+        singles.step(action)
+        both.step(action)

@@ -91,7 +91,7 @@ class ActionBoundsWrapper(gym.vector.VectorWrapper):  # generic only from gymnas
         Raises:
             InvalidOptionError: If an action is not of the shape of the action space.
         """
-        executed = self._bounding.clip(np.asarray(actions))
+        executed = self._bounding.clip(np.asarray(actions), ignored=self._episodes.waiting())
         observations, rewards, terminated, truncated, infos = self.env.step(executed.copy())
         rewards = np.array(rewards, dtype=np.float64)
         fresh = self._episodes.advance(terminated | truncated)
