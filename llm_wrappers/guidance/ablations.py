@@ -74,6 +74,7 @@ class EqualPlanner:
         self.planner = planner
         self.pure = bool(getattr(planner, "pure", False))
         self.reads = getattr(planner, "reads", None)
+        self.may_be_empty = bool(getattr(planner, "may_be_empty", False))
 
     def plan(self, facts: Sequence[Mapping[str, Any]]) -> list[list[tuple[str, float]]]:
         """Return the other planner's answer with the weight 1 for each goal that has any."""

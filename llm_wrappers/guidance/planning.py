@@ -87,7 +87,7 @@ class Planning:
     def _ask(self, rows: Sequence[Mapping[str, Any]]) -> list[Plan]:
         self.counts["planned"] += len(rows)
         try:
-            answers = self.planner.plan(rows)
+            answers = list(self.planner.plan(rows))
             if len(answers) != len(rows):
                 raise ValueError(f"expected {len(rows)} lists of goals, got {len(answers)}")
         except Exception as error:

@@ -98,12 +98,16 @@ def forward_progress(env: Any, progress: float) -> None:
 
 
 def gathered_stats(env: Any) -> dict[str, dict[str, Any]]:
-    """Return the counters of each layer that has `stats`, by class name, outside in."""
+    """Return the counters of each layer that has `stats`, by class name, outside in.
+
+    A second layer of the same class is called by its name and its number.
+    """
     stats: dict[str, dict[str, Any]] = {}
     layer = env
     while layer is not None:
-        own = type(layer).__dict__.get("stats")
-        if own is not None:
-            stats.setdefault(type(layer).__name__, layer.stats())
+        if "stats" in type(layer).__dict__:
+            name = type(layer).__name__
+            alike = sum(key.split(" ")[0] == name for key in stats)
+            stats[f"{name} {alike + 1}" if alike else name] = layer.stats()
         layer = getattr(layer, "env", None)
     return stats

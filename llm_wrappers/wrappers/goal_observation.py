@@ -65,7 +65,7 @@ class GoalObservationWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorA
 
     >>> import gymnasium as gym
     >>> def planner(facts):
-    ...     return [[(f"go {row['pole_lean']}", 1.0)] for row in facts]
+    ...     return [[("go left" if row["pole_angle_deg"] < 0 else "go right", 1)] for row in facts]
     >>> env = GoalObservationWrapper(
     ...     gym.make("CartPole-v1"), planner=planner, goals=["go left", "go right"]
     ... )

@@ -54,7 +54,7 @@ class GoalObservationWrapper(gym.vector.VectorWrapper):  # generic only from gym
 
     >>> import gymnasium as gym
     >>> def planner(facts):
-    ...     return [[(f"go {row['pole_lean']}", 1.0)] for row in facts]
+    ...     return [[("go left" if row["pole_angle_deg"] < 0 else "go right", 1)] for row in facts]
     >>> envs = GoalObservationWrapper(
     ...     gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync"),
     ...     planner=planner, goals=["go left", "go right"],
