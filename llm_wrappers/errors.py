@@ -1,5 +1,7 @@
 """The exceptions and warnings of the package, split by whose fault it is.
 
+::
+
     Exception
     `-- LLMWrappersError
         |-- UserError                        what the caller passed; raised at once

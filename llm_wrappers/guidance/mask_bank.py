@@ -163,7 +163,7 @@ class BoundsBank:
         self.bounds = {goal: self._pair(goal, pair) for goal, pair in bounds.items()}
 
     def arrays(self, goals: Iterable[str]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return low and high of these goals, each of shape (goals, *action shape)."""
+        """Return low and high of these goals, each of shape (goals, ...)."""
         whole = (self.action_space.low, self.action_space.high)
         pairs = [self.bounds.get(goal, whole) for goal in goals]
         return np.stack([low for low, _ in pairs]), np.stack([high for _, high in pairs])

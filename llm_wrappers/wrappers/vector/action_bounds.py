@@ -110,7 +110,7 @@ class ActionBoundsWrapper(gym.vector.VectorWrapper):  # generic only from gymnas
         return observations, rewards, terminated, truncated, informed
 
     def action_bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return fresh copies of the current low and high, each of shape (n, *action shape)."""
+        """Return fresh copies of the current low and high, each of shape (n, ...)."""
         return self._bounding.low.copy(), self._bounding.high.copy()
 
     def set_progress(self, progress: float) -> None:
