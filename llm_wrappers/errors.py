@@ -11,9 +11,8 @@
         |   `-- IncompatibleEnvironmentError (ValueError) an environment the wrapper does not fit
         `-- GuidanceError                    guidance that failed in use; counted, never stops a run
 
-Warning:
-    `-- UserWarning
-        `-- GuidanceWarning                  guidance failed; the step ran as plain RL; said once
+    UserWarning
+    `-- GuidanceWarning                      guidance failed; the step ran as plain RL; said once
 
 A missing optional package raises `gymnasium.error.DependencyNotInstalled`, as in Gymnasium itself.
 Messages say what was expected, what was received and what to do.

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -19,6 +19,9 @@ from llm_wrappers.captions.crafter_family import (
     CrafterFamilyCaptioner,
 )
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
+
+# However slow the machine is at the moment.
+examples = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 VITALS = dict.fromkeys(INVENTORY[:4], 9)
 LEFT, RIGHT, UP, DOWN = 1, 2, 3, 4
@@ -86,6 +89,7 @@ class TestFacts:
         facts = facts_of(**given)
         assert {item: facts[item] for item in INVENTORY} == given
 
+    @examples
     @given(views)
     def test_near_is_the_distance_by_brute_force(self, view):
         facts = ANY.facts(None, batch_infos({**info_of(), "local_view": view}))[0]
@@ -109,6 +113,7 @@ class TestFacts:
         assert facts_of({place: "cow"}, facing=facing)["facing"] == "cow"
         assert facts_of({place: "cow"}, facing=facing % 4 + 1)["facing"] == "grass"
 
+    @examples
     @given(views, st.integers(1, 4))
     def test_what_is_faced_is_one_step_away(self, view, facing):
         info = {**info_of(facing=facing), "local_view": view}
@@ -136,6 +141,7 @@ class TestFacts:
         assert facts_of(sleeping=True)["sleeping"] is True
         assert facts_of()["sleeping"] is False
 
+    @examples
     @given(st.lists(st.tuples(views, st.integers(1, 4), st.integers(0, 9)), min_size=1, max_size=4))
     def test_each_sub_environment_has_the_facts_it_has_alone(self, cases):
         infos = [

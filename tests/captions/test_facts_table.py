@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llm_wrappers.captions.facts_table import FactColumns, FactsTable
 from llm_wrappers.errors import InvalidOptionError
+
+# However slow the machine is at the moment.
+examples = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 COLUMNS = (
     FactColumns("wood", tuple(range(10))),
@@ -51,6 +54,7 @@ def table_of(rows):
     return FactsTable(COLUMNS, np.array(matrix, np.int8).reshape(len(rows), 7))
 
 
+@examples
 @given(st.lists(facts_rows))
 def test_rows_are_the_mappings_that_were_written(rows):
     table = table_of(rows)
@@ -59,6 +63,7 @@ def test_rows_are_the_mappings_that_were_written(rows):
     assert [table.decoded(index) for index in range(len(rows))] == rows
 
 
+@examples
 @given(st.lists(facts_rows, min_size=2, max_size=6), subsets | st.none())
 def test_keys_are_equal_exactly_where_the_named_facts_are(rows, names):
     rows = [*rows, dict(rows[0])]
@@ -71,6 +76,7 @@ def test_keys_are_equal_exactly_where_the_named_facts_are(rows, names):
     hash(keys[0])
 
 
+@examples
 @given(facts_rows, subsets)
 def test_keys_and_rows_are_the_same_in_every_batch(row, names):
     alone = table_of([row]).keys(names)

@@ -8,12 +8,15 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llm_wrappers.captions.crafter_rules import describe
 from llm_wrappers.embeddings import Encoder, HashingEncoder, resolve_encoder
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
+
+# However slow the machine is at the moment.
+examples = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 GOALS = describe("crafter").goals
 
@@ -23,6 +26,7 @@ def similarity(a, b, **options):
     return float(first @ second)
 
 
+@examples
 @given(st.lists(st.text()), st.integers(8, 300))
 def test_rows_are_finite_and_of_unit_length(texts, dimensions):
     vectors = HashingEncoder(dimensions).encode(texts)
@@ -31,6 +35,7 @@ def test_rows_are_finite_and_of_unit_length(texts, dimensions):
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-6)
 
 
+@examples
 @given(st.lists(st.text(), min_size=1))
 def test_a_text_has_the_same_vector_in_every_batch(texts):
     encoder = HashingEncoder(32)

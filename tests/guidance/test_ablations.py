@@ -7,13 +7,14 @@ import sys
 import numpy as np
 import pytest
 from gymnasium import spaces
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llm_wrappers import MaskBank
 from llm_wrappers.captions.facts_table import FactColumns, FactsTable
 from llm_wrappers.guidance import FunctionPlanner, Goal
 from llm_wrappers.guidance.ablations import (
+    EqualPlanner,
     NoPlanner,
     RandomPlanner,
     ShuffledPlanner,
@@ -21,6 +22,9 @@ from llm_wrappers.guidance.ablations import (
     shuffled_masks,
 )
 from llm_wrappers.guidance.planning import Planning
+
+# However slow the machine is at the moment.
+examples = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 GOALS = ("collect wood", "eat cow", "wake up", "place table")
 STATE = {"wood": 3, "dark": True, "near": None, "facing": "tree", "unlocked": ("a", "b"), "x": 0.5}
@@ -88,6 +92,7 @@ class TestRandom:
 
 
 class TestShuffled:
+    @examples
     @given(goal_lists, st.integers(0, 1000))
     def test_no_goal_stays_in_its_place(self, goals, seed):
         exchange = ShuffledPlanner(NoPlanner(), goals, seed=seed).exchange
@@ -125,7 +130,26 @@ class TestShuffled:
         assert ShuffledPlanner(NoPlanner(), ["go"]).exchange == {"go": "go"}
 
 
+class TestEqual:
+    def test_the_goals_that_have_a_weight_have_the_same(self):
+        def plan(facts):
+            return [[("eat cow", row["x"]), Goal("wake up", 2.0), ("fly", 0.0)] for row in facts]
+
+        planner = EqualPlanner(FunctionPlanner(plan))
+        assert planner.plan([{"x": 9.0}, {"x": 0.0}]) == [
+            [("eat cow", 1.0), ("wake up", 1.0)],
+            [("wake up", 1.0)],
+        ]
+
+    def test_it_is_as_pure_as_the_other_planner_and_reads_the_same(self):
+        planner = EqualPlanner(NoPlanner())
+        assert (planner.pure, planner.reads, planner.may_be_empty) == (True, (), True)
+        planner = EqualPlanner(FunctionPlanner(lambda facts: []))
+        assert (planner.pure, planner.reads, planner.may_be_empty) == (False, None, False)
+
+
 class TestMasks:
+    @examples
     @given(goal_lists, st.integers(1, 20), st.integers(0, 1000))
     def test_random_ones_leave_something_open_for_every_goal(self, goals, actions, seed):
         masks = random_masks(goals, range(actions), seed=seed)
@@ -144,6 +168,7 @@ class TestMasks:
         assert len({tuple(row) for row in masks.values()}) == len(GOALS)
         assert random_masks(GOALS, range(17), seed=1) != masks
 
+    @examples
     @given(goal_lists, st.integers(0, 1000))
     def test_shuffled_ones_give_each_goal_the_actions_of_another(self, goals, seed):
         masks = {goal: [number] for number, goal in enumerate(goals)}

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 import gymnasium as gym
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -16,6 +16,9 @@ from llm_wrappers import MaskBank
 from llm_wrappers.errors import GuidanceFileError
 from llm_wrappers.guidance import GuidanceArtefact, Provenance, load_artefact, save_artefact
 from llm_wrappers.guidance.artefact import load_masks
+
+# However slow the machine is at the moment.
+examples = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 BY_HAND = Provenance(author="hand", environment="CartPole-v1")
 SOURCE = "class OptimizedGoalGenerator:\n    def generate(self, facts):\n        return []\n"
@@ -50,7 +53,7 @@ def same_types(a, b):
 
 
 @given(artefacts, artefacts)
-@settings(max_examples=60)
+@settings(examples, max_examples=60)
 def test_what_was_saved_is_loaded_whatever_was_in_the_folder(earlier, artefact):
     with TemporaryDirectory() as folder:
         save_artefact(earlier, folder)

@@ -4,12 +4,15 @@ import pickle
 from dataclasses import FrozenInstanceError
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llm_wrappers import Goal
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.goal import is_weight
+
+# However slow the machine is at the moment.
+examples = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize("weight", [0, 1, 0.0, 2.5, 1e308, 5e-324])
@@ -45,6 +48,7 @@ def test_goals_are_values():
         goal.weight = 3
 
 
+@examples
 @given(st.floats(min_value=0, allow_infinity=False, allow_nan=False) | st.integers(0, 2**1023))
 def test_every_weight_that_is_one_is_a_finite_float(weight):
     assert is_weight(weight)

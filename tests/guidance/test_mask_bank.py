@@ -5,13 +5,16 @@ import re
 import numpy as np
 import pytest
 from gymnasium import spaces
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llm_wrappers import MaskBank
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance import BoundsBank
 from llm_wrappers.guidance.mask_bank import flat_action_count
+
+# However slow the machine is at the moment.
+examples = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 FOUR = spaces.Discrete(4)
 NAMES = ("left", "right", "up", "down")
@@ -131,6 +134,7 @@ class TestMasks:
         bank.matrix(["go", "rest"])[:] = False
         assert bank.matrix(["go", "rest"]).tolist() == [[True, False, False, False], [True] * 4]
 
+    @examples
     @given(
         st.dictionaries(st.text(min_size=1), st.sets(st.integers(0, 6), min_size=1), max_size=5),
         st.lists(st.text(min_size=1), max_size=3),
@@ -190,6 +194,7 @@ class TestGroups:
         bank = MaskBank({}, spaces.MultiDiscrete([2, 3]))
         assert bank.usable(masks).tolist() == [True, False, False, True]
 
+    @examples
     @given(st.lists(st.integers(1, 4), min_size=1, max_size=4), st.data())
     def test_usable_agrees_with_drawing_an_action(self, sizes, data):
         flags = data.draw(st.lists(st.booleans(), min_size=sum(sizes), max_size=sum(sizes)))
@@ -249,6 +254,7 @@ class TestBounds:
         with pytest.raises(InvalidOptionError, match=r"expected a dict of goal -> \(low, high\)"):
             BoundsBank([("go", (0, 1))], self.SPACE)
 
+    @examples
     @given(
         st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=2).map(sorted),
         st.integers(1, 3),

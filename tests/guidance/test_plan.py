@@ -6,12 +6,15 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from llm_wrappers import Goal
 from llm_wrappers.errors import GuidanceError
 from llm_wrappers.guidance.plan import Plan, checked_plan
+
+# However slow the machine is at the moment.
+examples = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 GOALS = {"collect wood": 0, "eat cow": 1, "wake up": 2}
 
@@ -44,7 +47,7 @@ pairs = st.lists(
 
 
 @given(junk | pairs, st.booleans())
-@settings(max_examples=500)
+@settings(examples, max_examples=500)
 def test_whatever_the_answer_is_a_plan_or_a_guidance_error_comes_out(answer, may_be_empty):
     try:
         plan = checked_plan(answer, GOALS, may_be_empty=may_be_empty)
@@ -149,7 +152,7 @@ def test_the_best_goal_is_the_first_of_the_largest_weight():
     st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=5),
     st.integers(0, 2**32),
 )
-@settings(max_examples=20)
+@settings(examples, max_examples=20)
 def test_goals_are_drawn_in_proportion_to_their_weights(weights, seed):
     plan = Plan(goals=tuple(range(10, 10 + len(weights))), weights=tuple(weights))
     n = 4000
@@ -161,6 +164,7 @@ def test_goals_are_drawn_in_proportion_to_their_weights(weights, seed):
         assert abs(drawn[goal] / n - share) <= 6 * math.sqrt(share * (1 - share) / n) + 1 / n
 
 
+@examples
 @given(st.lists(st.floats(5e-324, 1e300), min_size=1, max_size=6))
 def test_the_ends_of_the_unit_interval_draw_the_first_and_the_last_goal(weights):
     plan = Plan(goals=tuple(range(len(weights))), weights=tuple(weights))

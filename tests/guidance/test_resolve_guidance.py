@@ -20,7 +20,7 @@ from llm_wrappers.guidance import (
     resolve_planner,
     save_artefact,
 )
-from llm_wrappers.guidance.ablations import NoPlanner, RandomPlanner, ShuffledPlanner
+from llm_wrappers.guidance.ablations import EqualPlanner, NoPlanner, RandomPlanner, ShuffledPlanner
 
 CRAFTER, CRAFTAX = "llm_wrappers/Crafter-v1", "llm_wrappers/CraftaxClassic-v1"
 GOALS = ("go left", "go right")
@@ -98,11 +98,17 @@ class TestPlanner:
             assert isinstance(planner, ShuffledPlanner)
             assert planner.plan([{}]) == [[("go right", 1.0)]]
 
+    def test_equal(self, shipped, folder):
+        for name, env_id in (("equal", CRAFTER), (f"equal:file:{folder}", "Toy-v0")):
+            planner = planner_of(name, env_id)
+            assert isinstance(planner, EqualPlanner)
+            assert planner.plan([{}]) == [[("go left", 1.0)]]
+
     def test_the_oracle_of_an_environment_is_a_file_beside_its_reference(self, shipped):
         (shipped / "oracle.py").write_text(SOURCE + "# the oracle\n")
         assert planner_of("oracle", CRAFTER).source.endswith("# the oracle\n")
 
-    @pytest.mark.parametrize("name", ["oracle", "shuffled"])
+    @pytest.mark.parametrize("name", ["oracle", "shuffled", "equal"])
     @pytest.mark.parametrize("env_id", ["Toy-v0", ""])
     def test_what_needs_a_reference_says_where_there_is_one(self, name, env_id):
         with pytest.raises(UnknownNameError) as caught:

@@ -238,6 +238,7 @@ def test_the_strength_is_saved_with_the_model(tmp_path: Path) -> None:
 )
 def test_the_strength_can_be_set_after_the_policy_was(move: Any) -> None:
     original = make_policy(10.0)
+    log_probs(original, OBSERVATIONS, SOME_MASKS)
     policy = move(original)
     policy.set_strength(0.0)
     th.testing.assert_close(
