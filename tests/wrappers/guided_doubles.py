@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -129,3 +130,8 @@ def every(table: Mapping[str, Mapping[str, Any]]) -> list[Any]:
         for name, cases in table.items()
         for title, case in cases.items()
     ]
+
+
+def stable_id(value: object) -> str:
+    """Return an id without memory addresses, which differ between the workers of pytest-xdist."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))

@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from guided_doubles import BOUNDS, BOX, GOALS, always, counting_env, episodes, with_goal
+from guided_doubles import BOUNDS, BOX, GOALS, always, counting_env, episodes, stable_id, with_goal
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -140,7 +140,7 @@ def test_a_list_is_an_action_too() -> None:
         ({"schedule": 1.5}, "in [0, 1], got 1.5"),
         ({"schedule": {"kind": "linear", "start": 2.0, "end": 0.0}}, "in [0, 1], got 2.0"),
     ],
-    ids=str,
+    ids=stable_id,
 )
 def test_a_wrong_option_is_refused_at_once(options: dict[str, Any], message: str) -> None:
     def make() -> Any:
@@ -167,7 +167,9 @@ def test_a_goal_below_is_needed() -> None:
         ActionBoundsWrapper(make_scripted_env(action_space=BOX), bounds={})
 
 
-@pytest.mark.parametrize("action", [[0.0], [0.0, 0.0, 0.0], [[0.0, 0.0]], "left", None], ids=str)
+@pytest.mark.parametrize(
+    "action", [[0.0], [0.0, 0.0, 0.0], [[0.0, 0.0]], "left", None], ids=stable_id
+)
 def test_an_action_of_another_shape_is_refused(action: Any) -> None:
     env = bounded()
     env.reset(seed=0)

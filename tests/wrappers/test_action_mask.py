@@ -22,6 +22,7 @@ from guided_doubles import (
     always,
     counting_env,
     episodes,
+    stable_id,
     with_goal,
 )
 from sb3_contrib.common.maskable.distributions import MaskableCategoricalDistribution
@@ -141,7 +142,7 @@ def test_schedule_follows_the_progress(schedule: Any) -> None:
         ),
         (MULTI_BINARY, MULTI_BINARY_MASKS, np.array([1, 0, 1], np.int8), [True, False, True]),
     ],
-    ids=str,
+    ids=stable_id,
 )
 def test_resample_replaces_the_closed_parts_of_an_action(
     space: gym.Space[Any], masks: Any, chosen: Any, closed: list[bool]
@@ -172,7 +173,7 @@ def test_resample_draws_among_the_open_actions_alike() -> None:
     assert abs(counts[1] - 500) < 80
 
 
-@pytest.mark.parametrize("space", [gym.spaces.Discrete(3), MULTI_DISCRETE], ids=str)
+@pytest.mark.parametrize("space", [gym.spaces.Discrete(3), MULTI_DISCRETE], ids=stable_id)
 def test_executed_action_has_one_type_at_every_call(space: gym.Space[Any]) -> None:
     masks = MASKS if isinstance(space, gym.spaces.Discrete) else MULTI_DISCRETE_MASKS
     env = masked(env=counting_env(action_space=space), masks=masks, enforce="resample")
@@ -245,7 +246,7 @@ def test_mask_only_offers_itself() -> None:
         ({"penalty": float("inf")}, InvalidOptionError, "a finite number >= 0, got inf"),
         ({"penalty": True}, InvalidOptionError, "a finite number >= 0, got True"),
     ],
-    ids=str,
+    ids=stable_id,
 )
 def test_a_wrong_option_is_refused_at_once(
     options: dict[str, Any], error: type[Exception], message: str
@@ -269,7 +270,7 @@ def test_a_wrong_option_is_refused_at_once(
         (gym.spaces.MultiBinary([2, 2]), {}, "actions can be masked"),
         (MULTI_DISCRETE, {"left": [0, 1, 2]}, "'left' leaves no action open"),
     ],
-    ids=str,
+    ids=stable_id,
 )
 def test_an_action_space_without_masks_is_refused(space: Any, masks: Any, message: str) -> None:
     with pytest.raises((IncompatibleEnvironmentError, InvalidOptionError), match=message):
@@ -298,7 +299,7 @@ def test_a_goal_below_is_needed() -> None:
         (MULTI_BINARY, MULTI_BINARY_MASKS, [0, 0, 2]),
         (MULTI_BINARY, MULTI_BINARY_MASKS, [0, 0, 0, 0]),
     ],
-    ids=str,
+    ids=stable_id,
 )
 def test_an_action_outside_the_space_is_refused(space: Any, masks: Any, action: Any) -> None:
     env = masked(env=counting_env(action_space=space), masks=masks)

@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from guided_doubles import GOALS, always, counting_env, episodes, with_goal
+from guided_doubles import GOALS, always, counting_env, episodes, stable_id, with_goal
 from scipy.stats import chisquare
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
@@ -209,7 +209,7 @@ def test_key_names_the_goal_in_the_observation() -> None:
         ({"key": ""}, InvalidOptionError, "key must be a non-empty string, got ''"),
         ({"key": "obs"}, InvalidOptionError, "choose another with key=..."),
     ],
-    ids=str,
+    ids=stable_id,
 )
 def test_a_wrong_option_is_refused_at_once(
     options: dict[str, Any], error: type[Exception], message: str

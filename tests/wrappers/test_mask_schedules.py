@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from guided_doubles import stable_id
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -140,7 +141,7 @@ def test_stages_that_are_none_are_refused(given_stages: Any, message: str) -> No
         (lambda progress: "high", "a schedule's value"),
         (lambda progress: 3.0 if progress == 1.0 else 0.5, "here at progress 1.0"),
     ],
-    ids=str,
+    ids=stable_id,
 )
 def test_a_schedule_that_is_none_is_refused(schedule: Any, message: str) -> None:
     with pytest.raises(InvalidOptionError, match=message):
