@@ -211,17 +211,17 @@ def test_a_sync_vector_env_gives_the_data_of_dummy_vec_env(make: Any, mode: Any,
 
 @pytest.mark.parametrize("mode", MODES)
 def test_an_async_vector_env_gives_the_data_of_dummy_vec_env(mode: Any) -> None:
-    envs = AsyncVectorEnv([make_toy] * 2, autoreset_mode=mode)
+    envs = AsyncVectorEnv([make_toy] * 2, autoreset_mode=mode, context="spawn")
     assert_same_rollout(DummyVecEnv([make_toy] * 2), as_vec_env(envs), steps=40)
 
 
 def test_an_async_vector_env_without_shared_memory_works_where_gymnasium_resets_it_right() -> None:
     options: Any = {"shared_memory": False, "autoreset_mode": AutoresetMode.SAME_STEP}
-    envs = AsyncVectorEnv([make_toy] * 2, **options)
+    envs = AsyncVectorEnv([make_toy] * 2, context="spawn", **options)
     assert_same_rollout(DummyVecEnv([make_toy] * 2), as_vec_env(envs), steps=30)
 
     # In NEXT_STEP its workers forget that they were reset, and would reset a second time.
-    envs = AsyncVectorEnv([make_toy], shared_memory=False)
+    envs = AsyncVectorEnv([make_toy], shared_memory=False, context="spawn")
     with pytest.raises(IncompatibleEnvironmentError, match="shared_memory"):
         as_vec_env(envs)
     envs.close()
@@ -565,7 +565,7 @@ def test_methods_of_sub_environments_are_reached() -> None:
 
 
 def test_methods_of_sub_environments_in_other_processes_are_reached() -> None:
-    vec_env = as_vec_env(AsyncVectorEnv([make_toy] * 2))
+    vec_env = as_vec_env(AsyncVectorEnv([make_toy] * 2, context="spawn"))
     vec_env.reset()
     assert get_action_masks(vec_env).tolist() == [[True, True, True]] * 2
     assert vec_env.env_method("set_weight", 2.0) == ["weight 2.0"] * 2

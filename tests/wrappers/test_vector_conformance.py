@@ -168,7 +168,7 @@ def test_vector_wrappers_read_goals_and_masks_of_the_sub_environments(mode: Any)
 
 
 def test_vector_wrappers_read_masks_in_other_processes() -> None:
-    envs = gym.vector.AsyncVectorEnv([EnvWithMasks] * 2)
+    envs = gym.vector.AsyncVectorEnv([EnvWithMasks] * 2, context="spawn")
     try:
         both = vector.ActionMaskWrapper(VECTOR_GOAL(envs), masks={})
         both.reset(seed=0)
