@@ -1,0 +1,222 @@
+"""One question's way through claim, model and cache."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+import uuid
+import weakref
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from llm_wrappers import errors
+from llm_wrappers.errors import CacheMissError, InvalidAnswerError, InvalidRequestError
+from llm_wrappers.llm._exchange import Exchange, Line
+from llm_wrappers.llm._question import Question
+from llm_wrappers.llm._recall import Recall
+from llm_wrappers.llm.answer import Answer
+from llm_wrappers.llm.store import AnswerStore, Failure, Record
+from llm_wrappers.llm.usage import UsageMeter
+
+__all__ = ["Asking"]
+
+_FIRST_LOOK_AFTER = 0.02
+_LOOK_AT_LEAST_EVERY = 0.5
+_SAY_AFTER = 10.0
+
+_logger = logging.getLogger("llm_wrappers.llm")
+
+
+class _AnsweredMeanwhile(Exception):
+    """Somebody recorded the answer while this asker waited for its turn."""
+
+    def __init__(self, record: Record) -> None:
+        super().__init__()
+        self.record = record
+
+
+class Asking:
+    """Asks the model what the cache does not hold; each question by one asker at a time.
+
+    Args:
+        line: How the model is reached.
+        store: The answer cache.
+        recall: Finds and keeps answers.
+        meter: Counts what is used.
+        mode: The mode of the client.
+        remember_failures: For how many seconds a hopeless question is not asked again.
+        lease_seconds: How long a claim on a question holds without being renewed.
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        *,
+        store: AnswerStore,
+        recall: Recall,
+        meter: UsageMeter,
+        mode: str,
+        remember_failures: float,
+        lease_seconds: float,
+    ) -> None:
+        self._line = line
+        self._store = store
+        self._recall = recall
+        self._meter = meter
+        self._mode = mode
+        self._remember_failures = remember_failures
+        self._lease_seconds = lease_seconds
+        self._claims: dict[str, str] = {}
+        # Others need not wait for a process that ended while its threads were asking.
+        weakref.finalize(self, _release_all, store, self._claims, os.getpid())
+
+    def answer(
+        self, question: Question, purpose: str, stop: threading.Event | None = None
+    ) -> Answer[Any]:
+        """Return the answer of the model, or of somebody who asks the same at this moment.
+
+        Args:
+            question: What to ask.
+            purpose: Under which name the call is counted.
+            stop: When set, nothing more is sent.
+
+        Raises:
+            CacheMissError: In replay, always.
+            CancelledError: If `stop` was set before the request went out.
+            LLMWrappersError: As `LLM.ask` says.
+        """
+        stop = stop or threading.Event()
+        if self._mode == "replay":
+            self.refuse_replay([question])
+        if self._mode == "off":
+            return self._ask(question, purpose, stop, owner=None)
+        owner = uuid.uuid4().hex
+        found = self._claim_or_find(question, purpose, stop, owner)
+        if found is not None:
+            return found
+        self._claims[owner] = question.key
+        try:
+            return self._ask(question, purpose, stop, owner)
+        finally:
+            self._store.release(question.key, owner=owner)
+            del self._claims[owner]
+
+    def refuse_replay(self, missing: list[Question]) -> NoReturn:
+        """Raise the error for questions that replay cannot answer.
+
+        Raises:
+            CacheMissError: Always; it names the first question and the cache.
+        """
+        first = missing[0].request
+        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise CacheMissError(
+            f"mode='replay' and no recorded answer in {self._store.location} for "
+            f"{first.preview!r} (model {first.model}, key {first.key[:12]}){others}; record it "
+            "with mode='record', or check that model, parameters, schema and prompt version are "
+            "those of the recording"
+        )
+
+    def _claim_or_find(
+        self, question: Question, purpose: str, stop: threading.Event, owner: str
+    ) -> Answer[Any] | None:
+        pause = _FIRST_LOOK_AFTER
+        say_after = time.monotonic() + _SAY_AFTER
+        while True:
+            self._raise_remembered(question)
+            claimed = self._store.claim(question.key, owner=owner, seconds=self._lease_seconds)
+            found = self._recall.answer(question, self._meter, purpose)
+            if found is not None and claimed:
+                self._store.release(question.key, owner=owner)
+            if found is not None or claimed:
+                return found
+            if stop.wait(pause):
+                raise CancelledError
+            if time.monotonic() > say_after:
+                say_after = math.inf
+                _logger.warning(
+                    "waiting for somebody else who is asking %r; if that process was killed, it is "
+                    "asked again here after at most %.0f s",
+                    question.request.preview,
+                    self._lease_seconds,
+                )
+            pause = min(2 * pause, _LOOK_AT_LEAST_EVERY)
+
+    def _ask(
+        self, question: Question, purpose: str, stop: threading.Event, owner: str | None
+    ) -> Answer[Any]:
+        # A record that is there although it was not used no longer fits the schema's validators.
+        replace = self._recall.record(question.key) is not None
+
+        def before_sending() -> None:
+            record = None if replace else self._recall.record(question.key)
+            if record is not None:
+                raise _AnsweredMeanwhile(record)
+            if owner is not None:
+                self._store.claim(question.key, owner=owner, seconds=self._lease_seconds)
+
+        exchange = Exchange(self._line, question, stop, before_sending)
+        started = time.monotonic()
+        try:
+            parsed = exchange.answer()
+        except _AnsweredMeanwhile as found:
+            self._meter.record_hit(purpose)
+            completion = found.record.completion
+            return Answer(completion, question.key, question.parse(completion.text), cached=True)
+        except BaseException as error:
+            self._meter.record(
+                purpose,
+                exchange.turns,
+                requests=exchange.requests,
+                failed=True,
+                seconds=time.monotonic() - started,
+            )
+            self._remember(question, error)
+            raise
+        self._meter.record(
+            purpose,
+            exchange.turns,
+            requests=exchange.requests,
+            failed=False,
+            seconds=time.monotonic() - started,
+        )
+        fresh = Record(request=question.request, completion=exchange.total(), created=time.time())
+        standing = self._recall.keep(fresh, replace=replace).completion
+        if standing.text != fresh.completion.text:
+            parsed = question.parse(standing.text)
+        return Answer(standing, question.key, parsed)
+
+    def _raise_remembered(self, question: Question) -> None:
+        failure = None if self._mode == "refresh" else self._store.failure(question.key)
+        if failure is None:
+            return
+        left = max(1, round(failure.expires - time.time()))
+        kind = getattr(errors, failure.kind, InvalidAnswerError)
+        raise kind(
+            f"{failure.message} (remembered: this question failed before and is not asked again "
+            f"for {left} s; mode='refresh' asks now)"
+        )
+
+    def _remember(self, question: Question, error: BaseException) -> None:
+        hopeless = isinstance(error, InvalidAnswerError | InvalidRequestError)
+        if not hopeless or self._mode == "off" or not self._remember_failures:
+            return
+        failure = Failure(
+            kind=type(error).__name__,
+            message=str(error),
+            preview=question.request.preview,
+            expires=time.time() + self._remember_failures,
+        )
+        self._store.put_failure(question.key, failure)
+
+
+def _release_all(store: AnswerStore, claims: dict[str, str], process: int) -> None:
+    if os.getpid() != process:
+        return
+    for owner, key in list(claims.items()):
+        # At exit there is nobody left to tell; the claim then ends with its lease.
+        with suppress(Exception):
+            store.release(key, owner=owner)

@@ -1,0 +1,171 @@
+"""Talking with the model about one question: budget, retries, repair turns."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel
+
+from llm_wrappers.errors import InvalidAnswerError, ProviderError
+from llm_wrappers.llm._question import Question
+from llm_wrappers.llm.completion import Completion
+from llm_wrappers.llm.ledger import Ledger, Reservation
+from llm_wrappers.llm.request import Message, Request
+from llm_wrappers.llm.retrying import call_with_retries
+from llm_wrappers.llm.structured import repair_message, schema_instructions
+from llm_wrappers.llm.transport import Cost, Transport
+
+__all__ = ["Exchange", "Line"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """What all exchanges of a client have in common.
+
+    Args:
+        transport: What sends requests.
+        ledger: The account of the budget.
+        places: Limits how many requests are under way at once.
+        retries: How often a request is sent again.
+        repairs: How often an answer that does not fit is sent back.
+    """
+
+    transport: Transport
+    ledger: Ledger
+    places: threading.BoundedSemaphore
+    retries: int
+    repairs: int
+
+
+@dataclass
+class Exchange:
+    """One question put to the model, until its answer fits.
+
+    Args:
+        line: How the model is reached.
+        question: What is asked.
+        stop: When set, nothing more is sent.
+        before_sending: Called when the budget has allowed a request, just before it goes out; what
+            it raises keeps the request from going out, at no cost.
+        turns: The answers so far; more than one after repairs.
+        requests: How many requests were sent, retries included.
+    """
+
+    line: Line
+    question: Question
+    stop: threading.Event
+    before_sending: Callable[[], None]
+    turns: list[Completion] = field(default_factory=list)
+    requests: int = 0
+
+    def answer(self) -> BaseModel | None:
+        """Ask until the answer fits, and return the structured answer, if one was asked for.
+
+        Raises:
+            CancelledError: If `stop` was set before a request went out.
+            LLMWrappersError: As `LLM.ask` says.
+        """
+        request, send_schema = self._first_turn()
+        for repairs_left in range(self.line.repairs, -1, -1):
+            completion = self._send(request, send_schema)
+            self.turns.append(completion)
+            try:
+                return self._read(completion)
+            except InvalidAnswerError as error:
+                if not repairs_left or self.question.schema is None:
+                    raise
+                request = _with_messages(
+                    request,
+                    {"role": "assistant", "content": completion.text},
+                    {"role": "user", "content": repair_message(error)},
+                )
+        raise AssertionError("unreachable: the last turn returns or raises")
+
+    def total(self) -> Completion:
+        """Return the last answer, with the cost of all turns together."""
+        prices = [turn.dollars for turn in self.turns if turn.dollars is not None]
+        return self.turns[-1].model_copy(
+            update={
+                "prompt_tokens": sum(turn.prompt_tokens for turn in self.turns),
+                "completion_tokens": sum(turn.completion_tokens for turn in self.turns),
+                "dollars": sum(prices) if len(prices) == len(self.turns) else None,
+                "seconds": sum(turn.seconds for turn in self.turns),
+                "repairs": len(self.turns) - 1,
+            }
+        )
+
+    def _first_turn(self) -> tuple[Request, bool]:
+        request = self.question.request
+        if request.answer_schema is None:
+            return request, False
+        if self.line.transport.supports_schema(request.model):
+            return request, True
+        instructions = schema_instructions(request.answer_schema)
+        return _with_messages(request, {"role": "user", "content": instructions}), False
+
+    def _send(self, request: Request, send_schema: bool) -> Completion:
+        def attempt() -> Completion:
+            return self._attempt(request, send_schema)
+
+        return call_with_retries(attempt, retries=self.line.retries, stop=self.stop)
+
+    def _attempt(self, request: Request, send_schema: bool) -> Completion:
+        worst = self.line.transport.worst_case(request)
+        # The place comes first: a reserved turn within the requests per minute is used at once.
+        with self.line.places:
+            reservation = self.line.ledger.reserve(worst, stop=self.stop)
+            self._allow(reservation)
+            self.requests += 1
+            completion = self._complete(request, send_schema, reservation)
+        self.line.ledger.settle(reservation, Cost(completion.tokens, completion.dollars))
+        return completion
+
+    def _allow(self, reservation: Reservation) -> None:
+        try:
+            if self.stop.is_set():
+                raise CancelledError
+            self.before_sending()
+        except BaseException:
+            self.line.ledger.cancel(reservation)
+            raise
+
+    def _complete(
+        self, request: Request, send_schema: bool, reservation: Reservation
+    ) -> Completion:
+        ledger = self.line.ledger
+        try:
+            return self.line.transport.complete(request, send_schema=send_schema)
+        except Exception as error:
+            if isinstance(error, ProviderError) and error.maybe_billed:
+                ledger.settle(reservation, reservation.worst)
+            else:
+                ledger.release(reservation)
+            raise
+        except BaseException:
+            # Interrupted while the provider was at work: it may well charge for it.
+            ledger.settle(reservation, reservation.worst)
+            raise
+
+    def _read(self, completion: Completion) -> BaseModel | None:
+        cut_off = completion.finish_reason == "length"
+        if cut_off and not completion.text.strip():
+            raise InvalidAnswerError(
+                f"{completion.model or self.question.request.model} used up max_tokens before it "
+                "said anything; allow more with max_tokens=, or less reasoning",
+                text=completion.text,
+            )
+        try:
+            return self.question.parse(completion.text)
+        except InvalidAnswerError as error:
+            if not cut_off:
+                raise
+            raise InvalidAnswerError(
+                f"{error} (the answer was cut off at max_tokens: allow more)", text=completion.text
+            ) from None
+
+
+def _with_messages(request: Request, *messages: Message) -> Request:
+    return Request(**{**request.model_dump(), "messages": (*request.messages, *messages)})

@@ -1,0 +1,83 @@
+"""Checks of what `LLM` is constructed with."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.llm.budget import Budget
+from llm_wrappers.llm.request import canonical_json
+
+__all__ = ["check_options", "check_params"]
+
+
+def check_options(
+    *,
+    model: Any,
+    cache: Any,
+    mode: Any,
+    modes: tuple[str, ...],
+    budget: Any,
+    concurrency: Any,
+    retries: Any,
+    repairs: Any,
+    remember_failures: Any,
+) -> None:
+    """Refuse what cannot work, before anything is opened.
+
+    Raises:
+        InvalidOptionError: Naming the option, what was expected and what was given.
+    """
+    if not isinstance(model, str) or not model.strip():
+        raise InvalidOptionError(
+            f"expected model as litellm names it, like 'openai/gpt-5-mini', got {model!r}"
+        )
+    if mode not in modes:
+        raise InvalidOptionError(f"expected mode among {list(modes)}, got {mode!r}")
+    if mode in ("replay", "refresh") and cache is None:
+        raise InvalidOptionError(f"mode={mode!r} needs the answers of a cache: give cache=PATH")
+    if budget is not None and not isinstance(budget, Budget):
+        raise InvalidOptionError(
+            f"expected budget as a Budget, like Budget(dollars=5), got {budget!r}"
+        )
+    if budget is not None and budget.name is not None and cache is None:
+        raise InvalidOptionError(
+            f"the budget named {budget.name!r} is kept in the cache: give cache=PATH, or a budget "
+            "without a name"
+        )
+    _whole("concurrency", concurrency, least=1)
+    _whole("retries", retries, least=0)
+    _whole("repairs", repairs, least=0)
+    if not _is_number(remember_failures) or remember_failures < 0:
+        raise InvalidOptionError(
+            f"expected remember_failures as seconds >= 0, got {remember_failures!r}"
+        )
+
+
+def check_params(params: Mapping[str, Any]) -> None:
+    """Refuse parameters that cannot be part of a question.
+
+    Raises:
+        InvalidOptionError: Naming the parameter.
+    """
+    for name, value in params.items():
+        try:
+            readable = json.loads(canonical_json(value)) == value
+        except (TypeError, ValueError):
+            readable = False
+        if not readable:
+            raise InvalidOptionError(
+                f"expected {name} as JSON (texts, finite numbers, lists, dicts), got {value!r}"
+            )
+
+
+def _whole(name: str, value: Any, *, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InvalidOptionError(f"expected {name} as a whole number >= {least}, got {value!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

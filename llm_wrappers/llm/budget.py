@@ -1,0 +1,103 @@
+"""How much a client may ask and spend."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from numbers import Integral, Real
+from typing import Any
+
+from llm_wrappers.errors import InvalidOptionError
+
+__all__ = ["Budget"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most that may be asked and spent; None sets no limit.
+
+    A request is only sent if the most that it can cost still fits. What the cache answers costs
+    nothing and is always allowed.
+
+    Without a name, a budget is for one client, with the copies of it in other processes that share
+    its cache. A named budget is kept in the cache under this name and is one budget for all runs
+    that use it: five dollars for the whole project.
+
+    Args:
+        calls: How many requests may be sent, retries included. 0 means that nothing may be asked.
+        tokens: How many tokens, of prompts and answers together.
+        dollars: How much money; needs models with a known price.
+        requests_per_minute: How many requests may start within any 60 seconds; more of them wait
+            for their turn.
+        name: Under which name it is shared; needs at least one limit.
+
+    Raises:
+        InvalidOptionError: If an option is negative, not a finite number or of another type.
+
+    >>> Budget(dollars=5, name="thesis")
+    Budget(calls=None, tokens=None, dollars=5.0, requests_per_minute=None, name='thesis')
+    """
+
+    calls: int | None = None
+    tokens: int | None = None
+    dollars: float | None = None
+    requests_per_minute: int | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        self._set("calls", _whole("calls", self.calls, least=0))
+        self._set("tokens", _whole("tokens", self.tokens, least=0))
+        self._set("dollars", _amount("dollars", self.dollars))
+        per_minute = _whole("requests_per_minute", self.requests_per_minute, least=1)
+        self._set("requests_per_minute", per_minute)
+        if self.name is not None and not (isinstance(self.name, str) and self.name.strip()):
+            raise InvalidOptionError(
+                f"expected the name of a budget as a non-empty text, got {self.name!r}"
+            )
+        if self.name is not None and self.unlimited:
+            raise InvalidOptionError(
+                f"expected a limit for the budget named {self.name!r}, got none: give calls, "
+                "tokens, dollars or requests_per_minute"
+            )
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether there is no limit at all."""
+        limits = (self.calls, self.tokens, self.dollars, self.requests_per_minute)
+        return all(limit is None for limit in limits)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the options as plain JSON data, from which `Budget(**data)` makes an equal one.
+
+        >>> Budget(calls=3).as_dict()["calls"]
+        3
+        """
+        return asdict(self)
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+
+def _whole(name: str, value: Any, *, least: int) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise InvalidOptionError(
+            f"expected {name} as a whole number >= {least}, or None for no limit, got {value!r}"
+        )
+    return int(value)
+
+
+def _amount(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    amount = math.nan
+    if isinstance(value, Real) and not isinstance(value, bool):
+        with suppress(OverflowError):
+            amount = float(value)
+    if not math.isfinite(amount) or amount < 0:
+        raise InvalidOptionError(
+            f"expected {name} as a finite number >= 0, or None for no limit, got {value!r}"
+        )
+    return amount

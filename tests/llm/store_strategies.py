@@ -1,0 +1,46 @@
+"""Any record at all, for property tests of the answer cache."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from llm_wrappers.llm.completion import Completion
+from llm_wrappers.llm.request import Request
+from llm_wrappers.llm.store import Record
+
+names = st.text(st.characters(codec="utf-8"), max_size=12)
+texts = st.text(max_size=12) | st.sampled_from(["\ud800", "\u2028\n\r", "a\x00b", "ü🦀", "%s{}"])
+numbers = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+scalars = st.none() | st.booleans() | numbers | texts
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+objects = st.dictionaries(names, values, max_size=3)
+counts = st.integers(0, 10**9)
+amounts = st.floats(0, 1e6)
+records = st.builds(
+    Record,
+    request=st.builds(
+        Request,
+        model=names,
+        messages=st.lists(objects, max_size=3).map(tuple),
+        params=objects,
+        answer_schema=st.none() | objects,
+        sample=st.integers(0, 5),
+        prompt_version=texts,
+    ),
+    completion=st.builds(
+        Completion,
+        text=texts,
+        model=texts,
+        prompt_tokens=counts,
+        completion_tokens=counts,
+        dollars=st.none() | amounts,
+        seconds=amounts,
+        finish_reason=texts,
+        logprobs=st.none() | st.lists(objects, max_size=2),
+        repairs=st.integers(0, 3),
+    ),
+    created=amounts,
+)

@@ -1,0 +1,364 @@
+"""What a user of `LLM` notices: one question at a time."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from pydantic import BaseModel, Field
+
+from llm_wrappers.errors import (
+    BudgetExceededError,
+    InvalidAnswerError,
+    InvalidOptionError,
+    InvalidRequestError,
+    PromptTooLongError,
+    ProviderError,
+    RequestsNotAllowedError,
+)
+from llm_wrappers.llm import LLM, Budget, Completion
+from llm_wrappers.testing import ScriptedLLM
+
+
+class Goals(BaseModel):
+    goals: list[str] = Field(max_length=2)
+
+
+def test_the_answer_is_text_with_what_it_cost():
+    llm = ScriptedLLM([Completion(text="north", prompt_tokens=7, completion_tokens=2, dollars=0.5)])
+    answer = llm.ask("Where is water?", purpose="judge")
+    assert (answer.text, answer.cached, answer.parsed) == ("north", False, None)
+    assert answer.completion.tokens == 9
+    assert llm.usage["judge"].calls == 1
+    assert llm.usage["judge"].dollars == 0.5
+    assert llm.usage.total.prompt_tokens == 7
+
+
+def test_a_question_is_asked_once_and_hits_are_counted():
+    llm = ScriptedLLM(["north"])
+    assert [llm.ask("Where?").cached for _ in range(3)] == [False, True, True]
+    assert len(llm.requests) == 1
+    assert llm.usage.total.cache_hits == 2
+    assert llm.usage.total.calls == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"sample": 1},
+        {"prompt_version": "2"},
+        {"params": {"temperature": 1}},
+        {"schema": Goals},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_whatever_changes_the_answer_makes_another_question(other):
+    llm = ScriptedLLM(lambda request: '{"goals": ["eat"]}')
+    first = llm.ask("What now?")
+    second = llm.ask("What now?", **other)
+    assert first.key != second.key
+    assert not second.cached
+    assert len(llm.requests) == 2
+
+
+def test_params_of_a_question_replace_those_of_the_client():
+    llm = ScriptedLLM(lambda request: "x", temperature=0.5, max_tokens=7)
+    llm.ask("?", params={"temperature": 1.0, "logprobs": True})
+    assert llm.requests[0].params == {"temperature": 1, "max_tokens": 7, "logprobs": True}
+
+
+def test_how_to_reach_the_model_is_no_part_of_a_question():
+    llm = ScriptedLLM(["x"], api_base="http://127.0.0.1:1/v1", api_key="sk-canary")
+    llm.ask("?")
+    assert llm.requests[0].params == {}
+    with pytest.raises(InvalidOptionError, match="give them to LLM"):
+        llm.ask("?", params={"api_base": "http://127.0.0.1:2/v1"})
+
+
+def test_messages_are_asked_as_they_are():
+    llm = ScriptedLLM(["x"])
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "?"}]},
+    ]
+    llm.ask(messages)
+    assert list(llm.requests[0].messages) == messages
+
+
+@pytest.mark.parametrize(
+    "prompt", [3, None, [], ["text"], [{"content": "no role"}], {"role": "user"}]
+)
+def test_what_is_no_prompt_is_refused(prompt):
+    with pytest.raises(InvalidOptionError, match="expected a prompt"):
+        ScriptedLLM([]).ask(prompt)
+
+
+def test_a_structured_answer_is_parsed_and_comes_parsed_from_the_cache():
+    llm = ScriptedLLM(['Sure!\n```json\n{"goals": ["eat", "sleep"]}\n```'])
+    for cached in (False, True):
+        answer = llm.ask("What now?", schema=Goals)
+        assert answer.parsed == Goals(goals=["eat", "sleep"])
+        assert answer.cached is cached
+
+
+def test_the_schema_is_explained_in_the_prompt_only_where_it_cannot_be_sent():
+    with_schema = ScriptedLLM(['{"goals": []}'], schemas=True)
+    without = ScriptedLLM(['{"goals": []}'], schemas=False)
+    keys = {llm.ask("What now?", schema=Goals).key for llm in (with_schema, without)}
+    assert len(keys) == 1
+    assert len(with_schema.requests[0].messages) == 1
+    assert '"goals"' in without.requests[0].messages[-1]["content"]
+
+
+def test_a_wrong_answer_is_sent_back_with_what_is_wrong():
+    llm = ScriptedLLM(['{"goals": ["a", "b", "c"]}', "no idea", '{"goals": ["a"]}'], repairs=2)
+    answer = llm.ask("What now?", schema=Goals)
+    assert answer.parsed == Goals(goals=["a"])
+    assert answer.completion.repairs == 2
+    second = llm.requests[1].messages
+    assert second[1] == {"role": "assistant", "content": '{"goals": ["a", "b", "c"]}'}
+    assert "goals" in second[2]["content"]
+    assert llm.usage.total.calls == 3
+    assert answer.completion.tokens == llm.usage.total.tokens
+
+
+@pytest.mark.parametrize("repairs", [0, 1, 3])
+def test_after_the_last_repair_the_error_says_so_and_is_remembered(repairs):
+    llm = ScriptedLLM(lambda request: "no idea", repairs=repairs)
+    with pytest.raises(InvalidAnswerError) as caught:
+        llm.ask("What now?", schema=Goals)
+    assert caught.value.text == "no idea"
+    assert len(llm.requests) == repairs + 1
+    with pytest.raises(InvalidAnswerError, match="not asked again"):
+        llm.ask("What now?", schema=Goals)
+    assert len(llm.requests) == repairs + 1
+    assert llm.usage.total.failures == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "remembered"),
+    [
+        (InvalidRequestError("no"), True),
+        (PromptTooLongError("long"), True),
+        (ProviderError("down", status=503), False),
+        (BudgetExceededError("spent"), False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_only_hopeless_questions_are_remembered(error, remembered):
+    llm = ScriptedLLM([error, "north"])
+    with pytest.raises(type(error)):
+        llm.ask("Where?")
+    if remembered:
+        with pytest.raises(type(error), match="not asked again"):
+            llm.ask("Where?")
+        assert len(llm.requests) == 1
+    else:
+        assert llm.ask("Where?").text == "north"
+
+
+def test_a_remembered_failure_expires(tmp_path):
+    cache = tmp_path / "answers.sqlite"
+    llm = ScriptedLLM([InvalidRequestError("no"), "north"], cache=cache, remember_failures=0.2)
+    with pytest.raises(InvalidRequestError):
+        llm.ask("Where?")
+    time.sleep(0.25)
+    assert llm.ask("Where?").text == "north"
+
+
+def test_failures_are_not_remembered_if_the_user_does_not_want_it():
+    llm = ScriptedLLM([InvalidRequestError("no"), "north"], remember_failures=0)
+    with pytest.raises(InvalidRequestError):
+        llm.ask("Where?")
+    assert llm.ask("Where?").text == "north"
+
+
+def test_an_answer_cut_off_at_max_tokens_says_so():
+    llm = ScriptedLLM(
+        [
+            Completion(text="", finish_reason="length"),
+            Completion(text='{"go', finish_reason="length"),
+        ],
+        repairs=0,
+    )
+    with pytest.raises(InvalidAnswerError, match="max_tokens"):
+        llm.ask("Think hard.")
+    with pytest.raises(InvalidAnswerError, match="cut off at max_tokens"):
+        llm.ask("What now?", schema=Goals)
+
+
+def test_retries_send_again_what_failed_for_now():
+    llm = ScriptedLLM(
+        [ProviderError("busy", status=429, retry_after=0.01), ProviderError("down"), "north"],
+        retries=2,
+    )
+    assert llm.ask("Where?").text == "north"
+    assert llm.usage.total.calls == 3
+    hopeless = ScriptedLLM([ProviderError("gone", transient=False), "north"], retries=2)
+    with pytest.raises(ProviderError, match="gone"):
+        hopeless.ask("Where?")
+    assert len(hopeless.requests) == 1
+
+
+def test_a_budget_counts_what_was_sent():
+    llm = ScriptedLLM(lambda request: "x", budget=Budget(calls=2))
+    llm.ask("a")
+    llm.ask("b")
+    with pytest.raises(BudgetExceededError, match="calls"):
+        llm.ask("c")
+    assert llm.ask("a").cached
+    assert llm.spent.calls == 2
+    assert len(llm.requests) == 2
+
+
+def test_a_budget_of_zero_still_reads_the_cache(tmp_path):
+    cache = tmp_path / "answers.sqlite"
+    ScriptedLLM(["north"], cache=cache).ask("Where?")
+    llm = ScriptedLLM([], cache=cache, budget=Budget(calls=0))
+    assert llm.ask("Where?").text == "north"
+    with pytest.raises(BudgetExceededError):
+        llm.ask("Whither?")
+
+
+@pytest.mark.parametrize(
+    ("maybe_billed", "left"), [(True, 0.0), (False, 1.0)], ids=["maybe-billed", "not-billed"]
+)
+def test_a_request_that_may_have_been_billed_counts_at_its_worst(maybe_billed, left):
+    class Priced:
+        def complete(self, request, *, send_schema):
+            raise ProviderError("cut", maybe_billed=maybe_billed)
+
+        def supports_schema(self, model):
+            return False
+
+        def worst_case(self, request):
+            from llm_wrappers.llm import Cost
+
+            return Cost(10, 1.0)
+
+    llm = LLM("priced", transport=Priced(), retries=0, budget=Budget(dollars=1.0))
+    with pytest.raises(ProviderError):
+        llm.ask("Where?")
+    assert 1.0 - llm.spent.dollars == left
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"model": ""},
+        {"model": 3},
+        {"mode": "write"},
+        {"mode": "replay"},
+        {"mode": "refresh"},
+        {"budget": 5},
+        {"budget": Budget(calls=1, name="mine")},
+        {"concurrency": 0},
+        {"concurrency": 1.5},
+        {"retries": -1},
+        {"repairs": True},
+        {"remember_failures": -1},
+        {"timeout": 0},
+        {"prices": (1,)},
+        {"cache": 7},
+        {"max_entries": 0, "cache": "x.sqlite"},
+        {"stream": True},
+        {"n": 3},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_wrong_options_are_refused_at_construction(options):
+    with pytest.raises(InvalidOptionError) as caught:
+        LLM(**{"model": "openai/gpt-5-mini", **options})
+    # The message names what is wrong; "model" and "cache" appear where those are.
+    assert next(iter(options)) in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), object(), {1: 2}], ids=["nan", "object", "keys"])
+def test_a_parameter_that_json_cannot_hold_is_refused(value):
+    with pytest.raises(InvalidOptionError, match="temperature"):
+        LLM("openai/gpt-5-mini", temperature=value)
+
+
+def test_the_brake_lets_cached_answers_through_and_nothing_else(tmp_path):
+    cache = tmp_path / "answers.sqlite"
+    ScriptedLLM(["north"], model="openai/gpt-5-mini", cache=cache).ask("Where?")
+    llm = LLM("openai/gpt-5-mini", cache=cache, api_key="none")
+    assert llm.ask("Where?").text == "north"
+    with pytest.raises(RequestsNotAllowedError, match="gpt-5-mini"):
+        llm.ask("Whither?")
+
+
+def test_copies_are_the_client_itself():
+    llm = ScriptedLLM(["x"])
+    assert copy.copy(llm) is llm
+    assert copy.deepcopy({"llm": llm})["llm"] is llm
+
+
+def test_a_pickled_client_shares_answers_and_budget(tmp_path):
+    llm = ScriptedLLM(
+        lambda_answer, cache=tmp_path / "answers.sqlite", budget=Budget(calls=2), temperature=0.5
+    )
+    llm.ask("a")
+    other = pickle.loads(pickle.dumps(llm))
+    assert other.ask("a").cached
+    other.ask("b")
+    with pytest.raises(BudgetExceededError):
+        llm.ask("c")
+    assert other.spent.calls == llm.spent.calls == 2
+    assert other.params == {"temperature": 0.5}
+    assert other.usage.total.calls == 1
+
+
+def lambda_answer(request):
+    return "x"
+
+
+def test_a_budget_that_cannot_be_shared_does_not_travel():
+    llm = ScriptedLLM(lambda_answer, budget=Budget(calls=2))
+    with pytest.raises(InvalidOptionError, match="cache"):
+        pickle.dumps(llm)
+
+
+def test_an_api_key_does_not_travel():
+    llm = LLM(
+        "openai/gpt-5-mini", api_key="sk-canary-5309", extra_headers={"X-Key": "sk-canary-5309"}
+    )
+    assert b"canary" not in pickle.dumps(llm)
+    assert "canary" not in repr(llm)
+
+
+def test_nothing_is_opened_before_the_first_question(tmp_path):
+    cache = tmp_path / "answers.sqlite"
+    threads = threading.active_count()
+    llm = LLM("openai/gpt-5-mini", cache=cache, budget=Budget(dollars=1))
+    pickle.dumps(llm)
+    assert not cache.exists()
+    assert threading.active_count() == threads
+
+
+def test_replay_needs_no_extra_and_importing_is_light(tmp_path):
+    cache = tmp_path / "answers.sqlite"
+    ScriptedLLM(["north"], model="openai/gpt-5-mini", cache=cache).ask("Where?")
+    program = (
+        "import sys\n"
+        "from llm_wrappers.llm import LLM\n"
+        f"llm = LLM('openai/gpt-5-mini', cache={str(cache)!r}, mode='replay')\n"
+        "assert llm.ask('Where?').text == 'north'\n"
+        "heavy = {'litellm', 'openai', 'tqdm', 'redis', 'torch', 'httpx'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, env=os.environ, timeout=60)
+
+
+def test_the_client_closes_and_opens_again(tmp_path):
+    with ScriptedLLM(["north"], cache=tmp_path / "answers.sqlite") as llm:
+        llm.ask("Where?")
+    assert llm.ask("Where?").cached
+    llm.close()
+    llm.close()

@@ -1,0 +1,103 @@
+"""Names of clients: what a spec can hold."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_wrappers.errors import InvalidOptionError, UnknownNameError
+from llm_wrappers.llm import LLM, Budget, resolve_llm
+from llm_wrappers.testing import ScriptedLLM
+
+
+def test_a_name_holds_every_option_of_a_client():
+    llm = LLM(
+        "openai/gpt-5-mini",
+        cache="an answers file.sqlite",
+        mode="replay",
+        concurrency=32,
+        retries=1,
+        repairs=0,
+        timeout=5,
+        remember_failures=0,
+        max_entries=100,
+        prices=(0.25, 2.0),
+        budget=Budget(calls=3, tokens=10, dollars=0.5, requests_per_minute=60, name="thesis"),
+        api_base="http://127.0.0.1:8000/v1",
+        api_key_env="MY_KEY",
+        temperature=0.5,
+        stop=["a", "b"],
+        reasoning_effort="low",
+        user="7",
+    )
+    other = resolve_llm(llm.name)
+    assert json.loads(json.dumps(llm.name)) == other.name == llm.name
+    options = "cache mode concurrency retries repairs timeout params remember_failures max_entries"
+    for option in [*options.split(), "prices", "budget", "connection"]:
+        assert getattr(other, option) == getattr(llm, option), option
+
+
+def test_the_shortest_name_is_the_model():
+    assert LLM("openai/gpt-5-mini").name == "llm:openai/gpt-5-mini"
+
+
+def test_an_object_resolves_to_itself():
+    llm = ScriptedLLM([])
+    assert resolve_llm(llm) is llm
+
+
+texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+values = st.one_of(
+    texts, st.integers(-9, 9), st.floats(-9, 9), st.booleans(), st.lists(texts, max_size=3)
+)
+
+
+@given(st.dictionaries(st.sampled_from(["temperature", "seed", "stop", "user", "top_p"]), values))
+def test_names_round_trip(params):
+    llm = LLM("openai/gpt-5-mini", **params)
+    assert resolve_llm(llm.name).params == llm.params
+
+
+@pytest.mark.parametrize("name", ["", "llm:", "gpt-5-mini", "reference:crafter", 3, None])
+def test_what_is_no_name_is_refused(name):
+    with pytest.raises(UnknownNameError, match="llm:openai/gpt-5-mini"):
+        resolve_llm(name)
+
+
+@pytest.mark.parametrize(
+    ("query", "match"),
+    [
+        ("api_key=sk-canary", "may not stand in a name"),
+        ("transport=x", "may not stand in a name"),
+        ("mode=replay&mode=off", "twice"),
+        ("mode", "expected options"),
+        ("calls=5", "budget=NAME"),
+        ("calls=-1&budget=x&cache=a.sqlite", "calls"),
+        ("mode=write", "mode"),
+        ("concurrency=many", "concurrency"),
+        ("budget=mine&calls=2", "cache"),
+    ],
+)
+def test_wrong_options_in_a_name_are_refused(query, match):
+    with pytest.raises(InvalidOptionError, match=match) as caught:
+        resolve_llm(f"llm:openai/gpt-5-mini?{query}")
+    if "api_key" in query:
+        assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "llm",
+    [
+        lambda: ScriptedLLM([]),
+        lambda: LLM("m", budget=Budget(calls=1)),
+        lambda: LLM("m", api_key="sk-1"),
+        lambda: LLM("m", extra_headers={"X-Key": "1"}),
+    ],
+    ids=["transport", "unnamed-budget", "api-key", "headers"],
+)
+def test_what_has_no_form_in_a_name_says_so(llm):
+    with pytest.raises(InvalidOptionError):
+        _ = llm().name
