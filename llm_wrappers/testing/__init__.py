@@ -1,17 +1,23 @@
 """The conformance kit and doubles, for tests of wrappers: this package's and your own."""
 
 from llm_wrappers.testing.conformance_error import ConformanceError, Point
+from llm_wrappers.testing.llm_server import Fault, LLMServer
 from llm_wrappers.testing.planners import FailingPlanner, ScriptedPlanner
 from llm_wrappers.testing.scripted_env import ScriptedEnv, make_scripted_env
+from llm_wrappers.testing.scripted_llm import ScriptedLLM, ScriptedTransport
 from llm_wrappers.testing.vector_wrapper import check_vector_wrapper
 from llm_wrappers.testing.wrapper import check_wrapper
 
 __all__ = [
     "ConformanceError",
     "FailingPlanner",
+    "Fault",
+    "LLMServer",
     "Point",
     "ScriptedEnv",
+    "ScriptedLLM",
     "ScriptedPlanner",
+    "ScriptedTransport",
     "check_vector_wrapper",
     "check_wrapper",
     "make_scripted_env",

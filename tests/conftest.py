@@ -1,0 +1,16 @@
+"""The whole suite runs with the brake on, so that no test asks a model by accident.
+
+It is set while pytest starts, before anything is collected: doctests, the workers of xdist and the
+processes that tests start have it as well. A test that talks to a server on this machine says
+`with allow_requests(True):`.
+"""
+
+from contextlib import ExitStack
+
+from llm_wrappers.llm.brake import allow_requests
+
+
+def pytest_configure(config):
+    brake = ExitStack()
+    brake.enter_context(allow_requests(False))
+    config.add_cleanup(brake.close)
