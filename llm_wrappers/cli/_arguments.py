@@ -1,0 +1,39 @@
+"""Reading values from a command line."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import TypeAlias
+
+__all__ = ["Commands", "count", "duration"]
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def count(text: str) -> int:
+    """Return a whole number above zero.
+
+    >>> count("12")
+    12
+    """
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got {text!r}")
+    return number
+
+
+def duration(text: str) -> float:
+    """Return the seconds of a duration such as ``30d``.
+
+    >>> duration("1.5h")
+    5400.0
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text, re.ASCII)
+    if match is None:
+        raise argparse.ArgumentTypeError(
+            f"expected a number and one of s, m, h, d, w, such as 30d, got {text!r}"
+        )
+    return float(match[1]) * _SECONDS[match[2]]
