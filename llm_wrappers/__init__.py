@@ -11,7 +11,7 @@ from llm_wrappers._version import __version__
 from llm_wrappers.envs import register_envs
 
 if TYPE_CHECKING:
-    from llm_wrappers import errors, methods, sb3, schedules, testing, wrappers
+    from llm_wrappers import errors, llm, methods, sb3, schedules, testing, wrappers
     from llm_wrappers.captions import EnvDescription
     from llm_wrappers.guidance import Goal, MaskBank
     from llm_wrappers.wrappers import ActionBoundsWrapper, ActionMaskWrapper, GoalObservationWrapper
@@ -25,6 +25,7 @@ __all__ = [
     "MaskBank",
     "__version__",
     "errors",
+    "llm",
     "methods",
     "sb3",
     "schedules",
@@ -40,7 +41,7 @@ _HOME_OF = {
     "GoalObservationWrapper": "llm_wrappers.wrappers",
     "MaskBank": "llm_wrappers.guidance",
 }
-_SUBPACKAGES = ("errors", "methods", "sb3", "schedules", "testing", "wrappers")
+_SUBPACKAGES = ("errors", "llm", "methods", "sb3", "schedules", "testing", "wrappers")
 
 register_envs()
 
