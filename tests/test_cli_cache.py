@@ -260,6 +260,11 @@ class TestExportAndImport:
         assert "export" in shown
         assert "/53" in shown
 
+    def test_needs_no_bar(self, run, cache, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "tqdm", None)
+        assert run("export", cache, tmp_path / "a.jsonl")[0] == 0
+        assert run("import", tmp_path / "other.sqlite", tmp_path / "a.jsonl")[0] == 0
+
 
 class TestPrune:
     @pytest.mark.parametrize(

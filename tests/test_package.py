@@ -33,6 +33,7 @@ PUBLIC = [
     "MaskBank",
     "__version__",
     "errors",
+    "llm",
     "methods",
     "sb3",
     "schedules",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import threading
 import time
@@ -31,12 +30,8 @@ _SAY_AFTER = 10.0
 _logger = logging.getLogger("llm_wrappers.llm")
 
 
-class _AnsweredMeanwhile(Exception):
-    """Somebody recorded the answer while this asker waited for its turn."""
-
-    def __init__(self, record: Record) -> None:
-        super().__init__()
-        self.record = record
+class _Overtaken(Exception):
+    """Somebody else answered the question, or began to ask it, while this asker waited."""
 
 
 class Asking:
@@ -70,6 +65,7 @@ class Asking:
         self._mode = mode
         self._remember_failures = remember_failures
         self._lease_seconds = lease_seconds
+        self._has_said_to_wait = False
         self._claims: dict[str, str] = {}
         # Others need not wait for a process that ended while its threads were asking.
         weakref.finalize(self, _release_all, store, self._claims, os.getpid())
@@ -95,12 +91,9 @@ class Asking:
         if self._mode == "off":
             return self._ask(question, purpose, stop, owner=None)
         owner = uuid.uuid4().hex
-        found = self._claim_or_find(question, purpose, stop, owner)
-        if found is not None:
-            return found
         self._claims[owner] = question.key
         try:
-            return self._ask(question, purpose, stop, owner)
+            return self._find_or_ask(question, purpose, stop, owner)
         finally:
             self._store.release(question.key, owner=owner)
             del self._claims[owner]
@@ -120,6 +113,18 @@ class Asking:
             "those of the recording"
         )
 
+    def _find_or_ask(
+        self, question: Question, purpose: str, stop: threading.Event, owner: str
+    ) -> Answer[Any]:
+        while True:
+            found = self._claim_or_find(question, purpose, stop, owner)
+            if found is not None:
+                return found
+            try:
+                return self._ask(question, purpose, stop, owner)
+            except _Overtaken:
+                continue
+
     def _claim_or_find(
         self, question: Question, purpose: str, stop: threading.Event, owner: str
     ) -> Answer[Any] | None:
@@ -127,16 +132,14 @@ class Asking:
         say_after = time.monotonic() + _SAY_AFTER
         while True:
             self._raise_remembered(question)
-            claimed = self._store.claim(question.key, owner=owner, seconds=self._lease_seconds)
+            claimed = self._claim(question, owner)
             found = self._recall.answer(question, self._meter, purpose)
-            if found is not None and claimed:
-                self._store.release(question.key, owner=owner)
             if found is not None or claimed:
                 return found
             if stop.wait(pause):
                 raise CancelledError
-            if time.monotonic() > say_after:
-                say_after = math.inf
+            if time.monotonic() > say_after and not self._has_said_to_wait:
+                self._has_said_to_wait = True
                 _logger.warning(
                     "waiting for somebody else who is asking %r; if that process was killed, it is "
                     "asked again here after at most %.0f s",
@@ -149,45 +152,43 @@ class Asking:
         self, question: Question, purpose: str, stop: threading.Event, owner: str | None
     ) -> Answer[Any]:
         # A record that is there although it was not used no longer fits the schema's validators.
-        replace = self._recall.record(question.key) is not None
+        replace = self._recall.completion(question.key) is not None
 
         def before_sending() -> None:
-            record = None if replace else self._recall.record(question.key)
-            if record is not None:
-                raise _AnsweredMeanwhile(record)
-            if owner is not None:
-                self._store.claim(question.key, owner=owner, seconds=self._lease_seconds)
+            if owner is None:
+                return
+            answered = not replace and self._recall.completion(question.key) is not None
+            # The wait for a place and for the budget can outlast a claim.
+            if answered or not self._claim(question, owner):
+                raise _Overtaken
 
         exchange = Exchange(self._line, question, stop, before_sending)
         started = time.monotonic()
         try:
             parsed = exchange.answer()
-        except _AnsweredMeanwhile as found:
-            self._meter.record_hit(purpose)
-            completion = found.record.completion
-            return Answer(completion, question.key, question.parse(completion.text), cached=True)
         except BaseException as error:
-            self._meter.record(
-                purpose,
-                exchange.turns,
-                requests=exchange.requests,
-                failed=True,
-                seconds=time.monotonic() - started,
-            )
+            gave_way = isinstance(error, _Overtaken | CancelledError)
+            self._count(exchange, purpose, started, failed=not gave_way)
             self._remember(question, error)
             raise
+        self._count(exchange, purpose, started, failed=False)
+        fresh = Record(request=question.request, completion=exchange.total(), created=time.time())
+        standing = self._recall.keep(fresh, replace=replace)
+        if standing.text != fresh.completion.text:
+            parsed = question.parse(standing.text)
+        return Answer(standing, question.key, parsed)
+
+    def _claim(self, question: Question, owner: str) -> bool:
+        return self._store.claim(question.key, owner=owner, seconds=self._lease_seconds)
+
+    def _count(self, exchange: Exchange, purpose: str, started: float, *, failed: bool) -> None:
         self._meter.record(
             purpose,
             exchange.turns,
             requests=exchange.requests,
-            failed=False,
+            failed=failed,
             seconds=time.monotonic() - started,
         )
-        fresh = Record(request=question.request, completion=exchange.total(), created=time.time())
-        standing = self._recall.keep(fresh, replace=replace).completion
-        if standing.text != fresh.completion.text:
-            parsed = question.parse(standing.text)
-        return Answer(standing, question.key, parsed)
 
     def _raise_remembered(self, question: Question) -> None:
         failure = None if self._mode == "refresh" else self._store.failure(question.key)

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError
 from typing import Any
 
-from llm_wrappers.errors import (
-    BatchError,
-    BudgetExceededError,
-    InvalidRequestError,
-    LLMError,
-    require,
-)
+from llm_wrappers.errors import BatchError, BudgetExceededError, InvalidRequestError, LLMError
 from llm_wrappers.llm._asking import Asking
+from llm_wrappers.llm._progress import progress
 from llm_wrappers.llm._question import Question
 from llm_wrappers.llm._recall import Recall
+from llm_wrappers.llm._workers import Workers
 from llm_wrappers.llm.answer import Answer
 from llm_wrappers.llm.usage import UsageMeter
 
 __all__ = ["Batch"]
 
 _logger = logging.getLogger("llm_wrappers.llm")
-_LONG_ENOUGH_FOR_A_BAR = 20
 
 
 class Batch:
@@ -76,7 +70,7 @@ class Batch:
         if missing and replay:
             self._asking.refuse_replay(missing)
         if missing:
-            with _progress(len(missing), progress_bar) as bar:
+            with progress(len(missing), progress_bar) as bar:
                 self._ask(missing, concurrency=concurrency, keep_going=keep_going, bar=bar)
         if self._errors and not keep_going:
             self._raise_failures()
@@ -104,33 +98,29 @@ class Batch:
                     stop.set()
                 raise
 
-        with ThreadPoolExecutor(
-            max_workers=min(concurrency, len(missing)), thread_name_prefix="llm"
-        ) as pool:
-            futures = {pool.submit(ask, question): question.key for question in missing}
-            try:
-                for future in as_completed(futures):
-                    self._take(futures[future], future, keep_going=keep_going)
-                    bar.update()
-            except BaseException as error:
-                stop.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                if isinstance(error, KeyboardInterrupt):
-                    _logger.warning(
-                        "interrupted: waiting for the answers under way, which are paid for; "
-                        "Ctrl-C once more gives them up"
-                    )
-                raise
+        workers = Workers(ask, missing, number=concurrency, stop=stop)
+        try:
+            for question, outcome in workers.outcomes():
+                self._take(question.key, outcome, keep_going=keep_going)
+                bar.update()
+        except BaseException as error:
+            stop.set()
+            if isinstance(error, KeyboardInterrupt):
+                _logger.warning(
+                    "interrupted: waiting for the answers under way, which are paid for; "
+                    "Ctrl-C once more gives them up"
+                )
+            workers.wait()
+            raise
 
-    def _take(self, key: str, future: Future[Answer[Any]], *, keep_going: bool) -> None:
-        error = future.exception()
-        if error is None:
-            self._answers[key] = future.result()
-        elif isinstance(error, Exception) and _fails_alone(error, keep_going):
-            self._errors[key] = error
-        elif not isinstance(error, CancelledError):
+    def _take(self, key: str, outcome: Answer[Any] | BaseException, *, keep_going: bool) -> None:
+        if isinstance(outcome, Answer):
+            self._answers[key] = outcome
+        elif isinstance(outcome, Exception) and _fails_alone(outcome, keep_going):
+            self._errors[key] = outcome
+        elif not isinstance(outcome, CancelledError):
             # Those that were stopped say nothing; the one that stopped them comes as well.
-            raise error
+            raise outcome
 
     def _raise_failures(self) -> None:
         errors = {
@@ -146,7 +136,7 @@ class Batch:
             f"kept (see .answers and .errors); the first: {type(first).__name__}: {first}",
             answers=[self._answers.get(question.key) for question in self._questions],
             errors=errors,
-        )
+        ) from first
 
 
 def _fails_alone(error: Exception, keep_going: bool) -> bool:
@@ -155,22 +145,3 @@ def _fails_alone(error: Exception, keep_going: bool) -> bool:
         # The others are refused as well, unless they are cheaper.
         return keep_going
     return isinstance(error, LLMError | InvalidRequestError)
-
-
-class _NoBar:
-    def __enter__(self) -> _NoBar:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        return None
-
-    def update(self) -> None:
-        return None
-
-
-def _progress(total: int, wanted: bool | None) -> Any:
-    if wanted is None:
-        wanted = total >= _LONG_ENOUGH_FOR_A_BAR and sys.stderr.isatty()
-    if not wanted:
-        return _NoBar()
-    return require("tqdm", extra="llm").tqdm(total=total, desc="asking", unit="prompt")

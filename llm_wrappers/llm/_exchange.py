@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel
@@ -19,6 +20,8 @@ from llm_wrappers.llm.structured import repair_message, schema_instructions
 from llm_wrappers.llm.transport import Cost, Transport
 
 __all__ = ["Exchange", "Line"]
+
+_SLICE = 0.5
 
 
 @dataclass(frozen=True)
@@ -75,13 +78,9 @@ class Exchange:
             try:
                 return self._read(completion)
             except InvalidAnswerError as error:
-                if not repairs_left or self.question.schema is None:
+                if not repairs_left or not self._is_worth_a_repair(completion):
                     raise
-                request = _with_messages(
-                    request,
-                    {"role": "assistant", "content": completion.text},
-                    {"role": "user", "content": repair_message(error)},
-                )
+                request = _with_messages(request, *_repair_turn(completion.text, error))
         raise AssertionError("unreachable: the last turn returns or raises")
 
     def total(self) -> Completion:
@@ -115,13 +114,23 @@ class Exchange:
     def _attempt(self, request: Request, send_schema: bool) -> Completion:
         worst = self.line.transport.worst_case(request)
         # The place comes first: a reserved turn within the requests per minute is used at once.
-        with self.line.places:
+        with self._place():
             reservation = self.line.ledger.reserve(worst, stop=self.stop)
             self._allow(reservation)
             self.requests += 1
             completion = self._complete(request, send_schema, reservation)
         self.line.ledger.settle(reservation, Cost(completion.tokens, completion.dollars))
         return completion
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        while not self.line.places.acquire(timeout=_SLICE):
+            if self.stop.is_set():
+                raise CancelledError
+        try:
+            yield
+        finally:
+            self.line.places.release()
 
     def _allow(self, reservation: Reservation) -> None:
         try:
@@ -149,9 +158,12 @@ class Exchange:
             ledger.settle(reservation, reservation.worst)
             raise
 
+    def _is_worth_a_repair(self, completion: Completion) -> bool:
+        # No turn makes max_tokens larger.
+        return self.question.schema is not None and not _ended_before_it_began(completion)
+
     def _read(self, completion: Completion) -> BaseModel | None:
-        cut_off = completion.finish_reason == "length"
-        if cut_off and not completion.text.strip():
+        if _ended_before_it_began(completion):
             raise InvalidAnswerError(
                 f"{completion.model or self.question.request.model} used up max_tokens before it "
                 "said anything; allow more with max_tokens=, or less reasoning",
@@ -160,11 +172,22 @@ class Exchange:
         try:
             return self.question.parse(completion.text)
         except InvalidAnswerError as error:
-            if not cut_off:
+            if completion.finish_reason != "length":
                 raise
             raise InvalidAnswerError(
                 f"{error} (the answer was cut off at max_tokens: allow more)", text=completion.text
             ) from None
+
+
+def _ended_before_it_began(completion: Completion) -> bool:
+    return completion.finish_reason == "length" and not completion.text.strip()
+
+
+def _repair_turn(text: str, error: InvalidAnswerError) -> list[Message]:
+    request: Message = {"role": "user", "content": repair_message(error)}
+    # Some providers refuse a turn that says nothing, and half a surrogate pair cannot be sent.
+    said = text.encode(errors="replace").decode()
+    return [{"role": "assistant", "content": said}, request] if said.strip() else [request]
 
 
 def _with_messages(request: Request, *messages: Message) -> Request:

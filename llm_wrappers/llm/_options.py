@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.llm.budget import Budget
 from llm_wrappers.llm.request import canonical_json
 
-__all__ = ["check_options", "check_params"]
+__all__ = ["check_options", "check_params", "check_whole"]
+
+_LIMITS = frozenset(field.name for field in fields(Budget)) - {"name"}
 
 
 def check_options(
@@ -48,9 +51,9 @@ def check_options(
             f"the budget named {budget.name!r} is kept in the cache: give cache=PATH, or a budget "
             "without a name"
         )
-    _whole("concurrency", concurrency, least=1)
-    _whole("retries", retries, least=0)
-    _whole("repairs", repairs, least=0)
+    check_whole("concurrency", concurrency, least=1)
+    check_whole("retries", retries, least=0)
+    check_whole("repairs", repairs, least=0)
     if not _is_number(remember_failures) or remember_failures < 0:
         raise InvalidOptionError(
             f"expected remember_failures as seconds >= 0, got {remember_failures!r}"
@@ -64,6 +67,11 @@ def check_params(params: Mapping[str, Any]) -> None:
         InvalidOptionError: Naming the parameter.
     """
     for name, value in params.items():
+        if name in _LIMITS:
+            raise InvalidOptionError(
+                f"{name} is no parameter of a model: a limit is given as "
+                f"budget=Budget({name}={value!r})"
+            )
         try:
             readable = json.loads(canonical_json(value)) == value
         except (TypeError, ValueError):
@@ -74,7 +82,12 @@ def check_params(params: Mapping[str, Any]) -> None:
             )
 
 
-def _whole(name: str, value: Any, *, least: int) -> None:
+def check_whole(name: str, value: Any, *, least: int) -> None:
+    """Refuse what is no whole number, or too small.
+
+    Raises:
+        InvalidOptionError: Naming the option.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InvalidOptionError(f"expected {name} as a whole number >= {least}, got {value!r}")
 

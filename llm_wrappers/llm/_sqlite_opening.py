@@ -212,9 +212,13 @@ def _with_log(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
 
 def _without_log(path: Path) -> sqlite3.Connection:
     connection = _connected(f"{path.as_uri()}?mode=rw")
-    # Alone with the file, SQLite needs no shared memory to change the mode.
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    connection.execute("PRAGMA journal_mode = DELETE")
-    connection.execute("PRAGMA locking_mode = NORMAL")
-    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    try:
+        # Alone with the file, SQLite needs no shared memory to change the mode.
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA locking_mode = NORMAL")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except BaseException:
+        connection.close()
+        raise
     return connection

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeVar, overload
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, overload
 
 from pydantic import BaseModel
+from typing_extensions import TypeVar
 
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.llm._asking import Asking
@@ -15,6 +16,7 @@ from llm_wrappers.llm._batch import Batch
 from llm_wrappers.llm._exchange import Line
 from llm_wrappers.llm._options import check_options, check_params
 from llm_wrappers.llm._question import Question
+from llm_wrappers.llm._questions import Questions
 from llm_wrappers.llm._recall import Recall
 from llm_wrappers.llm.answer import Answer
 from llm_wrappers.llm.budget import Budget
@@ -24,13 +26,13 @@ from llm_wrappers.llm.litellm_transport import LiteLLMTransport
 from llm_wrappers.llm.open_store import Cache, open_store
 from llm_wrappers.llm.request import Prompt
 from llm_wrappers.llm.transport import Transport
-from llm_wrappers.llm.usage import Usage, UsageMeter
+from llm_wrappers.llm.usage import Usage, UsageMeter, checked_purpose
 
 __all__ = ["LLM", "MODES", "Mode"]
 
 Mode = Literal["record", "replay", "refresh", "off"]
 MODES: tuple[Mode, ...] = ("record", "replay", "refresh", "off")
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound=BaseModel, default=Any)
 
 _LEASE_MARGIN = 30.0
 
@@ -128,6 +130,7 @@ class LLM:
     def _build_runtime(self) -> None:
         self._process = os.getpid()
         self._meter = UsageMeter()
+        self._questions = Questions(self.model, self.params)
         self._recall = Recall(self.store, mode=self.mode)
         self._asking = Asking(
             Line(
@@ -145,38 +148,16 @@ class LLM:
             lease_seconds=self.timeout + _LEASE_MARGIN,
         )
 
-    @overload
     def ask(
         self,
         prompt: Prompt,
         *,
-        schema: type[Model],
-        purpose: str = ...,
-        sample: int = ...,
-        prompt_version: str = ...,
-        params: Mapping[str, Any] | None = ...,
-    ) -> Answer[Model]: ...
-    @overload
-    def ask(
-        self,
-        prompt: Prompt,
-        *,
-        schema: None = ...,
-        purpose: str = ...,
-        sample: int = ...,
-        prompt_version: str = ...,
-        params: Mapping[str, Any] | None = ...,
-    ) -> Answer[Any]: ...
-    def ask(
-        self,
-        prompt: Prompt,
-        *,
-        schema: type[BaseModel] | None = None,
+        schema: type[Model] | None = None,
         purpose: str = "ask",
         sample: int = 0,
         prompt_version: str = "",
         params: Mapping[str, Any] | None = None,
-    ) -> Answer[Any]:
+    ) -> Answer[Model]:
         """Return the answer to one prompt, from the cache or from the model.
 
         Args:
@@ -193,14 +174,40 @@ class LLM:
             ProviderError: The provider failed, after all retries.
             InvalidAnswerError: The answer does not fit the schema, after all repairs.
         """
-        question = self._question(prompt, schema, sample, prompt_version, params)
+        (question,) = self._to_questions([prompt], schema, purpose, sample, prompt_version, params)
         return self._recall.answer(question, self._meter, purpose) or self._asking.answer(
             question, purpose
         )
 
+    @overload
     def ask_many(
         self,
-        prompts: Sequence[Prompt],
+        prompts: Iterable[Prompt],
+        *,
+        schema: type[Model] | None = ...,
+        purpose: str = ...,
+        sample: int = ...,
+        prompt_version: str = ...,
+        params: Mapping[str, Any] | None = ...,
+        progress_bar: bool | None = ...,
+        on_error: Literal["raise"] = ...,
+    ) -> list[Answer[Model]]: ...
+    @overload
+    def ask_many(
+        self,
+        prompts: Iterable[Prompt],
+        *,
+        schema: type[Model] | None = ...,
+        purpose: str = ...,
+        sample: int = ...,
+        prompt_version: str = ...,
+        params: Mapping[str, Any] | None = ...,
+        progress_bar: bool | None = ...,
+        on_error: Literal["none"],
+    ) -> list[Answer[Model] | None]: ...
+    def ask_many(
+        self,
+        prompts: Iterable[Prompt],
         *,
         schema: type[BaseModel] | None = None,
         purpose: str = "ask",
@@ -231,14 +238,12 @@ class LLM:
         Raises:
             UserError: As in `ask`; the rest of the batch is not sent.
             BudgetExceededError: The budget does not allow the rest; only with ``"raise"``.
-            BatchError: Some prompts failed; only with ``"raise"``.
+            BatchError: Some prompts failed; only with ``"raise"``. If all prompts are equal, their
+                own error is raised.
         """
         if on_error not in ("raise", "none"):
             raise InvalidOptionError(f"expected on_error 'raise' or 'none', got {on_error!r}")
-        questions = [
-            self._question(prompt, schema, sample, prompt_version, params)
-            for prompt in _as_list(prompts)
-        ]
+        questions = self._to_questions(prompts, schema, purpose, sample, prompt_version, params)
         batch = Batch(
             questions,
             recall=self._recall,
@@ -255,15 +260,17 @@ class LLM:
 
     def look_up(
         self,
-        prompts: Sequence[Prompt],
+        prompts: Iterable[Prompt],
         *,
-        schema: type[BaseModel] | None = None,
+        schema: type[Model] | None = None,
         purpose: str = "ask",
         sample: int = 0,
         prompt_version: str = "",
         params: Mapping[str, Any] | None = None,
-    ) -> list[Answer[Any] | None]:
-        """Return the answers that the cache holds, None for the others; nobody is ever asked.
+    ) -> list[Answer[Model] | None]:
+        """Return the answers that `ask` would find in the cache, None for the others.
+
+        Nobody is ever asked. An answer that is found counts as a cache hit.
 
         Args:
             prompts: The prompts.
@@ -272,13 +279,13 @@ class LLM:
             sample: As in `ask`.
             prompt_version: As in `ask`.
             params: As in `ask`.
+
+        Raises:
+            UserError: As in `ask`.
+            InvalidAnswerError: In replay, if a recorded answer does not fit the schema.
         """
-        return [
-            self._recall.answer(
-                self._question(prompt, schema, sample, prompt_version, params), self._meter, purpose
-            )
-            for prompt in _as_list(prompts)
-        ]
+        questions = self._to_questions(prompts, schema, purpose, sample, prompt_version, params)
+        return [self._recall.answer(question, self._meter, purpose) for question in questions]
 
     @property
     def usage(self) -> Usage:
@@ -333,44 +340,22 @@ class LLM:
         where = f"cache={self.store.location!r}, mode={self.mode!r}"
         return f"{type(self).__name__}({self.model!r}, {where})"
 
-    def _question(
+    def _to_questions(
         self,
-        prompt: Prompt,
+        prompts: Iterable[Prompt],
         schema: type[BaseModel] | None,
+        purpose: str,
         sample: int,
         prompt_version: str,
         params: Mapping[str, Any] | None,
-    ) -> Question:
+    ) -> list[Question]:
+        checked_purpose(purpose)
         if self._process != os.getpid():
             # A forked child has the locks as they were, some of them held by threads it has not.
             self._build_runtime()
-        own = self.params if params is None else {**self.params, **_answer_params(params)}
-        return Question.of(
-            self.model,
-            prompt,
-            schema=schema,
-            sample=sample,
-            prompt_version=prompt_version,
-            params=own,
+        return self._questions.of(
+            prompts, schema=schema, sample=sample, prompt_version=prompt_version, params=params
         )
 
 
-_RUNTIME = ("_process", "_recall", "_asking", "_meter")
-
-
-def _answer_params(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    answer_params: Mapping[str, Any]
-    answer_params, reach = split_params(dict(params))
-    if reach:
-        raise InvalidOptionError(
-            f"{sorted(reach)} say how to reach the model: give them to LLM(...), not to a question"
-        )
-    return answer_params
-
-
-def _as_list(prompts: Sequence[Prompt]) -> list[Prompt]:
-    if isinstance(prompts, str):
-        raise InvalidOptionError(
-            f"expected a list of prompts, got the single text {prompts!r}; use ask() or [prompt]"
-        )
-    return list(prompts)
+_RUNTIME = ("_process", "_questions", "_recall", "_asking", "_meter")

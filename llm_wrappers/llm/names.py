@@ -6,9 +6,10 @@ import inspect
 import json
 import os
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
+from llm_wrappers.llm._redis_address import RedisAddress
 from llm_wrappers.llm.budget import Budget
 from llm_wrappers.llm.client import LLM
 
@@ -17,6 +18,8 @@ __all__ = ["name_of", "resolve_llm"]
 _PREFIX = "llm:"
 _LIMITS = ("calls", "tokens", "dollars", "requests_per_minute")
 _BUDGET = "budget"
+_ALWAYS_TEXT = (_BUDGET, "cache")
+_SAFE = "/:,@"
 _NO_FORM_IN_A_NAME = ("transport", "api_key")
 
 
@@ -45,7 +48,7 @@ def resolve_llm(llm: str | LLM) -> LLM:
     model, _, query = llm.removeprefix(_PREFIX).partition("?")
     if not model:
         raise _unknown(llm)
-    return LLM(model, **_read_options(query, llm))
+    return LLM(unquote(model), **_read_options(query, f"{_PREFIX}{model}?..."))
 
 
 def name_of(llm: LLM) -> str:
@@ -70,11 +73,11 @@ def name_of(llm: LLM) -> str:
     options.update(llm.connection.named())
     options.update(llm.params)
     query = urlencode(
-        sorted((name, _write_value(value)) for name, value in options.items()),
+        sorted((name, _write_value(name, value)) for name, value in options.items()),
         quote_via=quote,
-        safe="/:,",
+        safe=_SAFE,
     )
-    return f"{_PREFIX}{llm.model}" + (f"?{query}" if query else "")
+    return _PREFIX + quote(llm.model, safe=_SAFE) + (f"?{query}" if query else "")
 
 
 def _defaults() -> dict[str, Any]:
@@ -88,10 +91,12 @@ def _defaults() -> dict[str, Any]:
 def _read_options(query: str, whole: str) -> dict[str, Any]:
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
-    except ValueError as error:
+    except ValueError:
         raise InvalidOptionError(
-            f"expected options like 'cache=answers.sqlite&mode=replay' in {whole!r}: {error}"
+            f"expected options like 'cache=answers.sqlite&mode=replay' in {whole!r}, got something "
+            "without an equals sign"
         ) from None
+    _check_no_password(dict(pairs).get("cache"))
     options: dict[str, Any] = {}
     for name, text in pairs:
         if name in _NO_FORM_IN_A_NAME:
@@ -101,7 +106,7 @@ def _read_options(query: str, whole: str) -> dict[str, Any]:
             )
         if name in options:
             raise InvalidOptionError(f"{name!r} is given twice in {whole!r}")
-        options[name] = text if name in (_BUDGET, "cache") else _read_value(text)
+        options[name] = text if name in _ALWAYS_TEXT else _read_value(text)
     return _with_budget(options, whole)
 
 
@@ -132,8 +137,18 @@ def _budget_in_name(budget: Budget) -> dict[str, Any]:
 
 def _cache_in_name(cache: Any) -> str:
     if isinstance(cache, str | os.PathLike):
+        _check_no_password(cache)
         return os.fspath(cache)
     raise InvalidOptionError(f"a cache object has no form in a name, give a path or URL: {cache!r}")
+
+
+def _check_no_password(cache: Any) -> None:
+    is_url = isinstance(cache, str) and "://" in cache
+    if is_url and RedisAddress(cache).without_secrets(cache) != cache:
+        raise InvalidOptionError(
+            "the password of a cache may not stand in a name, which ends up in specs and logs; "
+            "make the client in the program, with LLM(..., cache=URL)"
+        )
 
 
 def _read_value(text: str) -> Any:
@@ -143,13 +158,16 @@ def _read_value(text: str) -> Any:
         return text
 
 
-def _write_value(value: Any) -> str:
+def _write_value(name: str, value: Any) -> str:
     # A text that would be read back as a number or a list is quoted.
-    is_plain_text = isinstance(value, str) and _read_value(value) == value
+    is_plain_text = name in _ALWAYS_TEXT or (isinstance(value, str) and _read_value(value) == value)
     return value if is_plain_text else json.dumps(value, separators=(",", ":"))
 
 
 def _unknown(llm: Any) -> UnknownNameError:
+    # What stands behind the question mark may hold a key.
+    shown = llm.partition("?")[0] if isinstance(llm, str) else llm
     return UnknownNameError(
-        f"expected an LLM or a name like 'llm:openai/gpt-5-mini?cache=answers.sqlite', got {llm!r}"
+        "expected an LLM or a name like 'llm:openai/gpt-5-mini?cache=answers.sqlite', "
+        f"got {shown!r}"
     )

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 
 import pytest
 from pydantic import BaseModel, Field
@@ -362,3 +363,92 @@ def test_the_client_closes_and_opens_again(tmp_path):
     assert llm.ask("Where?").cached
     llm.close()
     llm.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"purpose": ""}, "purpose"),
+        ({"purpose": 3}, "purpose"),
+        ({"sample": -1}, "sample"),
+        ({"sample": "1"}, "sample"),
+        ({"prompt_version": 3}, "prompt_version"),
+        ({"params": 3}, "params"),
+        ({"params": {"temperature": float("nan")}}, "temperature"),
+        ({"schema": dict}, "schema"),
+        ({"schema": "Goals"}, "schema"),
+    ],
+)
+def test_wrong_options_of_a_question_are_refused_before_it_is_paid(options, says):
+    llm = ScriptedLLM(lambda request: "x", budget=Budget(calls=1))
+    for ask in (llm.ask, lambda prompt, **o: llm.ask_many([prompt], **o)):
+        with pytest.raises(InvalidOptionError, match=says) as caught:
+            ask("Where?", **options)
+        assert "errors.pydantic.dev" not in str(caught.value)
+    assert llm.requests == []
+    assert llm.spent.calls == 0
+
+
+@pytest.mark.parametrize(
+    "prompt", ["half \ud800", [{"role": "user", "content": [{"text": "\udc00 half"}]}]]
+)
+def test_text_that_is_no_unicode_is_refused_and_says_what_to_do(prompt):
+    llm = ScriptedLLM(lambda request: "x")
+    with pytest.raises(InvalidOptionError, match="surrogate"):
+        llm.ask(prompt)
+    assert llm.requests == []
+
+
+@pytest.mark.parametrize("prompt", ["", "nul \0 inside", "\U0001f600 \\ud800", "x" * 1_000_000])
+def test_unusual_texts_are_asked_as_they_are(prompt, tmp_path):
+    llm = ScriptedLLM(lambda request: request.messages[0]["content"], cache=tmp_path / "a.sqlite")
+    assert llm.ask(prompt).text == prompt
+    assert ScriptedLLM([], cache=tmp_path / "a.sqlite").ask(prompt).text == prompt
+
+
+@pytest.mark.parametrize("limit", ["calls", "tokens", "dollars", "requests_per_minute"])
+def test_a_limit_that_is_given_as_a_parameter_is_pointed_to_the_budget(limit):
+    with pytest.raises(InvalidOptionError, match=f"Budget\\({limit}=5"):
+        LLM("openai/gpt-5-mini", **{limit: 5})
+
+
+def test_more_turns_are_not_paid_for_when_max_tokens_is_the_trouble():
+    llm = ScriptedLLM([Completion(text="", finish_reason="length")] * 3, repairs=2)
+    with pytest.raises(InvalidAnswerError, match="used up max_tokens"):
+        llm.ask("What now?", schema=Goals)
+    assert len(llm.requests) == 1
+
+
+def test_a_repair_never_sends_an_empty_turn_or_half_a_character():
+    llm = ScriptedLLM(["", '{"goals": "\ud800', '{"goals": []}'])
+    assert llm.ask("What now?", schema=Goals).parsed == Goals(goals=[])
+    contents = [message["content"] for message in llm.requests[-1].messages]
+    assert all(content.strip() for content in contents)
+    assert [message["role"] for message in llm.requests[1].messages] == ["user", "user"]
+    "".join(contents).encode()
+
+
+def test_long_prompts_are_not_kept_in_memory():
+    llm = ScriptedLLM(lambda request: "x")
+    llm.requests.clear()
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            llm.ask(f"{number}" + "x" * 1_000_000, params={"seed": number})
+            llm.requests.clear()
+        llm.store.prune(max_entries=1)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 10_000_000
+    assert llm.ask("19" + "x" * 1_000_000, params={"seed": 19}).cached
+
+
+def test_the_schema_of_a_class_is_made_once_for_a_client(monkeypatch):
+    made = []
+    original = Goals.model_json_schema
+    monkeypatch.setattr(Goals, "model_json_schema", lambda: made.append(1) or original())
+    llm = ScriptedLLM(lambda request: '{"goals": []}')
+    llm.ask_many(["a", "b", "c"], schema=Goals)
+    llm.ask("a", schema=Goals)
+    assert len(made) == 1

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -15,6 +18,7 @@ from llm_wrappers.errors import (
     AuthenticationError,
     BatchError,
     BudgetExceededError,
+    DependencyNotInstalled,
     InvalidOptionError,
     InvalidRequestError,
     ProviderError,
@@ -165,3 +169,148 @@ def test_a_bug_in_a_transport_is_not_swallowed():
 
     with pytest.raises(ZeroDivisionError):
         ScriptedLLM(broken).ask_many(["a", "b"], on_error="none")
+
+
+def test_questions_that_were_never_sent_are_no_failures():
+    def answer(request):
+        time.sleep(0.01)
+        if prompt_of(request) == "3":
+            raise AuthenticationError("no key")
+        return "x"
+
+    llm = ScriptedLLM(answer, concurrency=8, budget=Budget(requests_per_minute=4))
+    with pytest.raises(AuthenticationError):
+        llm.ask_many([str(i) for i in range(50)])
+    assert llm.usage.total.failures == 1
+
+
+def test_the_failed_prompts_tell_where_the_first_of_them_came_from():
+    llm = ScriptedLLM({"a": ProviderError("down"), "b": "fine"})
+    with pytest.raises(BatchError) as caught:
+        llm.ask_many(["a", "b"])
+    assert isinstance(caught.value.__cause__, ProviderError)
+
+
+def test_a_batch_that_waits_for_places_can_be_stopped():
+    held = threading.Event()
+    release = threading.Event()
+
+    def answer(request):
+        if prompt_of(request) == "slow":
+            held.set()
+            release.wait(20)
+        return "x"
+
+    llm = ScriptedLLM(answer, concurrency=1)
+    other = threading.Thread(target=llm.ask, args=("slow",))
+    other.start()
+    held.wait(5)
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    started = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            llm.ask_many(["a", "b"])
+        assert time.monotonic() - started < 5
+    finally:
+        release.set()
+        other.join()
+    assert len(llm.requests) == 1
+
+
+_PROGRAM = """
+import os, signal, sys, threading, time
+from llm_wrappers.testing import ScriptedLLM
+
+sent = threading.Semaphore(0)
+
+def answer(request):
+    sent.release()
+    time.sleep(30)
+
+llm = ScriptedLLM(answer, cache=sys.argv[1], concurrency=4)
+prompts = [str(number) for number in range(100)]
+
+def wait_until_sent():
+    for _ in range(4):
+        sent.acquire()
+"""
+_INTERRUPTED_TWICE = """
+def interrupt():
+    wait_until_sent()
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+try:
+    llm.ask_many(prompts)
+except KeyboardInterrupt:
+    print("given up", len(llm.requests))
+"""
+_LEFT = """
+threading.Thread(target=llm.ask_many, args=(prompts,), daemon=True).start()
+wait_until_sent()
+print("given up", len(llm.requests))
+"""
+
+
+@pytest.mark.parametrize("end", [_INTERRUPTED_TWICE, _LEFT], ids=["ctrl-c-twice", "program-ends"])
+def test_a_program_ends_without_the_answers_under_way(end, tmp_path):
+    cache = tmp_path / "answers.sqlite"
+    started = time.monotonic()
+    program = subprocess.run(
+        [sys.executable, "-c", _PROGRAM + end, str(cache)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert time.monotonic() - started < 20
+    assert (program.stdout.strip(), program.returncode) == ("given up 4", 0)
+    assert "Traceback" not in program.stderr
+    # Whoever comes next need not wait for those who left.
+    started = time.monotonic()
+    assert len(ScriptedLLM(prompt_of, cache=cache).ask_many(["0", "1", "2", "3"])) == 4
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("prompts", "installed", "shown"), [(30, True, True), (19, True, False), (30, False, False)]
+)
+def test_a_terminal_gets_a_bar_by_itself(prompts, installed, shown, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    if not installed:
+        monkeypatch.setitem(sys.modules, "tqdm", None)
+    ScriptedLLM(prompt_of).ask_many([str(i) for i in range(prompts)])
+    assert (f"{prompts}/{prompts}" in terminal.getvalue()) is shown
+
+
+def test_a_bar_that_was_asked_for_needs_tqdm(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    with pytest.raises(DependencyNotInstalled, match="llm-wrappers"):
+        ScriptedLLM(prompt_of).ask_many(["a"], progress_bar=True)
+
+
+@pytest.mark.parametrize("prompts", [None, 3, b"text", {"role": "user", "content": "?"}])
+def test_what_is_no_list_of_prompts_is_refused(prompts):
+    llm = ScriptedLLM(lambda request: "x")
+    for ask in (llm.ask_many, llm.look_up):
+        with pytest.raises(InvalidOptionError, match="list of prompts"):
+            ask(prompts)
+
+
+def test_prompts_may_come_from_a_generator():
+    llm = ScriptedLLM(prompt_of)
+    assert [answer.text for answer in llm.ask_many(letter for letter in "aba")] == ["a", "b", "a"]
+
+
+def test_a_batch_ends_as_soon_as_its_last_answer_is_there():
+    llm = ScriptedLLM(prompt_of)
+    started = time.monotonic()
+    for number in range(60):
+        assert len(llm.ask_many([f"{number} a", f"{number} b"])) == 2
+    assert time.monotonic() - started < 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sqlite3
 import threading
 import time
 import warnings
@@ -13,7 +14,9 @@ import pytest
 from pydantic import BaseModel, field_validator
 
 from llm_wrappers.errors import CacheMissError, InvalidAnswerError, InvalidRequestError
+from llm_wrappers.llm import LLM, Budget, Completion, Record, Request
 from llm_wrappers.testing import ScriptedLLM
+from llm_wrappers.testing.scripted_llm import ScriptedTransport
 
 
 @pytest.fixture
@@ -189,3 +192,85 @@ def test_a_forked_child_asks_although_all_places_were_taken(cache):
     thread.join()
     assert status == 0
     assert llm.ask("other").cached
+
+
+class Number(BaseModel):
+    number: int
+
+    @field_validator("number")
+    @classmethod
+    def _small(cls, number: int) -> int:
+        if number > Number.__dict__["limit"][0]:
+            raise ValueError("too big")
+        return number
+
+
+Number.limit = [10]
+
+
+def test_an_outdated_answer_is_replaced_once_by_all_clients_together(cache, monkeypatch):
+    ScriptedLLM(['{"number": 7}'], cache=cache).ask("How many?", schema=Number)
+    clients = [ScriptedLLM(lambda request: '{"number": 3}', cache=cache) for _ in range(3)]
+    for client in clients:
+        assert client.ask("How many?", schema=Number).parsed.number == 7
+    monkeypatch.setattr(Number, "limit", [5])
+    for client in clients:
+        assert client.ask("How many?", schema=Number).parsed.number == 3
+    assert sum(len(client.requests) for client in clients) == 1
+
+
+def test_replay_of_an_outdated_answer_says_where_it_is_and_what_to_do(cache, monkeypatch):
+    ScriptedLLM(['{"number": 7}'], cache=cache).ask("How many?", schema=Number)
+    monkeypatch.setattr(Number, "limit", [5])
+    with pytest.raises(InvalidAnswerError, match="mode='record'") as caught:
+        ScriptedLLM([], cache=cache, mode="replay").ask("How many?", schema=Number)
+    assert str(cache) in str(caught.value)
+    assert caught.value.text == '{"number": 7}'
+
+
+class _Overtaken(ScriptedTransport):
+    """Lets somebody else take the question over while this asker waits for its budget."""
+
+    def __init__(self, cache, script):
+        super().__init__(script)
+        self.cache = cache
+        self.overtaken = threading.Event()
+
+    def worst_case(self, request):
+        if not self.overtaken.is_set():
+            self.overtaken.set()
+            with sqlite3.connect(self.cache) as connection:
+                connection.execute("UPDATE claims SET owner = 'somebody else'")
+            connection.close()
+        return super().worst_case(request)
+
+
+def test_whoever_is_overtaken_waits_for_the_answer_and_pays_nothing(cache):
+    transport = _Overtaken(cache, ["never"])
+    llm = LLM("scripted", cache=cache, transport=transport, budget=Budget(calls=5))
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(llm.ask("Where?")))
+    thread.start()
+    assert transport.overtaken.wait(5)
+    time.sleep(0.3)
+    key = ScriptedLLM(["x"]).ask("Where?").key
+    request = Request(model="scripted", messages=({"role": "user", "content": "Where?"},))
+    assert request.key == key
+    llm.store.put(Record(request=request, completion=Completion(text="north"), created=1.0))
+    thread.join(5)
+    assert [(answer.text, answer.cached) for answer in answers] == [("north", True)]
+    assert transport.requests == []
+    assert llm.spent.calls == 0
+    counts = llm.usage.total
+    assert (counts.calls, counts.cache_hits, counts.failures) == (0, 1, 0)
+
+
+def test_a_client_says_once_that_it_waits_for_somebody_else(cache, monkeypatch, caplog):
+    monkeypatch.setattr("llm_wrappers.llm._asking._SAY_AFTER", 0.05)
+    llm = ScriptedLLM(lambda request: "north", cache=cache)
+    prompts = ["a", "b", "c"]
+    for answer in ScriptedLLM(lambda request: "x").ask_many(prompts):
+        assert llm.store.claim(answer.key, owner="somebody else", seconds=0.5)
+    assert len(llm.ask_many(prompts)) == 3
+    said = [record for record in caplog.records if "waiting for somebody" in record.message]
+    assert len(said) == 1

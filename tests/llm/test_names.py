@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -101,3 +102,40 @@ def test_wrong_options_in_a_name_are_refused(query, match):
 def test_what_has_no_form_in_a_name_says_so(llm):
     with pytest.raises(InvalidOptionError):
         _ = llm().name
+
+
+paths = texts.filter(lambda text: "://" not in text and "\0" not in text and text.strip())
+
+
+@given(model=paths, cache=paths, budget=paths)
+def test_texts_that_look_like_numbers_or_options_round_trip(model, cache, budget):
+    llm = LLM(model, cache=cache, budget=Budget(calls=1, name=budget))
+    other = resolve_llm(llm.name)
+    assert (other.model, other.cache, other.budget) == (llm.model, llm.cache, llm.budget)
+
+
+@pytest.mark.parametrize("text", ["123", "null", "true", "a?b%20c&d=e#f", '"quoted"'])
+def test_awkward_texts_round_trip(text):
+    llm = LLM(text, cache=text, budget=Budget(calls=1, name=text), seed=text)
+    other = resolve_llm(llm.name)
+    assert (other.model, other.cache, other.budget) == (text, text, llm.budget)
+    assert other.params == {"seed": text}
+
+
+@pytest.mark.parametrize("url", ["redis://:pw-canary@host/0", "redis://host/0?password=pw-canary"])
+def test_the_password_of_a_cache_never_stands_in_a_name(url):
+    with pytest.raises(InvalidOptionError, match="password"):
+        _ = LLM("m", cache=url).name
+    with pytest.raises(InvalidOptionError, match="password") as caught:
+        resolve_llm(f"llm:m?cache={quote(url, safe='')}")
+    assert "canary" not in str(caught.value)
+    assert LLM("m", cache="redis://host:6380/1").name == "llm:m?cache=redis://host:6380/1"
+
+
+@pytest.mark.parametrize(
+    "name", ["llm:m?api_key=sk-canary&mode", "llm:m?mode=off&mode=off&x=sk-canary", "m?k=sk-canary"]
+)
+def test_a_wrong_name_is_not_repeated_with_what_may_be_a_key(name):
+    with pytest.raises((InvalidOptionError, UnknownNameError)) as caught:
+        resolve_llm(name)
+    assert "canary" not in str(caught.value)

@@ -386,6 +386,18 @@ class TestADamagedFile:
             in_a_child(lambda: SqliteStore(path).get(KEY), user=NOBODY)
         assert path.exists()
 
+    @pytest.mark.skipif(os.getuid() != 0, reason="only the superuser can give a folder away")
+    def test_where_it_belongs_to_somebody_else(self, public_folder):
+        path = public_folder / "cache.sqlite"
+        no_database(path)
+        path.chmod(0o666)
+        # As in /tmp: everybody may add files, and only the owner of one may rename it.
+        public_folder.chmod(0o1777)
+        os.chown(public_folder, NOBODY + 1, -1)
+        with pytest.raises(CacheCorruptError, match=r"cannot be renamed \(.*move it away yourself"):
+            in_a_child(lambda: SqliteStore(path).get(KEY), user=NOBODY)
+        assert path.exists()
+
     def test_a_table_that_is_missing_is_an_error_that_says_so(self, path):
         filled(path)
         ask(path, "DROP TABLE failures")
