@@ -8,10 +8,10 @@ TORCH ?= torch==2.13.0
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench bench-llm ablations docs build clean
+.PHONY: help setup demo test check format bench bench-llm bench-planners ablations docs build clean
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -e 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -e 's/:.*##/\t/' | expand -t 18
 
 setup: $(STAMP) ## make the virtual environment with everything in it
 
@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable ".[sb3,llm,redis,sandbox,crafter,craftax,docs,dev]"
+	$(BIN)/python -m pip install --quiet --editable ".[sb3,llm,redis,sandbox,crafter,craftax,minigrid,docs,dev]"
 	touch $(STAMP)
 
 demo: setup ## train the same agent with and without guidance on Craftax-Classic
@@ -45,6 +45,9 @@ bench: setup ## measure what the wrappers cost, as ratios within one run
 
 bench-llm: setup ## measure the language model client against a server on this machine
 	$(BIN)/python benchmarks/llm_client.py
+
+bench-planners: setup ## measure contained planners, and show what attacks come to
+	$(BIN)/python benchmarks/planner_containment.py
 
 ablations: setup ## train the arms of the SGRL ablation (hours)
 	$(BIN)/python benchmarks/sgrl_ablations.py

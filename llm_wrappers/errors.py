@@ -198,7 +198,7 @@ class AuthoringError(LLMError):
         draft: The last version, with the report of its checks.
     """
 
-    def __init__(self, message: str, *, draft: Any) -> None:
+    def __init__(self, message: str, *, draft: Any = None) -> None:
         super().__init__(message)
         self.draft = draft
 
@@ -213,11 +213,15 @@ class BatchError(LLMError):
     """
 
     def __init__(
-        self, message: str, *, answers: Sequence[Any], errors: Mapping[int, Exception]
+        self,
+        message: str,
+        *,
+        answers: Sequence[Any] = (),
+        errors: Mapping[int, Exception] | None = None,
     ) -> None:
         super().__init__(message)
         self.answers = list(answers)
-        self.errors = dict(errors)
+        self.errors = dict(errors or {})
 
 
 class GuidanceWarning(UserWarning):

@@ -19,11 +19,11 @@ from contextlib import closing
 import pytest
 
 from llm_wrappers import cli
+from llm_wrappers.llm.cache.redis_store import RedisStore
+from llm_wrappers.llm.cache.sqlite_store import SqliteStore
+from llm_wrappers.llm.cache.store import Failure, Record
 from llm_wrappers.llm.completion import Completion
-from llm_wrappers.llm.redis_store import RedisStore
 from llm_wrappers.llm.request import Request, as_messages
-from llm_wrappers.llm.sqlite_store import SqliteStore
-from llm_wrappers.llm.store import Failure, Record
 
 USER_ERROR = 2
 DAY = 86_400

@@ -53,6 +53,13 @@ more of them in the dark, and hit hardest while you sleep; skeletons shoot arrow
 Swords make your blows stronger. Lava kills. Stone can be placed on grass, sand, path, water and \
 lava."""
 
+_FACTS = """\
+Inventory counts and vital signs go from 0 to 9. `facing` is the thing in front. `at_table` and \
+`at_furnace`: whether one is among the eight tiles around you. `hurt`, `hungry`, `thirsty`, \
+`tired`: whether health, food, drink or energy is below 5. `near_X`: the steps to the nearest X in \
+view, None if there is none; `sees_X`: whether there is one. `unlocked`: the names of the \
+achievements reached in this episode, with underscores, such as "collect_wood"."""
+
 _COSTS = MappingProxyType(
     {
         "crafter": (
@@ -86,4 +93,5 @@ def describe(variant: str) -> EnvDescription:
         rules=f"{_SHARED_RULES}\n{costs}",
         action_names=ACTIONS,
         goals=tuple(name.replace("_", " ") for name in ACHIEVEMENTS),
+        facts=_FACTS,
     )

@@ -22,18 +22,21 @@ class EnvDescription:
         action_names: One name per discrete action, in the order of the action space; empty for
             other action spaces.
         goals: The goal vocabulary, in the order of the goal channel; may be empty.
+        facts: What the facts mean where their names do not say it, as plain prose.
 
     Raises:
         InvalidOptionError: If action names or goals repeat, or are not non-empty strings.
 
-    >>> EnvDescription(env_id="Toy-v0", rules="Go right.", action_names=("left", "right"))
-    EnvDescription(env_id='Toy-v0', rules='Go right.', action_names=('left', 'right'), goals=())
+    >>> toy = EnvDescription(env_id="Toy-v0", rules="Go right.", action_names=("left", "right"))
+    >>> toy.action_names
+    ('left', 'right')
     """
 
     env_id: str
     rules: str
     action_names: tuple[str, ...] = ()
     goals: tuple[str, ...] = ()
+    facts: str = ""
 
     def __post_init__(self) -> None:
         for option in ("action_names", "goals"):

@@ -13,6 +13,7 @@ from llm_wrappers.captions.classic_control import ClassicControlCaptioner
 from llm_wrappers.captions.classic_systems import SYSTEMS
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.captions.generic import GenericCaptioner
+from llm_wrappers.captions.minigrid import known_minigrid
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 
 __all__ = ["resolve_captioner"]
@@ -26,7 +27,8 @@ def resolve_captioner(env: _AnyEnv, captioner: Captioner | None = None) -> Capti
 
     The first of these that exists is taken: the captioner given; an attribute ``captioner`` that
     is not None on the environment or a layer below it, looked up from the outside in; the one for
-    a classic control environment whose spaces no wrapper changed; `GenericCaptioner`.
+    a classic control environment whose spaces no wrapper changed; the one for MiniGrid;
+    `GenericCaptioner`.
     Below a `SyncVectorEnv` the first sub-environment is asked, below an `AsyncVectorEnv`, which
     keeps its own in other processes, none. The environment is never reset or stepped.
 
@@ -102,6 +104,9 @@ def _known_captioner(env: _AnyEnv, layers: list[_AnyEnv]) -> Captioner:
         classic = ClassicControlCaptioner(env_id)
         if classic.applies_to(observation_space, action_space):
             return classic
+    minigrid = known_minigrid(env_id, observation_space, action_space)
+    if minigrid is not None:
+        return minigrid
     name = env_id or type(layers[-1]).__name__
     try:
         return GenericCaptioner(observation_space, action_space, env_id=name)

@@ -7,14 +7,15 @@ import os
 import sys
 from collections.abc import Sequence
 
-from gymnasium.error import DependencyNotInstalled
+from gymnasium.error import Error as GymnasiumError
 
 from llm_wrappers._version import __version__
-from llm_wrappers.cli import cache, demo
-from llm_wrappers.errors import UserError
+from llm_wrappers.cli import cache, demo, guidance, write
+from llm_wrappers.errors import LLMError, UserError
 
 __all__ = ["main"]
 
+_FAILED = 1
 _USER_ERROR = 2
 _INTERRUPTED = 130
 _CLOSED_PIPE = 141
@@ -34,9 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read this, `head` for example, has enough. Python would complain when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _CLOSED_PIPE
-    except (UserError, DependencyNotInstalled) as error:
+    except (UserError, GymnasiumError) as error:
         print(f"llm-wrappers: {error}", file=sys.stderr)
         return _USER_ERROR
+    except LLMError as error:
+        print(f"llm-wrappers: {type(error).__name__}: {error}", file=sys.stderr)
+        return _FAILED
     except KeyboardInterrupt:
         return _INTERRUPTED
     return status
@@ -51,4 +55,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True)
     demo.add_command(commands)
     cache.add_command(commands)
+    write.add_command(commands)
+    guidance.add_commands(commands)
     return parser

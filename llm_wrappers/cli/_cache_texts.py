@@ -8,8 +8,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from llm_wrappers.llm.cache.store import Record
 from llm_wrappers.llm.request import canonical_json
-from llm_wrappers.llm.store import Record
 
 __all__ = ["printable", "record_text", "searchable", "stats_text"]
 

@@ -19,12 +19,12 @@ from llm_wrappers.errors import (
     InvalidOptionError,
     require,
 )
-from llm_wrappers.llm._store_base import DamagedAnswerError
-from llm_wrappers.llm.cache_files import Progress, export_answers, import_answers, write_answers
-from llm_wrappers.llm.open_store import open_store
-from llm_wrappers.llm.redis_store import RedisStore
-from llm_wrappers.llm.sqlite_store import SqliteStore
-from llm_wrappers.llm.store import Record
+from llm_wrappers.llm.cache._store_base import DamagedAnswerError
+from llm_wrappers.llm.cache.files import Progress, export_answers, import_answers, write_answers
+from llm_wrappers.llm.cache.open_store import open_store
+from llm_wrappers.llm.cache.redis_store import RedisStore
+from llm_wrappers.llm.cache.sqlite_store import SqliteStore
+from llm_wrappers.llm.cache.store import Record
 
 __all__ = ["add_command"]
 

@@ -10,6 +10,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     StrictBool,
     StrictInt,
     StrictStr,
@@ -18,13 +19,23 @@ from pydantic import (
 )
 
 from llm_wrappers._version import __version__
-from llm_wrappers.errors import GuidanceFileError
+from llm_wrappers.errors import GuidanceFileError, InvalidOptionError
 from llm_wrappers.guidance.program import PlannerProgram, hash_of, read_source
+from llm_wrappers.guidance.runtime import GuardedRuntime, MontyRuntime, ValidationRecord
 
-__all__ = ["GuidanceArtefact", "Provenance", "load_artefact", "load_masks", "save_artefact"]
+__all__ = [
+    "RUNTIMES",
+    "GuidanceArtefact",
+    "Provenance",
+    "load_artefact",
+    "load_masks",
+    "save_artefact",
+]
 
 # Strict, because a boolean read as the index 0 or 1 is another mask.
 MasksField: TypeAlias = dict[str, list[StrictBool | StrictInt | StrictStr]]
+
+RUNTIMES = ("contained", "guarded", "trusted")
 
 _MANIFEST, _PLANNER, _MASKS = "artefact.json", "planner.py", "masks.json"
 
@@ -36,8 +47,9 @@ class Provenance(BaseModel):
         author: ``"hand"``, or the model that wrote it.
         environment: The id of the environment it is for.
         notes: Anything a reader should know.
-        prompt_sha256: The hash of the prompts, where a model wrote it.
-        usage: Calls, tokens and dollars, where a model wrote it.
+        prompt_sha256: Prompt template -> hash, where a model wrote it.
+        usage: Calls, tokens and dollars by purpose, where a model wrote it.
+        authoring: What it took, where a model wrote it: repairs, failures by kind and so on.
         library_version: The version of this package that saved it.
     """
 
@@ -46,8 +58,9 @@ class Provenance(BaseModel):
     author: str
     environment: str
     notes: str = ""
-    prompt_sha256: str | None = None
-    usage: dict[str, float] = Field(default_factory=dict)
+    prompt_sha256: dict[str, str] = Field(default_factory=dict)
+    usage: dict[str, JsonValue] = Field(default_factory=dict)
+    authoring: dict[str, JsonValue] = Field(default_factory=dict)
     library_version: str = __version__
 
 
@@ -57,26 +70,54 @@ class _Manifest(BaseModel):
     format: int = Field(default=1, ge=1, le=1)
     provenance: Provenance
     planner_sha256: str | None = None
+    validation: ValidationRecord | None = None
 
 
 class GuidanceArtefact(BaseModel):
-    """A planner's source and a mask bank with their provenance; either may be absent."""
+    """A planner's source and a mask bank with their provenance; either may be absent.
+
+    Args:
+        provenance: Where it comes from.
+        planner_source: The planner as Python source.
+        masks: Goal -> actions.
+        validation: The record that the planner was validated; no signature.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     provenance: Provenance
     planner_source: str | None = None
     masks: MasksField | None = None
+    validation: ValidationRecord | None = None
 
-    def planner(self) -> PlannerProgram:
-        """Return the planner, executed in this process.
+    def planner(self, runtime: str = "contained") -> MontyRuntime | GuardedRuntime | PlannerProgram:
+        """Return the planner.
+
+        Args:
+            runtime: ``"contained"`` runs it in Monty, out of this process. ``"guarded"`` runs it
+                in this process with its steps counted, if it was validated; no security boundary.
+                ``"trusted"`` executes it in this process with all its rights.
 
         Raises:
-            GuidanceFileError: If there is none, or it cannot be executed.
+            GuidanceFileError: If there is none, it has not the form of a planner, or it was not
+                validated and has to be.
+            InvalidOptionError: If the runtime is none of these.
+            DependencyNotInstalled: If Monty is needed and not installed.
         """
+        if runtime not in RUNTIMES:
+            raise InvalidOptionError(f"runtime must be one of {RUNTIMES}, got {runtime!r}")
         if self.planner_source is None:
             raise GuidanceFileError("this guidance artefact has no planner.py")
-        return PlannerProgram(self.planner_source, name=_PLANNER)
+        if runtime == "trusted":
+            return PlannerProgram(self.planner_source, name=_PLANNER)
+        if runtime == "contained":
+            return MontyRuntime(self.planner_source, name=_PLANNER)
+        if self.validation is None:
+            raise GuidanceFileError(
+                "this planner has no validation record, which runtime='guarded' needs; validate it "
+                "with `llm_wrappers.guidance.runtime.validate_planner`, or use 'contained'"
+            )
+        return GuardedRuntime(self.planner_source, self.validation, name=_PLANNER)
 
 
 def save_artefact(artefact: GuidanceArtefact, folder: str | Path) -> Path:
@@ -100,7 +141,9 @@ def save_artefact(artefact: GuidanceArtefact, folder: str | Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     source, masks = artefact.planner_source, artefact.masks
     manifest = _Manifest(
-        provenance=artefact.provenance, planner_sha256=None if source is None else hash_of(source)
+        provenance=artefact.provenance,
+        planner_sha256=None if source is None else hash_of(source),
+        validation=artefact.validation,
     )
     _write(folder / _MANIFEST, json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
     _write(folder / _PLANNER, source)
@@ -129,7 +172,12 @@ def load_artefact(folder: str | Path) -> GuidanceArtefact:
             f'changed it on purpose, use it as "file:{folder / _PLANNER}" or save the artefact anew'
         )
     masks = load_masks(folder / _MASKS) if (folder / _MASKS).exists() else None
-    return GuidanceArtefact(provenance=manifest.provenance, planner_source=source, masks=masks)
+    return GuidanceArtefact(
+        provenance=manifest.provenance,
+        planner_source=source,
+        masks=masks,
+        validation=manifest.validation,
+    )
 
 
 def load_masks(path: str | Path) -> MasksField:

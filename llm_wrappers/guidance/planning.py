@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from llm_wrappers.errors import GuidanceWarning, InvalidOptionError
+from llm_wrappers.errors import GuidanceError, GuidanceWarning, InvalidOptionError
 from llm_wrappers.guidance.plan import Plan, checked_plan
 from llm_wrappers.guidance.planner import Planner
 
@@ -99,6 +99,9 @@ class Planning:
         return [self._checked(answer) for answer in answers]
 
     def _checked(self, answer: Any) -> Plan:
+        if isinstance(answer, GuidanceError):
+            # A runtime says so in place of the answer, so that the other states keep theirs.
+            return self._failed(answer)
         try:
             return checked_plan(answer, self.vocabulary, may_be_empty=self._may_be_empty)
         except Exception as error:

@@ -18,7 +18,8 @@ from llm_wrappers.guidance.ablations import (
 )
 from llm_wrappers.guidance.artefact import GuidanceArtefact, load_artefact, load_masks
 from llm_wrappers.guidance.planner import Planner, PlannerFunction, as_planner
-from llm_wrappers.guidance.program import read_program
+from llm_wrappers.guidance.program import read_program, read_source
+from llm_wrappers.guidance.runtime import MontyRuntime
 
 __all__ = [
     "REFERENCES",
@@ -32,10 +33,17 @@ Masks: TypeAlias = "dict[str, Any]"
 REFERENCES = {
     "llm_wrappers/Crafter-v1": "crafter",
     "llm_wrappers/CraftaxClassic-v1": "craftax-classic",
+    **{f"MiniGrid-DoorKey-{n}x{n}-v0": "minigrid-doorkey" for n in (5, 6, 8, 16)},
 }
 """Environment id -> name of the reference guidance that ships for it."""
 
-_PLANNER_NAMES = "reference:NAME, file:PATH, oracle, random, shuffled[:NAME], equal[:NAME], none"
+_RUNTIMES = {"file": "contained", "guarded": "guarded", "trusted": "trusted"}
+"""Prefix of a path -> how its planner runs."""
+
+_PLANNER_NAMES = (
+    "reference:NAME, file:PATH, guarded:PATH, trusted:PATH, oracle, random, shuffled[:NAME], "
+    "equal[:NAME], none"
+)
 _MASK_NAMES = "reference:NAME, file:PATH, random, shuffled[:NAME], none"
 _sources: dict[str, Callable[[str], GuidanceArtefact]] = {}
 
@@ -56,9 +64,11 @@ def resolve_planner(
     """Return the planner that an object, a plain function or a name stands for.
 
     Args:
-        planner: ``"reference:NAME"``, ``"file:PATH"`` (a planner.py or an artefact folder),
-            ``"oracle"``, ``"random"``, ``"shuffled"`` or ``"shuffled:NAME"``, ``"equal"`` or
-            ``"equal:NAME"`` (its goals with equal weights), ``"none"``.
+        planner: ``"reference:NAME"``; ``"file:PATH"`` (a planner.py or an artefact folder), whose
+            planner runs contained, ``"guarded:PATH"`` (an artefact folder whose planner was
+            validated), which is faster, ``"trusted:PATH"``, which is executed with all rights of
+            this process; ``"oracle"``, ``"random"``, ``"shuffled"`` or ``"shuffled:NAME"``,
+            ``"equal"`` or ``"equal:NAME"`` (its goals with equal weights), ``"none"``.
         env_id: The environment, for the names that depend on it.
         goals: The goal vocabulary.
 
@@ -79,9 +89,14 @@ def resolve_planner(
         name = rest or f"reference:{_reference_for(env_id, planner)}"
         original = resolve_planner(name, env_id=env_id, goals=goals)
         return EqualPlanner(original) if prefix == "equal" else ShuffledPlanner(original, goals)
-    if prefix == "file" and Path(rest).suffix == ".py":
-        return read_program(Path(rest))
-    return _artefact(planner, _PLANNER_NAMES).planner()
+    if prefix in ("file", "trusted") and Path(rest).suffix == ".py":
+        path = Path(rest)
+        if prefix == "trusted":
+            return read_program(path)
+        return MontyRuntime(read_source(path), name=path.name)
+    # What ships with this package is as trusted as the package itself.
+    runtime = "trusted" if prefix == "reference" else _RUNTIMES.get(prefix, "contained")
+    return _artefact(planner, _PLANNER_NAMES).planner(runtime)
 
 
 def resolve_masks(
@@ -91,7 +106,8 @@ def resolve_masks(
 
     Args:
         masks: A dict, or ``"reference:NAME"``, ``"file:PATH"`` (a masks.json or an artefact
-            folder), ``"random"``, ``"shuffled"`` or ``"shuffled:NAME"``, ``"none"``.
+            folder; ``"guarded:"`` and ``"trusted:"`` mean the same here), ``"random"``,
+            ``"shuffled"`` or ``"shuffled:NAME"``, ``"none"``.
         env_id: The environment, for the names that depend on it.
         goals: The goal vocabulary, for random masks.
         actions: The actions, for random masks.
@@ -110,7 +126,7 @@ def resolve_masks(
     if prefix == "shuffled":
         original = rest or f"reference:{_reference_for(env_id, masks)}"
         return shuffled_masks(resolve_masks(original, env_id=env_id, goals=goals, actions=actions))
-    if prefix == "file" and Path(rest).suffix == ".json":
+    if prefix in _RUNTIMES and Path(rest).suffix == ".json":
         return load_masks(rest)
     found = _artefact(masks, _MASK_NAMES).masks
     if found is None:
@@ -129,7 +145,7 @@ def reference_artefact(name: str) -> GuidanceArtefact:
     """
     if name not in REFERENCES.values():
         raise UnknownNameError(
-            f"expected reference guidance among {sorted(REFERENCES.values())}, got {name!r}"
+            f"expected reference guidance among {sorted(set(REFERENCES.values()))}, got {name!r}"
         )
     return load_artefact(_data_folder(name))
 
@@ -138,7 +154,7 @@ def _artefact(name: str, known: str) -> GuidanceArtefact:
     prefix, colon, rest = name.partition(":")
     if colon and prefix == "reference":
         return reference_artefact(rest)
-    if colon and prefix == "file":
+    if colon and prefix in _RUNTIMES:
         return load_artefact(rest)
     if colon and prefix in _sources:
         return _sources[prefix](rest)

@@ -18,7 +18,7 @@ from llm_wrappers.llm._exchange import Exchange, Line
 from llm_wrappers.llm._question import Question
 from llm_wrappers.llm._recall import Recall
 from llm_wrappers.llm.answer import Answer
-from llm_wrappers.llm.store import AnswerStore, Failure, Record
+from llm_wrappers.llm.cache.store import AnswerStore, Failure, Record
 from llm_wrappers.llm.usage import UsageMeter
 
 __all__ = ["Asking"]

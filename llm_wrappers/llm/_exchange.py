@@ -16,7 +16,7 @@ from llm_wrappers.llm.completion import Completion
 from llm_wrappers.llm.ledger import Ledger, Reservation
 from llm_wrappers.llm.request import Message, Request
 from llm_wrappers.llm.retrying import call_with_retries
-from llm_wrappers.llm.structured import repair_message, schema_instructions
+from llm_wrappers.llm.structured.parsing import repair_message, schema_instructions
 from llm_wrappers.llm.transport import Cost, Transport
 
 __all__ = ["Exchange", "Line"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llm_wrappers.llm.budget import Budget
-from llm_wrappers.llm.store import State
+from llm_wrappers.llm.cache.store import State
 from llm_wrappers.llm.transport import Cost
 
 __all__ = ["WINDOW", "Decision", "Spending", "cancel", "decide", "in_units", "settle", "spending"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from llm_wrappers.llm.request import Request
-from llm_wrappers.llm.structured import parse_answer
+from llm_wrappers.llm.structured.parsing import parse_answer
 
 __all__ = ["Question"]
 

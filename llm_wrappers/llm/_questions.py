@@ -12,9 +12,9 @@ from pydantic import BaseModel, ValidationError
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.llm._options import check_params, check_whole
 from llm_wrappers.llm._question import Question
-from llm_wrappers.llm.connection import split_params
+from llm_wrappers.llm.provider.connection import split_params
 from llm_wrappers.llm.request import Prompt, Request, as_messages
-from llm_wrappers.llm.structured import answer_schema
+from llm_wrappers.llm.structured.parsing import answer_schema
 
 __all__ = ["Questions"]
 

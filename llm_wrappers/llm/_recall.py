@@ -9,8 +9,8 @@ from typing import Any
 from llm_wrappers.errors import InvalidAnswerError
 from llm_wrappers.llm._question import Question
 from llm_wrappers.llm.answer import Answer
+from llm_wrappers.llm.cache.store import AnswerStore, Record
 from llm_wrappers.llm.completion import Completion
-from llm_wrappers.llm.store import AnswerStore, Record
 from llm_wrappers.llm.usage import UsageMeter
 
 __all__ = ["Recall"]

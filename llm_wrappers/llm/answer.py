@@ -28,7 +28,7 @@ class Answer(Generic[Parsed]):
 
     completion: Completion
     key: str
-    parsed: Parsed | None = None
+    parsed: Parsed = None  # type: ignore[assignment]  # None is what free text parses to
     cached: bool = False
 
     @property

@@ -20,10 +20,10 @@ from llm_wrappers.llm._questions import Questions
 from llm_wrappers.llm._recall import Recall
 from llm_wrappers.llm.answer import Answer
 from llm_wrappers.llm.budget import Budget
-from llm_wrappers.llm.connection import Connection, split_params
+from llm_wrappers.llm.cache.open_store import Cache, open_store
 from llm_wrappers.llm.ledger import Ledger, Spending
-from llm_wrappers.llm.litellm_transport import LiteLLMTransport
-from llm_wrappers.llm.open_store import Cache, open_store
+from llm_wrappers.llm.provider.connection import Connection, split_params
+from llm_wrappers.llm.provider.litellm_transport import LiteLLMTransport
 from llm_wrappers.llm.request import Prompt
 from llm_wrappers.llm.transport import Transport
 from llm_wrappers.llm.usage import Usage, UsageMeter, checked_purpose

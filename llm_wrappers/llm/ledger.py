@@ -16,7 +16,7 @@ from llm_wrappers.errors import BudgetExceededError, InvalidOptionError
 from llm_wrappers.llm import _ledger_account as account
 from llm_wrappers.llm._ledger_account import Decision, Spending
 from llm_wrappers.llm.budget import Budget
-from llm_wrappers.llm.store import AnswerStore, State
+from llm_wrappers.llm.cache.store import AnswerStore, State
 from llm_wrappers.llm.transport import Cost
 
 __all__ = ["Ledger", "Reservation", "Spending"]
@@ -54,7 +54,7 @@ class Ledger:
         clock: Returns the time in seconds since 1970, which processes share.
         sleep: Waits for some seconds.
 
-    >>> from llm_wrappers.llm.sqlite_store import SqliteStore
+    >>> from llm_wrappers.llm.cache.sqlite_store import SqliteStore
     >>> ledger = Ledger(Budget(tokens=1000), SqliteStore(":memory:"))
     >>> reservation = ledger.reserve(Cost(tokens=800))
     >>> ledger.settle(reservation, Cost(tokens=300))

@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
-from llm_wrappers.llm._redis_address import RedisAddress
 from llm_wrappers.llm.budget import Budget
+from llm_wrappers.llm.cache._redis_address import RedisAddress
 from llm_wrappers.llm.client import LLM
 
 __all__ = ["name_of", "resolve_llm"]

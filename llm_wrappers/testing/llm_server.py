@@ -69,7 +69,7 @@ class LLMServer:
 
     @property
     def api_base(self) -> str:
-        """The address to give to a client: `http://127.0.0.1:<port>/v1`."""
+        """The address to give to a client, the `/v1` at its end included."""
         return f"http://127.0.0.1:{self._http.server_port}/v1"
 
     @property

@@ -33,7 +33,7 @@ artefacts = st.builds(
         author=texts,
         environment=texts,
         notes=texts,
-        prompt_sha256=st.none() | texts,
+        prompt_sha256=st.dictionaries(texts, texts, max_size=3),
         usage=st.dictionaries(texts, numbers, max_size=3),
         library_version=texts,
     ),
@@ -96,7 +96,7 @@ class TestPlanner:
         loaded = load_artefact(save_artefact(artefact, tmp_path))
         assert loaded.masks == {"go": [0]}
         with pytest.raises(GuidanceFileError, match=r"planner\.py: cannot be executed"):
-            loaded.planner()
+            loaded.planner("trusted")
 
     def test_another_one_than_was_saved_is_refused_and_not_executed(self, tmp_path, capsys):
         artefact = GuidanceArtefact(provenance=BY_HAND, planner_source=SOURCE)

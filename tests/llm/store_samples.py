@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from llm_wrappers.llm.cache.store import Failure, Record
 from llm_wrappers.llm.completion import Completion
 from llm_wrappers.llm.request import Request, as_messages
-from llm_wrappers.llm.store import Failure, Record
 
 MODEL = "openai/gpt-5-mini"
 ALWAYS = 4_000_000_000.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from llm_wrappers.llm.cache.store import Record
 from llm_wrappers.llm.completion import Completion
 from llm_wrappers.llm.request import Request
-from llm_wrappers.llm.store import Record
 
 names = st.text(st.characters(codec="utf-8"), max_size=12)
 texts = st.text(max_size=12) | st.sampled_from(["\ud800", "\u2028\n\r", "a\x00b", "ü🦀", "%s{}"])

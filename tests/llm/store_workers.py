@@ -12,8 +12,8 @@ import time
 from store_samples import a_record
 
 from llm_wrappers.errors import CacheError
-from llm_wrappers.llm.open_store import open_store
-from llm_wrappers.llm.sqlite_store import SqliteStore
+from llm_wrappers.llm.cache.open_store import open_store
+from llm_wrappers.llm.cache.sqlite_store import SqliteStore
 
 
 def write(cache, log, name, number):

@@ -20,8 +20,8 @@ CHILD = """
 import sys
 from llm_wrappers.errors import RequestsNotAllowedError
 from llm_wrappers.llm.brake import requests_allowed
-from llm_wrappers.llm.connection import Connection
-from llm_wrappers.llm.litellm_transport import LiteLLMTransport
+from llm_wrappers.llm.provider.connection import Connection
+from llm_wrappers.llm.provider.litellm_transport import LiteLLMTransport
 from llm_wrappers.llm.request import Request, as_messages
 
 transport = LiteLLMTransport(Connection(api_base="http://127.0.0.1:9/v1", api_key="sk-123456"))

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_wrappers.errors import AuthenticationError, InvalidOptionError
-from llm_wrappers.llm.connection import Connection, split_params
+from llm_wrappers.llm.provider.connection import Connection, split_params
 
 ADDRESS = "http://localhost:8000/v1"
 

@@ -15,8 +15,8 @@ from ledger_doubles import Clock, DictStore, a_ledger, most_in_a_minute
 
 from llm_wrappers.errors import BudgetExceededError, InvalidOptionError
 from llm_wrappers.llm.budget import Budget
+from llm_wrappers.llm.cache.sqlite_store import SqliteStore
 from llm_wrappers.llm.ledger import Ledger, Spending
-from llm_wrappers.llm.sqlite_store import SqliteStore
 from llm_wrappers.llm.transport import Cost
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and forks as on POSIX")
@@ -241,7 +241,7 @@ def test_control_c_ends_a_wait_in_the_main_thread(stop):
         "import threading\n"
         "from llm_wrappers.llm.budget import Budget\n"
         "from llm_wrappers.llm.ledger import Ledger\n"
-        "from llm_wrappers.llm.sqlite_store import SqliteStore\n"
+        "from llm_wrappers.llm.cache.sqlite_store import SqliteStore\n"
         "from llm_wrappers.llm.transport import Cost\n"
         "ledger = Ledger(Budget(requests_per_minute=1), SqliteStore(':memory:'))\n"
         "ledger.reserve(Cost())\n"

@@ -17,9 +17,9 @@ from redis_server import running_redis
 
 from llm_wrappers.errors import BudgetExceededError, InvalidOptionError
 from llm_wrappers.llm.budget import Budget
+from llm_wrappers.llm.cache.redis_store import RedisStore
+from llm_wrappers.llm.cache.sqlite_store import SqliteStore
 from llm_wrappers.llm.ledger import Ledger, Spending
-from llm_wrappers.llm.redis_store import RedisStore
-from llm_wrappers.llm.sqlite_store import SqliteStore
 from llm_wrappers.llm.transport import Cost
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and forks as on POSIX")
@@ -106,7 +106,7 @@ def test_a_killed_process_loses_no_money_and_blocks_nobody_for_ever(tmp_path):
         "import os, sys\n"
         "from llm_wrappers.llm.budget import Budget\n"
         "from llm_wrappers.llm.ledger import Ledger\n"
-        "from llm_wrappers.llm.sqlite_store import SqliteStore\n"
+        "from llm_wrappers.llm.cache.sqlite_store import SqliteStore\n"
         "from llm_wrappers.llm.transport import Cost\n"
         "ledger = Ledger(Budget(tokens=100, name='thesis'), SqliteStore(sys.argv[1]))\n"
         "ledger.reserve(Cost(70))\n"
@@ -166,7 +166,7 @@ def test_a_budget_in_memory_does_not_multiply_in_forks():
         "from llm_wrappers.errors import InvalidOptionError\n"
         "from llm_wrappers.llm.budget import Budget\n"
         "from llm_wrappers.llm.ledger import Ledger\n"
-        "from llm_wrappers.llm.sqlite_store import SqliteStore\n"
+        "from llm_wrappers.llm.cache.sqlite_store import SqliteStore\n"
         "from llm_wrappers.llm.transport import Cost\n"
         "ledger = Ledger(Budget(calls=1), SqliteStore(':memory:'))\n"
         "free = Ledger(Budget(), SqliteStore(':memory:'))\n"

@@ -24,10 +24,10 @@ from llm_wrappers.errors import (
     RequestsNotAllowedError,
     UnknownModelError,
 )
-from llm_wrappers.llm._litellm import litellm
 from llm_wrappers.llm.brake import allow_requests
-from llm_wrappers.llm.connection import Connection
-from llm_wrappers.llm.litellm_transport import LiteLLMTransport
+from llm_wrappers.llm.provider._litellm import litellm
+from llm_wrappers.llm.provider.connection import Connection
+from llm_wrappers.llm.provider.litellm_transport import LiteLLMTransport
 from llm_wrappers.llm.request import Request, as_messages
 from llm_wrappers.llm.transport import Transport
 from llm_wrappers.testing.llm_server import Fault, LLMServer
@@ -567,8 +567,8 @@ class TestNeighbours:
 
 FRESH = """
 import concurrent.futures, logging, multiprocessing, os, signal, socket, sys, threading
-from llm_wrappers.llm.connection import Connection
-from llm_wrappers.llm.litellm_transport import LiteLLMTransport
+from llm_wrappers.llm.provider.connection import Connection
+from llm_wrappers.llm.provider.litellm_transport import LiteLLMTransport
 from llm_wrappers.llm.request import Request, as_messages
 
 looked_up = set()
@@ -661,7 +661,7 @@ def test_a_fresh_process(tmp_path):
 def test_without_litellm_it_says_what_to_install(monkeypatch):
     from gymnasium.error import DependencyNotInstalled
 
-    from llm_wrappers.llm import _litellm
+    from llm_wrappers.llm.provider import _litellm
 
     monkeypatch.setattr(_litellm, "_load", _litellm._load.__wrapped__)
     monkeypatch.setitem(sys.modules, "litellm", None)

@@ -27,7 +27,7 @@ from llm_wrappers.errors import (
     UnknownNameError,
 )
 from llm_wrappers.llm import LLM, Budget, LiveSource, allow_requests
-from llm_wrappers.llm._live_texts import RecentTexts
+from llm_wrappers.llm.live._texts import RecentTexts
 from llm_wrappers.testing import ScriptedLLM
 
 examples = settings(deadline=None, max_examples=60)
@@ -75,7 +75,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("llm_wrappers.llm._live_deferral.time", clock)
+    monkeypatch.setattr("llm_wrappers.llm.live._deferral.time", clock)
     return clock
 
 

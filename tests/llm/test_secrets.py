@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_wrappers.errors import LLMWrappersError
-from llm_wrappers.llm._failure import read_failure
-from llm_wrappers.llm._litellm import litellm
-from llm_wrappers.llm._log_guard import redacted_logs
-from llm_wrappers.llm._redaction import Secrets, divide, is_secret, smells_of_secret
 from llm_wrappers.llm.brake import allow_requests
-from llm_wrappers.llm.connection import Connection
-from llm_wrappers.llm.litellm_transport import LiteLLMTransport
+from llm_wrappers.llm.provider._failure import read_failure
+from llm_wrappers.llm.provider._litellm import litellm
+from llm_wrappers.llm.provider._log_guard import redacted_logs
+from llm_wrappers.llm.provider._redaction import Secrets, divide, is_secret, smells_of_secret
+from llm_wrappers.llm.provider.connection import Connection
+from llm_wrappers.llm.provider.litellm_transport import LiteLLMTransport
 from llm_wrappers.llm.request import Request, as_messages
 from llm_wrappers.testing.llm_server import Fault, LLMServer
 

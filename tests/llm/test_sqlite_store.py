@@ -25,9 +25,9 @@ from llm_wrappers.errors import (
     CacheVersionError,
     InvalidOptionError,
 )
-from llm_wrappers.llm import _sqlite_opening
-from llm_wrappers.llm._sqlite_damage import file_id, handle_damage
-from llm_wrappers.llm.sqlite_store import SqliteStore
+from llm_wrappers.llm.cache import _sqlite_opening
+from llm_wrappers.llm.cache._sqlite_damage import file_id, handle_damage
+from llm_wrappers.llm.cache.sqlite_store import SqliteStore
 
 NOBODY = 65534
 RECORD = a_record()
@@ -880,7 +880,7 @@ class TestForks:
 
 
 def test_errors_are_told_apart_by_their_text_where_there_is_no_code():
-    from llm_wrappers.llm._sqlite_errors import code_of, is_damage
+    from llm_wrappers.llm.cache._sqlite_errors import code_of, is_damage
 
     assert is_damage(sqlite3.DatabaseError("file is not a database"))
     assert is_damage(sqlite3.DatabaseError("malformed database schema (x)"))

@@ -14,10 +14,10 @@ from store_samples import ALWAYS, a_failure, a_record
 from store_strategies import records
 
 from llm_wrappers.errors import CacheError, CacheReadOnlyError, InvalidOptionError
-from llm_wrappers.llm.redis_store import RedisStore
+from llm_wrappers.llm.cache.redis_store import RedisStore
+from llm_wrappers.llm.cache.sqlite_store import SqliteStore
+from llm_wrappers.llm.cache.store import AnswerStore
 from llm_wrappers.llm.request import canonical_json
-from llm_wrappers.llm.sqlite_store import SqliteStore
-from llm_wrappers.llm.store import AnswerStore
 
 # However slow the machine is at the moment, and one store for all examples.
 examples = settings(

@@ -17,8 +17,8 @@ from redis_server import running_redis
 from store_samples import a_record
 from store_workers import ask_once, claim_and_die, die_in_a_transaction, meet, take_part
 
-from llm_wrappers.llm.redis_store import RedisStore
-from llm_wrappers.llm.sqlite_store import SqliteStore
+from llm_wrappers.llm.cache.redis_store import RedisStore
+from llm_wrappers.llm.cache.sqlite_store import SqliteStore
 
 WRITERS = 8
 # A part of what was tried: LLM_WRAPPERS_WRITES=10000 takes up to a minute on two busy cores.

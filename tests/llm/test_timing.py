@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
-from llm_wrappers.llm.timing import Every, EveryStep, OnChange, every, resolve_timing
+from llm_wrappers.llm.live.timing import Every, EveryStep, OnChange, every, resolve_timing
 
 texts = st.lists(st.sampled_from(["tree", "water", "cow"]), max_size=12)
 

@@ -81,6 +81,9 @@ def take_rows(batch: Any, rows: NDArray[np.intp]) -> Any:
     """Return the rows of batched observations or infos; nested dicts and tuples allowed."""
     if isinstance(batch, Mapping):
         return {key: take_rows(value, rows) for key, value in batch.items()}
+    if isinstance(batch, tuple) and all(isinstance(value, str) for value in batch):
+        # A batch of texts is a tuple with one of them per row, not one batch per part.
+        return tuple(batch[row] for row in rows)
     if isinstance(batch, tuple):
         return tuple(take_rows(value, rows) for value in batch)
     return np.asarray(batch)[rows]

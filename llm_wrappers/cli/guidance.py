@@ -1,0 +1,112 @@
+"""`llm-wrappers show` and `check`: what is in a guidance artefact, and whether it holds."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from llm_wrappers.cli._arguments import Commands, count
+from llm_wrappers.errors import GuidanceFileError
+from llm_wrappers.guidance.artefact import GuidanceArtefact, load_artefact
+
+__all__ = ["add_commands"]
+
+_WRONG = 1
+
+
+def add_commands(commands: Commands) -> None:
+    """Add both commands to those that there are."""
+    show = commands.add_parser("show", help="summarise a guidance folder")
+    show.add_argument("folder", type=Path)
+    show.set_defaults(run=_show)
+    check = commands.add_parser(
+        "check",
+        help="check a guidance folder on situations from real play",
+        description="Read the planner, run it contained on situations recorded by random play and "
+        "on made-up ones, and check the masks. Exit status 1 if something is wrong.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    check.add_argument("folder", type=Path)
+    check.add_argument("--env", default=None, help="id of the environment; None for the artefact's")
+    check.add_argument("--states", type=count, default=300, help="situations to record by playing")
+    check.add_argument("--seed", type=int, default=0, help="seed of the playing")
+    check.set_defaults(run=_check)
+
+
+def _show(options: argparse.Namespace) -> int:
+    artefact = load_artefact(options.folder)
+    where = artefact.provenance
+    print(f"environment   {where.environment}\nauthor        {where.author}")
+    for name, value in {**where.authoring, **_totals(where.usage)}.items():
+        print(f"{name.replace('_', ' '):<13} {value}")
+    if where.notes:
+        print(f"notes         {where.notes}")
+    lines = 0 if artefact.planner_source is None else len(artefact.planner_source.splitlines())
+    print(f"planner       {lines} lines, {'validated' if artefact.validation else 'not validated'}")
+    for goal, actions in (artefact.masks or {}).items():
+        print(f"mask          {goal}: {', '.join(map(str, actions))}")
+    return 0
+
+
+def _totals(usage: Mapping[str, Any]) -> dict[str, Any]:
+    total = usage.get("total", {})
+    return {name: total[name] for name in ("calls", "dollars") if name in total}
+
+
+def _check(options: argparse.Namespace) -> int:
+    artefact = load_artefact(options.folder)
+    env = gym.make(options.env or artefact.provenance.environment)
+    try:
+        planner_holds = _check_planner(artefact, env, options)
+        masks_hold = _check_masks(artefact, env)
+    finally:
+        env.close()
+    print("everything holds" if planner_holds and masks_hold else "something is wrong")
+    return 0 if planner_holds and masks_hold else _WRONG
+
+
+def _check_planner(
+    artefact: GuidanceArtefact, env: gym.Env[Any, Any], options: argparse.Namespace
+) -> bool:
+    from llm_wrappers.captions.resolve import resolve_captioner
+    from llm_wrappers.guidance.runtime import validate_planner
+    from llm_wrappers.methods.sgrl.states import record_states
+
+    if artefact.planner_source is None:
+        print("planner: none in this artefact")
+        return True
+    goals = resolve_captioner(env).description.goals or tuple(artefact.masks or ())
+    if not goals:
+        raise GuidanceFileError("neither the environment nor the masks name goals to check against")
+    states = record_states(env, states=options.states, seed=options.seed)
+    report = validate_planner(artefact.planner_source, states, goals=goals)
+    print(
+        f"planner: {report.recorded_states} recorded and {report.extreme_states} made-up states; "
+        f"{report.coverage:.0%} of the goals named; no goal in "
+        f"{report.share_without_goal:.1%} of the states; "
+        f"{report.median_milliseconds:.2f} ms per state"
+    )
+    if report.never_proposed:
+        print(f"never named: {', '.join(report.never_proposed)}")
+    if not report.ok:
+        print(report.for_model())
+    return report.ok
+
+
+def _check_masks(artefact: GuidanceArtefact, env: gym.Env[Any, Any]) -> bool:
+    from llm_wrappers.captions.resolve import resolve_captioner
+
+    description = resolve_captioner(env).description
+    holds = True
+    for goal, actions in (artefact.masks or {}).items():
+        named = [action for action in actions if isinstance(action, str)]
+        unknown = sorted(set(named) - set(description.action_names))
+        if not actions or unknown or (description.goals and goal not in description.goals):
+            holds = False
+            print(f"mask of {goal!r}: unknown goal, no action, or unknown actions {unknown}")
+    print(f"masks: {len(artefact.masks or {})} goals")
+    return holds

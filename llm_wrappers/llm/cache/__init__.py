@@ -1,0 +1,1 @@
+"""The answer cache: answers by key, in SQLite, Redis or memory."""

@@ -1,0 +1,1 @@
+"""Sources that ask while an agent trains."""

@@ -1,0 +1,47 @@
+"""Hostile planners, each in a process that may die of it: none of them gets anywhere."""
+
+import sys
+
+import pytest
+from hostile_planners import HOSTILE
+from hostile_trials import outcomes
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits the memory of processes")
+
+
+class TestContainment:
+    # All in one test each: started apart, they would cost as much again for every worker of xdist.
+    def test_in_monty(self):
+        ended = outcomes("monty", HOSTILE)
+        assert [o for case in HOSTILE if (o := ended[case.name]).end not in case.monty] == []
+        assert [outcome for outcome in ended.values() if outcome.harm or outcome.seconds > 30] == []
+
+    def test_behind_the_guard(self):
+        ended = outcomes("guard", HOSTILE)
+        assert [o for case in HOSTILE if (o := ended[case.name]).end not in case.guard] == []
+        assert [outcome for outcome in ended.values() if outcome.harm or outcome.seconds > 30] == []
+
+    def test_what_the_lint_refuses_the_guard_refuses(self):
+        by_lint = {case.name for case in HOSTILE if case.validation == "lint"}
+        assert by_lint <= {case.name for case in HOSTILE if case.guard == ("refused",)}
+        assert len(by_lint) > 80
+
+
+class TestTheTrialsThemselves:
+    def test_without_protection_the_harm_is_seen(self):
+        harmless_enough = {
+            "writes a file": ("answers", "WROTE"),
+            "reads the environment by getenv": ("answers", "LEAKED"),
+            "patches math": ("answers", "TAMPERED"),
+            "exit()": ("RAISED", ""),
+            "os._exit": ("DIED", ""),
+            "returns True for a weight": ("MALFORMED", ""),
+        }
+        cases = [case for case in HOSTILE if case.name in harmless_enough]
+        ended = outcomes("plain", cases, processes=1)
+        assert {o.name: (o.end, o.harm) for o in ended.values()} == harmless_enough
+
+    def test_a_process_that_says_nothing_hangs(self, monkeypatch):
+        monkeypatch.setattr("hostile_trials.SECONDS_TO_HANG", 3.0)
+        (case,) = [case for case in HOSTILE if case.name == "loops for ever"]
+        assert outcomes("plain", [case])[case.name].end == "HUNG"

@@ -1,0 +1,435 @@
+"""One planner, three ways to run it: plainly, behind the guard and in Monty, with one answer."""
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import llm_wrappers
+from llm_wrappers.errors import GuidanceFileError
+from llm_wrappers.guidance import PlannerProgram
+from llm_wrappers.guidance.program import hash_of
+from llm_wrappers.guidance.runtime import (
+    GuardedRuntime,
+    MontyRuntime,
+    PlannerFailure,
+    ValidationRecord,
+    extreme_states,
+    lint_planner,
+)
+from llm_wrappers.guidance.runtime.language import BUILTINS, METHODS, MODULES
+
+DATA = Path(llm_wrappers.__file__).parent / "data"
+ENVS = {"crafter": "llm_wrappers/Crafter-v1", "craftax-classic": "llm_wrappers/CraftaxClassic-v1"}
+
+# Each block sets `result` from `facts`; what stands behind a line "---" goes before the class.
+_TEXT = '''
+result = 7 + 2, 7 - 2, 7 * 2, 7 / 2, 7 // 2, 7 % 2, 7 ** 2, -7 // 2, -7 % 3, 7.5 // 2, 2 ** -1
+###
+result = "a" + "b", "a" * 3, 2 * "ab", [1] + [2], [0] * 3, (1,) + (2,), 1.5 * 2, 2 ** 0.5, True + 1
+###
+result = {1, 2} | {3}, {1, 2} & {2}, {1, 2} - {2}, {1, 2} ^ {2, 3}, {"a": 1} | {"b": 2}
+result = result, 6 | 1, 6 & 3
+###
+x = 5
+x += 1
+x -= 2
+x *= 3
+x /= 2
+x //= 1
+x **= 2
+x %= 7
+result = x
+###
+items = [1]
+same = items
+items += [2, 3]
+text = "a"
+text += "b"
+text *= 2
+result = same, text
+###
+counts = {"a": 1, "b": [1]}
+counts["a"] += 2
+counts["a"] -= 1
+counts["a"] *= 5
+counts["a"] /= 4
+counts["b"] += [2]
+table = [[1, 2], [3]]
+table[0][1] **= 3
+result = counts, table
+###
+result = 1 < 2 < 3, 1 == 1.0, "a" != "b", [1, 2] < [1, 3], (1, "a") == (1, "a")
+result = result, not 1, facts["near"] is None
+###
+low, high = 2, 5
+result = low <= facts["health"] <= high, low < high > 3 != 4, [low, 5] == [2, high]
+###
+result = "a" in "abc", 3 in [1, 2], 3 not in (1, 2), "wood" in facts, (1, 2) in [(1, 2)]
+###
+x = "ea"
+result = x in "beast", x in facts, facts["health"] in range(3, 9), (x, 1) in {(x, 1): 2}
+###
+result = [i * 2 for i in range(4) if i % 2], {i for i in [1, 1]}, {k: v for k, v in [("a", 1)]}
+###
+result = [(i, j) for i in range(3) for j in range(i)], sum(i for i in [1, 2])
+###
+grid = [[1, 2], [3, 4]]
+result = [[cell + 1 for cell in row] for row in grid], max(cell for row in grid for cell in row)
+###
+result = []
+for i, name in enumerate(["a", "b", "c"], 1):
+    if name == "b":
+        continue
+    for j in range(i):
+        if j == 2:
+            break
+        result.append((name, j))
+else:
+    result.append("done")
+###
+n = 0
+while n < 10:
+    n += 3
+    if n == 6:
+        break
+else:
+    n = 100
+result = n
+###
+try:
+    x = facts["mana"]
+except KeyError:
+    x = -1
+else:
+    x = -2
+try:
+    y = 1 / 0
+except (ValueError, ZeroDivisionError):
+    y = 0
+try:
+    raise ValueError("no")
+except Exception:
+    z = 3
+result = x, y, z
+###
+a, (b, c) = 1, (2, 3)
+d = e = 4
+a, b = b, a
+if (n := a + b) > 2:
+    d = n
+result = a, b, c, d, e
+###
+def twice(x, times=2, *, plus=0):
+    """Double."""
+    return x * times + plus
+pick = lambda pair: -pair[1]
+result = twice(3), twice(3, 3), twice(x=1, plus=5), sorted([("a", 1), ("b", 2)], key=pick)
+###
+def outer(n):
+    def inner(m):
+        return n + m
+    return [inner(i) for i in range(n)]
+def fact(n):
+    return 1 if n < 2 else n * fact(n - 1)
+result = outer(3), fact(10)
+###
+result = 1 if facts["wood"] else 2, facts["wood"] or "none", facts["health"] and "some"
+###
+result = f"{facts['health']:>3}|{1.23456:.2f}|{'x':<4}|{7:03d}|{[1, 'a']}|{'q'!r}|{None}"
+###
+items = [5, 3, 9, 1]
+result = items[0], items[-1], items[1:3], items[:2], items[::2], items[::-1], "health"[1:4]
+###
+items = [3, 1, 2]
+items.append(4)
+items.extend([0, 0])
+items.insert(1, 9)
+items.remove(0)
+last = items.pop()
+first = items.pop(0)
+items.sort()
+copied = items.copy()
+items.reverse()
+copied.clear()
+result = items, last, first, copied, items.index(4), items.count(9)
+###
+items = [("b", 2), ("a", 2), ("c", 1)]
+items.sort(key=lambda pair: (-pair[1], pair[0]))
+result = items, sorted(items, reverse=True), min(items, key=lambda pair: pair[1])
+###
+d = {"a": 1}
+d.update({"b": 2})
+d.setdefault("c", []).append(3)
+result = list(d.items()), list(d.keys()), list(d.values()), d.get("x"), d.get("x", 0), d.pop("a")
+###
+s = {3, 1}
+s.add(2)
+s.discard(9)
+s.remove(1)
+s.update([7])
+t = s.union({4}).intersection({2, 3, 4})
+result = sorted(s), sorted(t), sorted(s.difference(t)), sorted(s.symmetric_difference({2}))
+###
+result = {1}.issubset({1, 2}), {1, 2}.issuperset({1}), {1}.isdisjoint({2})
+###
+text = "  Make Wood_Pickaxe  "
+result = text.strip().lower().replace("_", " ").split(), text.lstrip(), text.rstrip(), text.upper()
+###
+text = "collect wood"
+result = text.startswith("coll"), text.endswith(("x", "d")), text.title(), text.capitalize()
+###
+text = "collect wood"
+result = text.find("w"), text.count("o"), text.index("l"), "-".join(["a", "b"]), "a,b".split(",")
+###
+result = "12".isdigit(), "ab".isalpha(), "a b c".split(" ", 1)
+###
+result = abs(-3), divmod(7, 2), round(2.5), round(2.567, 1), int("3"), int(3.9), float("2.5")
+###
+result = max(1, 2), min([3, 1]), max([], default=0), sum([1, 2.5]), sum([[1], [2]], [])
+###
+result = all([1, 0]), any([0, 1]), any(i > 1 for i in [2]), len("abc"), 2 in {2, 3}
+###
+result = list(zip([1, 2], "ab")), list(map(str, [1, 2])), list(filter(None, [0, 1])), tuple("ab")
+###
+result = list(reversed([1, 2])), dict(a=1), dict([("a", 1)]), set([1]), frozenset([1]), str(1.0)
+###
+result = isinstance(True, int), isinstance(1.0, (int, float)), isinstance(facts, dict), bool([])
+###
+result = list(range(2, 8, 3)), list(enumerate("ab")), sorted({3, 1, 2}), str({"a": (1, None)})
+###
+result = math.sqrt(16), math.floor(2.7), math.ceil(2.1), math.inf > 3, math.pi, exp(0), maths.e
+---
+import math
+import math as maths
+from math import exp
+###
+result = math.isnan(math.nan), math.isinf(1), math.isfinite(1), math.trunc(-2.5), math.fabs(-1)
+---
+import math
+###
+names = "sin cos tan atan2 log log2 log10 tanh hypot copysign degrees radians"
+result = [
+    round(x, 9)
+    for x in (
+        math.sin(1), math.cos(1), math.tan(1), math.atan2(1, 2), math.log(3), math.log2(3),
+        math.log10(3), math.tanh(1), math.hypot(3, 4), math.copysign(2, -1), math.degrees(1),
+        math.radians(90),
+    )
+]
+---
+import math
+###
+counts = defaultdict(int)
+for letter in "abca":
+    counts[letter] += 1
+groups = defaultdict(list)
+groups["x"].append(1)
+tally = Counter("abca")
+tally["z"] += 5
+result = dict(counts), dict(groups), tally.most_common(2), Counter(["a"])["q"], tally["a"]
+---
+from collections import Counter, defaultdict
+###
+scores = collections.defaultdict(lambda: 1.5)
+scores["a"] *= 2
+result = scores["a"], scores["b"], sorted(scores)
+---
+import collections
+###
+names: List[str] = ["a"]
+count: "int"
+result = typed(names)
+---
+from __future__ import annotations
+import typing
+from typing import List, Optional
+LIMIT: typing.Dict[str, Optional[int]] = {}
+def typed(names: List[str]) -> int | None:
+    return len(names)
+###
+result = SCALE * facts["health"], TABLE["a"][0], len(NAMES), SQUARES
+---
+SCALE, TABLE = 2, {"a": (1, 2)}
+NAMES = [f"n{i}" for i in range(3)]
+SQUARES = []
+for i in range(3):
+    SQUARES.append(i * i)
+###
+result = self.LIMIT, self.scale, self.helper(2), self.total([1, 2])
+###
+result = []
+for name, value in facts.items():
+    if value is None or isinstance(value, bool):
+        continue
+    result.append(name)
+###
+mine = dict(facts)
+mine["wood"] = 9
+result = sorted(mine), facts["wood"], len(facts), list(facts)[0], facts["unlocked"] + ("x",)
+###
+result = "eat_cow" in facts["unlocked"], facts["unlocked"][0], len(facts["unlocked"])
+###
+assert facts["health"] > 0, "dead"
+pass
+result = {"a": 1, "b": {"c": [1, (2, 3)]}}
+'''
+BLOCKS = _TEXT.split("###\n")
+
+FACTS = {
+    "health": 5,
+    "wood": 0,
+    "unlocked": ("collect_wood", "eat_cow"),
+    "near": None,
+    "dark": False,
+}
+HELPERS = """\
+LIMIT = 3
+def __init__(self):
+    self.scale = 2.5
+def helper(self, x):
+    return x * self.LIMIT
+def total(self, items):
+    return sum(self.helper(item) for item in items)
+"""
+
+
+def source_of(*blocks: str) -> str:
+    """Return a planner that runs the block whose number is in the facts."""
+    before: list[str] = []
+    methods = HELPERS.splitlines()
+    generate = ["def generate(self, facts):"]
+    for number, block in enumerate(blocks):
+        body, _, top = block.strip("\n").partition("---\n")
+        # A module is imported once.
+        before += [line for line in top.splitlines() if line not in before or line[:1] == " "]
+        methods += [f"def block_{number}(self, facts):"]
+        methods += ["    " + line for line in [*body.strip("\n").splitlines(), "return result"]]
+        generate += [f"    if facts['block'] == {number}:"]
+        generate += [f"        return [(str(self.block_{number}(facts))[:190], 1.0)]"]
+    before.sort(key=lambda line: "__future__" not in line)
+    inside = ["    " + line for line in [*methods, *generate]]
+    return "\n".join([*before, "class OptimizedGoalGenerator:", *inside, ""])
+
+
+def guarded(source: str) -> GuardedRuntime:
+    """Return a guarded runtime for a source that nobody validated."""
+    record = ValidationRecord(
+        sha256=hash_of(source),
+        library_version=llm_wrappers.__version__,
+        states=1,
+        when=datetime.now(timezone.utc),
+    )
+    return GuardedRuntime(source, record)
+
+
+@pytest.fixture(scope="module")
+def answers() -> dict[str, list[Any]]:
+    """Return what all blocks give in each runtime."""
+    source = source_of(*BLOCKS)
+    rows = [{**FACTS, "block": number} for number in range(len(BLOCKS))]
+    with MontyRuntime(source) as monty:
+        return {
+            "plain": PlannerProgram(source).plan(rows),
+            "guard": guarded(source).plan(rows),
+            "monty": monty.plan(rows),
+        }
+
+
+class TestLanguage:
+    @pytest.mark.parametrize("number", range(len(BLOCKS)))
+    def test_a_construct_gives_the_same_everywhere(self, answers, number):
+        assert answers["guard"][number] == answers["plain"][number]
+        assert answers["monty"][number] == answers["plain"][number]
+
+    def test_the_constructs_are_in_the_language(self):
+        assert lint_planner(source_of(*BLOCKS)) == []
+
+    def test_the_constructs_cover_the_language(self):
+        missing = {name for name in BUILTINS if f"{name}(" not in _TEXT + HELPERS}
+        missing |= {name for name in METHODS if f".{name}(" not in _TEXT}
+        missing |= {name for name in MODULES["math"] if name not in _TEXT}
+        assert missing == set()
+
+    def test_an_error_is_the_same_everywhere(self):
+        source = source_of("x = [1]\nresult = x[facts['health']]")
+        facts = {**FACTS, "block": 0}
+        with pytest.raises(IndexError):
+            PlannerProgram(source).plan([facts])
+        (behind_guard,) = guarded(source).plan([facts])
+        with MontyRuntime(source) as monty:
+            (in_monty,) = monty.plan([facts])
+        for failure in (behind_guard, in_monty):
+            assert isinstance(failure, PlannerFailure)
+            assert str(failure) == "IndexError: list index out of range (line 11 of the planner)"
+
+
+@pytest.fixture(scope="module", params=ENVS)
+def world(request: pytest.FixtureRequest) -> tuple[str, list[dict[str, Any]]]:
+    """Return the name of reference guidance and some hundred facts of its environment."""
+    env = gym.make(ENVS[request.param])
+    captioner = env.unwrapped.captioner  # type: ignore[attr-defined]
+    rows: list[dict[str, Any]] = []
+    env.action_space.seed(0)
+    for episode in range(3):
+        observation, info = env.reset(seed=episode)
+        for _ in range(60):
+            table = captioner.facts(
+                np.asarray(observation)[None], {key: _batched(value) for key, value in info.items()}
+            )
+            rows.append(dict(table[0]))
+            observation, _, terminated, truncated, info = env.step(env.action_space.sample())
+            if terminated or truncated:
+                break
+    # What a random walk does not meet: every fact anything it can be.
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        rows.append({column.name: _any_value(column, random) for column in table.columns})
+    env.close()
+    return request.param, rows
+
+
+def _batched(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _batched(item) for key, item in value.items()}
+    return np.asarray(value)[None]
+
+
+def _any_value(column: Any, random: np.random.Generator) -> Any:
+    if column.flags:
+        return tuple(name for name in column.values if random.random() < 0.5)
+    return column.values[random.integers(len(column.values))]
+
+
+class TestReferencePlanners:
+    @pytest.mark.parametrize("name", ["planner.py", "oracle.py"])
+    def test_they_answer_the_same_everywhere(self, world, name):
+        folder, rows = world
+        source = (DATA / folder / name).read_text()
+        plain = PlannerProgram(source)
+        expected = plain.plan(rows)
+        assert len({repr(answer) for answer in expected}) > 30
+        assert guarded(source).plan(rows) == expected
+        with MontyRuntime(source) as monty:
+            assert monty.plan(rows) == expected
+            assert monty.reads == plain.reads == guarded(source).reads
+
+    @pytest.mark.parametrize("name", ["planner.py", "oracle.py"])
+    def test_they_survive_what_no_rollout_shows(self, world, name):
+        folder, rows = world
+        source = (DATA / folder / name).read_text()
+        extreme = extreme_states(rows)
+        expected = PlannerProgram(source).plan(extreme)
+        assert guarded(source).plan(extreme) == expected
+        with MontyRuntime(source) as monty:
+            assert monty.plan(extreme) == expected
+
+
+def test_the_guard_runs_nothing_but_the_language():
+    with pytest.raises(
+        GuidanceFileError, match=r"the guard runs the language of planners only: li"
+    ):
+        guarded("import os\n" + source_of("result = 1"))
