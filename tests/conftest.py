@@ -5,6 +5,7 @@ processes that tests start have it as well. A test that talks to a server on thi
 `with allow_requests(True):`.
 """
 
+import signal
 from contextlib import ExitStack
 
 from llm_wrappers.llm.brake import allow_requests
@@ -14,3 +15,7 @@ def pytest_configure(config):
     brake = ExitStack()
     brake.enter_context(allow_requests(False))
     config.add_cleanup(brake.close)
+    # Begun in the background of a shell, this process and its children would ignore Ctrl-C, which
+    # some tests send.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

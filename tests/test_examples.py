@@ -22,7 +22,10 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 MOST_LINES = 120
 # Options with which each example is done in seconds; an example without an entry fails.
-TINY = {"sgrl_craftax.py": ["--steps", "600", "--num-envs", "4"]}
+TINY = {
+    "sgrl_craftax.py": ["--steps", "600", "--num-envs", "4"],
+    "sgrl_minigrid.py": ["--steps", "600"],
+}
 
 NO_NETWORK = '''
 """Ends the process where it goes online; imported by Python at its start."""

@@ -189,7 +189,7 @@ def test_key_names_the_goal_in_the_observation() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"planner": "gpt"}, UnknownNameError, "reference:NAME, file:PATH, oracle"),
+        ({"planner": "gpt"}, UnknownNameError, "reference:NAME, file:PATH"),
         ({"planner": "reference:chess"}, UnknownNameError, "got 'chess'"),
         ({"planner": "oracle"}, UnknownNameError, "'oracle' needs reference guidance"),
         ({"planner": "file:/nowhere/planner.py"}, GuidanceFileError, "/nowhere/planner.py"),
