@@ -5,6 +5,7 @@ processes that tests start have it as well. A test that talks to a server on thi
 `with allow_requests(True):`.
 """
 
+import os
 import signal
 from contextlib import ExitStack
 
@@ -12,6 +13,8 @@ from llm_wrappers.llm.brake import allow_requests
 
 
 def pytest_configure(config):
+    # Before anything imports torch: workers with several threads each only wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     brake = ExitStack()
     brake.enter_context(allow_requests(False))
     config.add_cleanup(brake.close)

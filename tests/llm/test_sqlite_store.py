@@ -582,7 +582,8 @@ class TestNoReasonToSetAside:
         wrong = sqlite3.DatabaseError("database disk image is malformed")
 
         class Failing:
-            in_transaction = False
+            def __init__(self, in_transaction):
+                self.in_transaction = in_transaction
 
             def execute(self, sql, values):
                 raise wrong
@@ -591,7 +592,11 @@ class TestNoReasonToSetAside:
                 pass
 
         store._file._connection.close()
-        store._file._connection = Failing()
+        store._file._connection = Failing(in_transaction=False)
+        assert store.get(KEY) == RECORD
+        store._file._connection.close()
+        # What the transaction has done so far is lost: this only its owner can do again.
+        store._file._connection = Failing(in_transaction=True)
         with pytest.raises(CacheError, match="is well at a second look; try again") as caught:
             store.get(KEY)
         assert not isinstance(caught.value, CacheCorruptError)

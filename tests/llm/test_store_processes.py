@@ -168,7 +168,9 @@ def test_processes_that_meet_at_a_file(tmp_path, damaged):
         if damaged:
             (aside,) = asides
             assert aside.read_bytes() == b"damage" * 1000
-            assert all("CacheCorruptError" in error and str(aside) in error for error in errors)
+            for error in errors:
+                assert "CacheCorruptError" in error, error
+                assert str(aside) in error, error
             assert 1 <= len(errors) <= 4
         else:
             assert asides == errors == []

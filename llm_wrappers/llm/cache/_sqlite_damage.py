@@ -16,13 +16,17 @@ from llm_wrappers.llm.cache._sqlite_errors import NOT_A_DATABASE, code_of, is_da
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["MALFORMED", "FileId", "file_id", "handle_damage"]
+__all__ = ["MALFORMED", "FileId", "WellAgainError", "file_id", "handle_damage"]
 
 FileId = tuple[int, int]
 
 MALFORMED = "database disk image is malformed"
 
 _SIDE_FILES = ("-wal", "-shm")
+
+
+class WellAgainError(CacheError):
+    """The file gave an error, and a second look finds it well."""
 
 
 def file_id(path: Path) -> FileId | None:
@@ -60,7 +64,7 @@ def handle_damage(
             "was opened for reading only; import an export of it into a new cache"
         )
     if file_id(path) == found and not _is_still_damaged(path):
-        return CacheError(
+        return WellAgainError(
             f"the answer cache {path} gave an error ({error}) and is well at a second look; "
             "try again"
         )

@@ -12,7 +12,13 @@ from typing import Any, TypeVar
 
 from llm_wrappers.errors import CacheError
 from llm_wrappers.llm.cache import _sqlite_errors
-from llm_wrappers.llm.cache._sqlite_damage import MALFORMED, FileId, file_id, handle_damage
+from llm_wrappers.llm.cache._sqlite_damage import (
+    MALFORMED,
+    FileId,
+    WellAgainError,
+    file_id,
+    handle_damage,
+)
 from llm_wrappers.llm.cache._sqlite_opening import can_be_written, connect_file, connect_memory
 from llm_wrappers.llm.cache._store_forks import call_around_forks
 
@@ -103,13 +109,24 @@ class SqliteFile:
 
     def _guarded(self, use: Callable[[sqlite3.Connection], Result]) -> Result:
         with self._lock:
+            in_transaction = self._connection is not None and self._connection.in_transaction
             try:
-                return use(self._connected())
-            except sqlite3.Error as error:
-                raise self._explained(error) from error
-            except UnicodeDecodeError as error:
-                # SQLite's own message names a table or column whose name is broken.
-                raise self._explained(sqlite3.DatabaseError(MALFORMED)) from error
+                return self._used(use)
+            except WellAgainError:
+                # Another process has just exchanged the file. What a transaction has done so far
+                # is lost, though, and only its owner can do it again.
+                if in_transaction:
+                    raise
+                return self._used(use)
+
+    def _used(self, use: Callable[[sqlite3.Connection], Result]) -> Result:
+        try:
+            return use(self._connected())
+        except sqlite3.Error as error:
+            raise self._explained(error) from error
+        except UnicodeDecodeError as error:
+            # SQLite's own message names a table or column whose name is broken.
+            raise self._explained(sqlite3.DatabaseError(MALFORMED)) from error
 
     def _explained(self, error: sqlite3.Error) -> CacheError:
         if self.path is None or not _sqlite_errors.is_damage(error):
