@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,6 +54,28 @@ class Plan:
         position = bisect_right(self.cumulative, uniform * self.cumulative[-1])
         # A product rounded up to the total would point past the last goal.
         return self.goals[min(position, len(self.goals) - 1)]
+
+    def scaled(self, factors: Sequence[float]) -> Plan:
+        """Return the plan with each weight multiplied by the factor of its goal.
+
+        What stands in for a failed answer stays as it is.
+
+        Args:
+            factors: One for each goal of the vocabulary, finite and > 0.
+
+        >>> Plan(goals=(0, 2), weights=(3.0, 2.0)).scaled([0.5, 1.0, 1.0]).best
+        2
+        """
+        if self.failed or not self.goals:
+            return self
+        own = [factors[goal] for goal in self.goals]
+        weights = [weight * factor for weight, factor in zip(self.weights, own, strict=True)]
+        if not 0.0 < sum(weights) < math.inf:
+            # Only ratios matter, and with the largest factor as the unit they fit into floats.
+            largest = max(own)
+            weights = [w * (f / largest) for w, f in zip(self.weights, own, strict=True)]
+        positive = tuple(max(weight, sys.float_info.min) for weight in weights)
+        return Plan(self.goals, positive, self.unknown)
 
 
 def checked_plan(answer: Any, vocabulary: Mapping[str, int], *, may_be_empty: bool = False) -> Plan:

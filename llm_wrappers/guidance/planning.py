@@ -7,6 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from llm_wrappers.errors import GuidanceError, GuidanceWarning, InvalidOptionError
+from llm_wrappers.guidance.factors import checked_factors
 from llm_wrappers.guidance.plan import Plan, checked_plan
 from llm_wrappers.guidance.planner import Planner
 
@@ -34,29 +35,77 @@ class Planning:
         self.reads: tuple[str, ...] | None = getattr(planner, "reads", None)
         self._pure = bool(getattr(planner, "pure", False))
         self._may_be_empty = bool(getattr(planner, "may_be_empty", False))
+        self._factors = [1.0] * len(self.vocabulary)
+        self._neutral = True
         self._remembered: dict[Hashable, Plan] = {}
+        # The remembered plans with the factors; the same object for as long as all of them are 1.
+        self._ready = self._remembered
         self._warned = False
         self.counts = {"states": 0, "planned": 0, "failures": 0, "unknown_goals": 0}
 
     def plans(self, facts: Sequence[Mapping[str, Any]]) -> list[Plan]:
         """Return one plan per state."""
         self.counts["states"] += len(facts)
-        plans = self._recalled(facts) if self._pure else self._ask(list(facts))
+        plans = self._recalled(facts) if self._pure else self._asked_anew(facts)
         self.counts["failures"] += sum(plan.failed for plan in plans)
         self.counts["unknown_goals"] += sum(plan.unknown for plan in plans)
         return plans
 
+    @property
+    def factors(self) -> dict[str, float]:
+        """What the weight of each goal is multiplied by."""
+        return dict(zip(self.vocabulary, self._factors, strict=True))
+
+    def set_factors(self, factors: Mapping[str, float]) -> None:
+        """Multiply the weights of every plan from now on, those remembered too.
+
+        The planner is not asked again: its own answers stay as they are, and each is multiplied
+        when it is next needed.
+
+        Args:
+            factors: Goal -> factor, finite and > 0; goals that are left out have 1.
+
+        Raises:
+            InvalidOptionError: If a goal is unknown, or a factor is not finite and > 0.
+        """
+        new = checked_factors(factors, self.vocabulary)
+        if new == self._factors:
+            return
+        self._factors = new
+        self._neutral = all(factor == 1.0 for factor in new)
+        self._ready = self._remembered if self._neutral else {}
+
+    def _asked_anew(self, facts: Sequence[Mapping[str, Any]]) -> list[Plan]:
+        plans = self._ask(list(facts))
+        return plans if self._neutral else [plan.scaled(self._factors) for plan in plans]
+
     def _recalled(self, facts: Sequence[Mapping[str, Any]]) -> list[Plan]:
         keys = self._keys(facts)
-        known = self._remembered
-        missing = {key: index for index, key in enumerate(keys) if key not in known}
+        missing = {key: index for index, key in enumerate(keys) if key not in self._ready}
         if missing:
-            if len(known) + len(missing) > _MOST_REMEMBERED:
-                # Start over with what this batch needs.
-                known = self._remembered = {key: known[key] for key in keys if key in known}
-            rows = [self._row(facts, index) for index in missing.values()]
-            known.update(zip(missing, self._ask(rows), strict=True))
-        return [known[key] for key in keys]
+            self._remember(facts, keys, missing)
+        ready = self._ready
+        return [ready[key] for key in keys]
+
+    def _remember(
+        self,
+        facts: Sequence[Mapping[str, Any]],
+        keys: Sequence[Hashable],
+        missing: Mapping[Hashable, int],
+    ) -> None:
+        """Make the missing plans ready; the planner is asked for those that are not known."""
+        known = self._remembered
+        unknown = {key: index for key, index in missing.items() if key not in known}
+        if len(known) + len(unknown) > _MOST_REMEMBERED:
+            # Start over with what this batch needs.
+            known = self._remembered = {key: known[key] for key in keys if key in known}
+            missing = dict.fromkeys(keys, 0)
+            self._ready = known if self._neutral else {}
+        if unknown:
+            rows = [self._row(facts, index) for index in unknown.values()]
+            known.update(zip(unknown, self._ask(rows), strict=True))
+        if not self._neutral:
+            self._ready.update((key, known[key].scaled(self._factors)) for key in missing)
 
     def _keys(self, facts: Sequence[Mapping[str, Any]]) -> Sequence[Hashable]:
         make_keys = getattr(facts, "keys", None)

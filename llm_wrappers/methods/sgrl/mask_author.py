@@ -11,6 +11,7 @@ from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.prompt_template import PromptTemplate
+from llm_wrappers.methods.sgrl._names import plain
 
 __all__ = ["MaskDraft", "write_masks"]
 
@@ -116,19 +117,15 @@ def _prompt(template: PromptTemplate, description: EnvDescription, goals: Sequen
 def _take(
     draft: MaskDraft, answer: MaskAnswer, goals: Sequence[str], actions: Sequence[str]
 ) -> None:
-    known_goals = {_plain(goal): goal for goal in goals}
-    known_actions = {_plain(action): action for action in actions}
+    known_goals = {plain(goal): goal for goal in goals}
+    known_actions = {plain(action): action for action in actions}
     for entry in answer.masks:
-        goal = known_goals.get(_plain(entry.goal))
+        goal = known_goals.get(plain(entry.goal))
         if goal is None:
             draft.unknown_goals.append(entry.goal)
             continue
-        named = {known_actions.get(_plain(action)) for action in entry.actions}
-        draft.unknown_actions += [a for a in entry.actions if _plain(a) not in known_actions]
+        named = {known_actions.get(plain(action)) for action in entry.actions}
+        draft.unknown_actions += [a for a in entry.actions if plain(a) not in known_actions]
         ordered = [action for action in actions if action in named]
         if ordered:
             draft.masks[goal] = ordered
-
-
-def _plain(name: str) -> str:
-    return " ".join(name.replace("_", " ").replace("-", " ").lower().split())

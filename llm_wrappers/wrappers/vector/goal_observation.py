@@ -148,25 +148,49 @@ class GoalObservationWrapper(gym.vector.VectorWrapper):  # generic only from gym
         """Return the goals, in the order of the one-hot channel."""
         return self._channel.goals
 
+    def set_goal_factors(self, factors: Mapping[str, float]) -> None:
+        """Multiply the planner's weights from the next state on, until other factors are set.
+
+        Only the priorities change: neither a space nor the planner's own answers. A goal that is
+        kept (``reselect="on_change"``) is kept still. Layers below are not told, since they may
+        have another vocabulary.
+
+        Args:
+            factors: Goal -> factor, finite and > 0; goals that are left out have 1.
+
+        Raises:
+            InvalidOptionError: If a goal is unknown, or a factor is not finite and > 0.
+        """
+        self._channel.planning.set_factors(factors)
+
+    def goal_factors(self) -> dict[str, float]:
+        """Return what the planner's weight of each goal is multiplied by."""
+        return self._channel.planning.factors
+
     def stats(self) -> dict[str, Any]:
-        """Return counters: states seen, planner calls, failures, unknown goals, steps per goal."""
-        return self._channel.stats()
+        """Return counters: states seen, planner calls, failures, unknown goals, steps per goal.
+
+        `goal_factors` holds the factors that are not 1.
+        """
+        changed = {goal: f for goal, f in self.goal_factors().items() if f != 1.0}
+        return {**self._channel.stats(), "goal_factors": changed}
 
     def all_stats(self) -> dict[str, dict[str, Any]]:
         """Return the counters of this wrapper and of those below, by class name."""
         return gathered_stats(self)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counters, for checkpoints."""
-        return self._channel.state_dict()
+        """Return the counters and the factors of the goals, for checkpoints."""
+        return {**self._channel.state_dict(), "goal_factors": self.goal_factors()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the counters.
+        """Restore the counters and the factors; a state from before there were any has none.
 
         Raises:
             InvalidOptionError: If the state is of another goal vocabulary.
         """
         self._channel.load_state_dict(state)
+        self.set_goal_factors(state.get("goal_factors", {}))
 
     def _choose(
         self, observations: Any, infos: Any, rows: NDArray[np.intp], *, fresh: bool
