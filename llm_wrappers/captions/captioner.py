@@ -22,6 +22,18 @@ class Captioner(Protocol):
     Observations are batched along the first axis (a Dict observation is a dict of batched
     arrays). Infos are in the form of `gymnasium.vector`: one dict of arrays, nested dicts allowed.
     A captioner is stateless: what it says is a function of its arguments alone.
+
+    A captioner may also have these:
+
+    `legal_actions(facts)`: booleans of shape (n, actions), True where an action can have an effect,
+    or None where that is not known.
+
+    `no_effect` (a set of texts): the transition captions which say that nothing happened.
+
+    `transition_reads` (names of facts): the only facts that transition captions read; they are
+    then given only these, and each caption is written once.
+
+    `prompt_captions(facts)`: state captions for a language model, where they differ.
     """
 
     @property

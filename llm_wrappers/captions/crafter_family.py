@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_wrappers.captions.captioner import Facts, FactValue
+from llm_wrappers.captions.crafter_legality import legal_actions
 from llm_wrappers.captions.crafter_rules import ACHIEVEMENTS, ACTIONS, INVENTORY, THINGS, describe
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.captions.facts_table import FactColumns, FactsTable
@@ -72,8 +73,11 @@ class CrafterFamilyCaptioner:
     ('collect wood', 'place table')
     """
 
+    transition_reads = ("food", "drink", *INVENTORY[4:], "facing", "sleeping", "unlocked")
+
     def __init__(self, variant: str) -> None:
         self._description = describe(variant)
+        self._variant = variant
 
     @property
     def description(self) -> EnvDescription:
@@ -112,6 +116,16 @@ class CrafterFamilyCaptioner:
             matrix[:, index] = column
         np.minimum(matrix[:, -len(ACHIEVEMENTS) :], 1, out=matrix[:, -len(ACHIEVEMENTS) :])
         return FactsTable(_COLUMNS, matrix)
+
+    def legal_actions(self, facts: Sequence[Facts]) -> NDArray[np.bool_]:
+        """Return which actions can have an effect in n states, shape (n, 17).
+
+        See `llm_wrappers.captions.crafter_legality.legal_actions` for what facts cannot decide.
+
+        Args:
+            facts: The facts of n states.
+        """
+        return legal_actions(self._variant, facts)
 
     def state_captions(self, facts: Sequence[Facts]) -> list[str]:
         """Return one paragraph per state: what is in view, in front, held and felt."""

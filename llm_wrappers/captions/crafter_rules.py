@@ -7,7 +7,7 @@ from types import MappingProxyType
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import UnknownNameError
 
-__all__ = ["ACHIEVEMENTS", "ACTIONS", "INVENTORY", "THINGS", "describe"]
+__all__ = ["ACHIEVEMENTS", "ACTIONS", "COSTS", "INVENTORY", "THINGS", "describe"]
 
 ACTIONS = (
     "noop", "move_left", "move_right", "move_up", "move_down", "do", "sleep",
@@ -60,7 +60,37 @@ Inventory counts and vital signs go from 0 to 9. `facing` is the thing in front.
 view, None if there is none; `sees_X`: whether there is one. `unlocked`: the names of the \
 achievements reached in this episode, with underscores, such as "collect_wood"."""
 
-_COSTS = MappingProxyType(
+_WOODEN = MappingProxyType({"wood": 1})
+_STONE = MappingProxyType({"wood": 1, "stone": 1})
+_SHARED_COSTS = {
+    "place_stone": MappingProxyType({"stone": 1}),
+    "place_table": MappingProxyType({"wood": 2}),
+    "place_plant": MappingProxyType({"sapling": 1}),
+    "make_wood_pickaxe": _WOODEN, "make_wood_sword": _WOODEN,
+    "make_stone_pickaxe": _STONE, "make_stone_sword": _STONE,
+}  # fmt: skip
+_IRON = {
+    "crafter": MappingProxyType({"wood": 1, "coal": 1, "iron": 1}),
+    "craftax-classic": MappingProxyType({"wood": 1, "stone": 1, "coal": 1, "iron": 1}),
+}
+_FURNACE_STONE = {"crafter": 4, "craftax-classic": 1}
+
+COSTS = MappingProxyType(
+    {
+        variant: MappingProxyType(
+            {
+                **_SHARED_COSTS,
+                "place_furnace": MappingProxyType({"stone": _FURNACE_STONE[variant]}),
+                "make_iron_pickaxe": _IRON[variant],
+                "make_iron_sword": _IRON[variant],
+            }
+        )
+        for variant in ("crafter", "craftax-classic")
+    }
+)
+"""Variant -> action -> item -> how many of it the action takes."""
+
+_TOLD = MappingProxyType(
     {
         "crafter": (
             "llm_wrappers/Crafter-v1",
@@ -85,9 +115,9 @@ def describe(variant: str) -> EnvDescription:
     >>> describe("crafter").action_names[5]
     'do'
     """
-    if variant not in _COSTS:
-        raise UnknownNameError(f"expected one of {sorted(_COSTS)}, got {variant!r}")
-    env_id, costs = _COSTS[variant]
+    if variant not in _TOLD:
+        raise UnknownNameError(f"expected one of {sorted(_TOLD)}, got {variant!r}")
+    env_id, costs = _TOLD[variant]
     return EnvDescription(
         env_id=env_id,
         rules=f"{_SHARED_RULES}\n{costs}",

@@ -8,8 +8,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from llm_wrappers.captions._minigrid_facts import facts_of
+from llm_wrappers.captions._minigrid_legality import has_plain_rules, legal_actions
 from llm_wrappers.captions._minigrid_sentences import state_caption, transition_caption
 from llm_wrappers.captions._minigrid_view import is_view, read_views
 from llm_wrappers.captions._minigrid_words import ACTIONS, COMPASS, describe
@@ -94,6 +96,18 @@ class MiniGridCaptioner:
             facts_of(view, direction, mission)
             for view, direction, mission in zip(views, directions, missions, strict=True)
         ]
+
+    def legal_actions(self, facts: Sequence[Facts]) -> NDArray[np.bool_] | None:
+        """Return which actions can have an effect in n states, shape (n, actions).
+
+        None for environments other than DoorKey, which may give actions a meaning of their own.
+
+        Args:
+            facts: The facts of n states.
+        """
+        if not has_plain_rules(self._description.env_id):
+            return None
+        return legal_actions(self._description.action_names, facts)
 
     def state_captions(self, facts: Sequence[Facts]) -> list[str]:
         """Return one paragraph per state: what is in front, in view and carried, the mission."""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-__all__ = ["Commands", "count", "duration"]
+import gymnasium as gym
+
+from llm_wrappers.errors import require
+
+__all__ = ["Commands", "count", "duration", "make_env"]
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -23,6 +27,17 @@ def count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got {text!r}")
     return number
+
+
+def make_env(env_id: str) -> gym.Env[Any, Any]:
+    """Return an environment by its id, also of packages that register theirs when imported.
+
+    >>> make_env("CartPole-v1").spec.id
+    'CartPole-v1'
+    """
+    if env_id.startswith(("MiniGrid-", "BabyAI-")):
+        require("minigrid", extra="minigrid")
+    return gym.make(env_id)
 
 
 def duration(text: str) -> float:

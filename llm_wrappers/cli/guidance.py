@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
-from llm_wrappers.cli._arguments import Commands, count
+from llm_wrappers.cli._arguments import Commands, count, make_env
 from llm_wrappers.errors import GuidanceFileError
 from llm_wrappers.guidance.artefact import GuidanceArtefact, load_artefact
+from llm_wrappers.guidance.runtime import validate_planner
+
+if TYPE_CHECKING:
+    from llm_wrappers.methods.sgrl.mask_audit import MaskAudit
 
 __all__ = ["add_commands"]
 
@@ -27,7 +31,9 @@ def add_commands(commands: Commands) -> None:
         "check",
         help="check a guidance folder on situations from real play",
         description="Read the planner, run it contained on situations recorded by random play and "
-        "on made-up ones, and check the masks. Exit status 1 if something is wrong.",
+        "on made-up ones, and check the masks. If all holds, play guided by them, check the "
+        "planner on what is met, and compare the masks with what the actions did. Exit status 1 "
+        "if something is wrong.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     check.add_argument("folder", type=Path)
@@ -41,7 +47,9 @@ def _show(options: argparse.Namespace) -> int:
     artefact = load_artefact(options.folder)
     where = artefact.provenance
     print(f"environment   {where.environment}\nauthor        {where.author}")
-    for name, value in {**where.authoring, **_totals(where.usage)}.items():
+    told = {**where.authoring, **_totals(where.usage)}
+    audit = told.pop("mask_audit", None)
+    for name, value in told.items():
         print(f"{name.replace('_', ' '):<13} {value}")
     if where.notes:
         print(f"notes         {where.notes}")
@@ -49,6 +57,10 @@ def _show(options: argparse.Namespace) -> int:
     print(f"planner       {lines} lines, {'validated' if artefact.validation else 'not validated'}")
     for goal, actions in (artefact.masks or {}).items():
         print(f"mask          {goal}: {', '.join(map(str, actions))}")
+    if audit is not None:
+        from llm_wrappers.methods.sgrl.mask_audit import MaskAudit
+
+        print(MaskAudit.from_dict(audit))
     return 0
 
 
@@ -59,27 +71,28 @@ def _totals(usage: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check(options: argparse.Namespace) -> int:
     artefact = load_artefact(options.folder)
-    env = gym.make(options.env or artefact.provenance.environment)
+    env = make_env(options.env or artefact.provenance.environment)
     try:
         planner_holds = _check_planner(artefact, env, options)
         masks_hold = _check_masks(artefact, env)
+        holds = planner_holds and masks_hold
+        if holds and artefact.masks:
+            holds = _check_guided(artefact, env, options)
     finally:
         env.close()
-    print("everything holds" if planner_holds and masks_hold else "something is wrong")
-    return 0 if planner_holds and masks_hold else _WRONG
+    print("everything holds" if holds else "something is wrong")
+    return 0 if holds else _WRONG
 
 
 def _check_planner(
     artefact: GuidanceArtefact, env: gym.Env[Any, Any], options: argparse.Namespace
 ) -> bool:
-    from llm_wrappers.captions.resolve import resolve_captioner
-    from llm_wrappers.guidance.runtime import validate_planner
     from llm_wrappers.methods.sgrl.states import record_states
 
     if artefact.planner_source is None:
         print("planner: none in this artefact")
         return True
-    goals = resolve_captioner(env).description.goals or tuple(artefact.masks or ())
+    goals = _goals(artefact, env)
     if not goals:
         raise GuidanceFileError("neither the environment nor the masks name goals to check against")
     states = record_states(env, states=options.states, seed=options.seed)
@@ -95,6 +108,65 @@ def _check_planner(
     if not report.ok:
         print(report.for_model())
     return report.ok
+
+
+def _check_guided(
+    artefact: GuidanceArtefact, env: gym.Env[Any, Any], options: argparse.Namespace
+) -> bool:
+    """Check what play guided by the artefact meets, and print how its masks fare there."""
+    from llm_wrappers.captions.resolve import resolve_captioner
+    from llm_wrappers.methods.sgrl import states as play
+    from llm_wrappers.methods.sgrl._guide import Guide
+    from llm_wrappers.methods.sgrl.mask_audit import audit_guide
+
+    if not isinstance(env.action_space, gym.spaces.Discrete):
+        print(f"guided play: none, it needs Discrete actions and these are {env.action_space}")
+        return True
+    captioner = resolve_captioner(env)
+    # Without a planner the play is random, and only tells what the masks forbid.
+    planner = "none" if artefact.planner_source is None else artefact.planner()
+    guide = Guide(
+        (planner, artefact.masks or {}),
+        description=captioner.description,
+        action_space=env.action_space,
+        goals=_goals(artefact, env),
+    )
+    try:
+        steps = options.states * play.GUIDED_STEPS_PER_STATE
+        episodes = play.record_episodes(env, steps=steps, seed=options.seed, guided_by=guide)
+        audit = audit_guide(guide, episodes, captioner)
+    finally:
+        guide.close()
+    holds = True
+    if artefact.planner_source is not None:
+        states = play.states_of(episodes, states=options.states)
+        report = validate_planner(artefact.planner_source, states, goals=guide.goals)
+        holds = report.ok
+        print(
+            f"guided play: {report.recorded_states} states of {steps} steps, half of the episodes "
+            f"guided; the planner failed in {audit.fallbacks / max(audit.transitions, 1):.1%}"
+        )
+        _print_goals(audit)
+        if not holds:
+            print(report.for_model())
+    print(audit)
+    return holds
+
+
+def _print_goals(audit: MaskAudit) -> None:
+    if audit.never_proposed:
+        print(f"never proposed in this play: {', '.join(audit.never_proposed)}")
+    if audit.never_reached:
+        print(
+            f"proposed, and not seen to be reached in {audit.transitions} steps: "
+            f"{', '.join(audit.never_reached)}"
+        )
+
+
+def _goals(artefact: GuidanceArtefact, env: gym.Env[Any, Any]) -> tuple[str, ...]:
+    from llm_wrappers.captions.resolve import resolve_captioner
+
+    return resolve_captioner(env).description.goals or tuple(artefact.masks or ())
 
 
 def _check_masks(artefact: GuidanceArtefact, env: gym.Env[Any, Any]) -> bool:

@@ -12,6 +12,7 @@ from sgrl_replies import (
     ENDLESS,
     GOALS,
     GOOD,
+    HALF_A_CHARACTER,
     HOSTILE,
     MASKS,
     NO_CODE,
@@ -101,8 +102,9 @@ class TestPlanner:
             (NO_CODE, "no code", "code block"),
             (HOSTILE, "lint", "import"),
             (ENDLESS, "timeout", "does not end"),
+            (HALF_A_CHARACTER, "lint", "line 8"),
         ],
-        ids=["broken", "unknown-goal", "divides", "no-code", "hostile", "endless"],
+        ids=["broken", "unknown-goal", "divides", "no-code", "hostile", "endless", "surrogate"],
     )
     def test_what_is_wrong_is_sent_back(
         self, env, states, answer, kind, told, tmp_path, monkeypatch

@@ -26,6 +26,8 @@ _GUARDS = ((1, False), (2, True))
 _GUARD_SCRIPT = Path(__file__).with_name("_guard_process.py")
 _SECONDS_OF_GUARD = 60.0
 _TIMED_AGAIN = 5
+_TIMES_BEFORE_SLOW = 8
+_PAUSE_SECONDS = 0.05
 _MOST_LOST = 10
 _SHOWN_GOALS = 3
 State = dict[str, Any]
@@ -78,7 +80,7 @@ def _find_slow(monty: MontyRuntime, asked: Asked, findings: Findings, slow_after
         if isinstance(answer, list) and seconds > slow_after
     ]
     for state in slow[:_TIMED_AGAIN]:
-        again = min(_timed(monty, state)[1] for _ in range(2))
+        again = _quickest(monty, state, slow_after)
         if again > slow_after:
             findings.add(
                 "slow",
@@ -178,6 +180,17 @@ def _timed(monty: MontyRuntime, state: State) -> tuple[Answer, float]:
     started = time.perf_counter()
     (answer,) = monty.answers([state], compare=True)
     return answer, time.perf_counter() - started
+
+
+def _quickest(monty: MontyRuntime, state: State, enough: float) -> float:
+    """Return the shortest time of some calls, with pauses: others may have had the processor."""
+    shortest = math.inf
+    for _ in range(_TIMES_BEFORE_SLOW):
+        shortest = min(shortest, _timed(monty, state)[1])
+        if shortest <= enough:
+            break
+        time.sleep(_PAUSE_SECONDS)
+    return shortest
 
 
 def _missed(monty: MontyRuntime, row: State, state: State, answer: Answer) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ __all__ = ["PlannerDraft", "write_planner"]
 _CODE = re.compile(r"```[a-zA-Z]*[ \t]*\r?\n(.*?)```", re.DOTALL)
 _CLASS = "OptimizedGoalGenerator"
 _SAMPLES = 4
+# The most recorded states that a version is tried on.
+_MOST_STATES = 600
 _NO_CODE = f"The answer has no Python code block that defines the class {_CLASS}."
 
 
@@ -55,6 +57,7 @@ def write_planner(
     *,
     goals: Sequence[str] | None = None,
     repairs: int = 3,
+    more_states: Callable[[str], Sequence[Mapping[str, Any]]] | None = None,
 ) -> PlannerDraft:
     """Have a model write a goal planner, and check it until it may be used.
 
@@ -68,6 +71,9 @@ def write_planner(
         states: Recorded states: see `record_states`.
         goals: The goal vocabulary; None for that of the description.
         repairs: How often the code may be sent back (our choice).
+        more_states: Called once, with the source of the first version that passes; from then on
+            the code must also pass on the states it returns, such as those that play guided by
+            this version meets.
 
     Raises:
         InvalidOptionError: If there are no goals or no states.
@@ -88,6 +94,9 @@ def write_planner(
     draft = PlannerDraft(prompt_sha256=talk.versions)
     for draft.rounds in range(repairs + 1):
         problems = _check(draft, answer, states, vocabulary)
+        if draft.ok and more_states is not None:
+            states, more_states = [*states, *more_states(draft.source)], None
+            problems = _check(draft, answer, states, vocabulary)
         if draft.ok:
             return draft
         if draft.rounds < repairs:
@@ -112,8 +121,14 @@ class _Talk:
         self.versions[name] = template.version
         self._messages.append({"role": "user", "content": template.fill(**values)})
         answer = self._llm.ask(self._messages, purpose="plan", prompt_version=template.version)
-        self._messages.append({"role": "assistant", "content": answer.text})
-        return answer.text
+        text = _without_half_characters(answer.text)
+        self._messages.append({"role": "assistant", "content": text})
+        return text
+
+
+def _without_half_characters(text: str) -> str:
+    # JSON can bring half of a surrogate pair, which no further question could hold.
+    return text.encode("utf-8", "replace").decode()
 
 
 def _check(
@@ -124,7 +139,7 @@ def _check(
         draft.failures["no code"] += 1
         return _NO_CODE
     draft.source = source
-    draft.report = validate_planner(source, states, goals=goals)
+    draft.report = validate_planner(source, states, goals=goals, most_states=_MOST_STATES)
     draft.failures.update({finding.kind for finding in draft.report.findings})
     return draft.report.for_model()
 

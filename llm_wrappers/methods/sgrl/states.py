@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 
-from llm_wrappers.captions.captioner import Captioner, batch_infos
+from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.wrappers.goal_observation import batch_of_one
+from llm_wrappers.methods.sgrl._episode import Episode
+from llm_wrappers.methods.sgrl._guide import Guidance, Guide
+from llm_wrappers.methods.sgrl._play import Moment, moments
 
-__all__ = ["describe_facts", "record_states"]
+__all__ = [
+    "GUIDED_STEPS_PER_STATE",
+    "describe_facts",
+    "record_episodes",
+    "record_states",
+    "states_of",
+]
+
+GUIDED_STEPS_PER_STATE = 10
+"""How many steps guided play takes for each state that is wanted (our choice)."""
 
 _STEPS_PER_STATE = 20
-_LONGEST_EPISODE = 500
 _MOST_VALUES = 8
 
 
@@ -25,44 +36,134 @@ def record_states(
     states: int = 300,
     seed: int = 0,
     captioner: Captioner | None = None,
+    guided_by: Guidance | None = None,
+    goals: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the facts of different states, met by acting at random.
+    """Return the facts of different states, met by acting at random, or guided in part.
+
+    At random, the first states that differ are taken. Random play of a long game meets few of its
+    later states; with `guided_by`, every other episode draws its actions from those that the mask
+    of the planner's current goal leaves open, and the states are taken evenly from all that was
+    met in 10 steps for each state wanted (our choice).
 
     Args:
         env: The environment; it is reset, and left where the play ended.
         states: How many different states are wanted; fewer come back if they do not turn up within
-            20 steps each (our choice).
+            20 steps each (our choice), guided 10.
         seed: The seed of the first episode and of the actions.
         captioner: None for the environment's own.
+        guided_by: An artefact (its planner runs contained), a name such as
+            ``"reference:craftax-classic"``, or a planner and masks; None to act at random.
+        goals: The goal vocabulary of `guided_by`; None for that of the environment.
 
     Raises:
         InvalidOptionError: If `states` is not a positive whole number.
+        IncompatibleEnvironmentError: If the play is guided and the actions are not Discrete.
 
     >>> env = gym.make("CartPole-v1")
     >>> len(record_states(env, states=5))
     5
     """
-    if isinstance(states, bool) or not isinstance(states, int) or states < 1:
-        raise InvalidOptionError(f"states must be a whole number >= 1, got {states!r}")
+    _check_count("states", states)
     captioner = resolve_captioner(env, captioner)
-    env.action_space.seed(seed)
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
-    in_episode, over, next_seed = 0, True, seed
-    for _ in range(states * _STEPS_PER_STATE):
-        if over or in_episode >= _LONGEST_EPISODE:
-            observation, info = env.reset(seed=next_seed)
-            in_episode, next_seed = 0, next_seed + 1
-        else:
-            observation, _, terminated, truncated, info = env.step(env.action_space.sample())
-            in_episode += 1
-            over = bool(terminated or truncated)
-        batch = batch_of_one(env.observation_space, observation)
-        facts = dict(captioner.facts(batch, batch_infos(info))[0])
-        found.setdefault(tuple(sorted(facts.items())), facts)
-        over = over if in_episode else False
+    if guided_by is not None:
+        steps = states * GUIDED_STEPS_PER_STATE
+        episodes = record_episodes(
+            env, steps=steps, seed=seed, captioner=captioner, guided_by=guided_by, goals=goals
+        )
+        return states_of(episodes, states=states)
+    found: dict[Any, dict[str, Any]] = {}
+    for moment in moments(env, captioner, steps=states * _STEPS_PER_STATE, seed=seed, guide=None):
+        _note(found, moment.facts)
         if len(found) == states:
             break
     return list(found.values())
+
+
+def record_episodes(
+    env: gym.Env[Any, Any],
+    *,
+    steps: int = 3000,
+    seed: int = 0,
+    captioner: Captioner | None = None,
+    guided_by: Guidance | Guide | None = None,
+    goals: Sequence[str] | None = None,
+) -> list[Episode]:
+    """Return what was met and done in some episodes, with `guided_by` every other one guided.
+
+    Args:
+        env: The environment; it is reset, and left where the play ended.
+        steps: How many states to meet in all; an episode is left after 500 (our choice).
+        seed: The seed of the first episode and of the actions.
+        captioner: None for the environment's own.
+        guided_by: As in `record_states`.
+        goals: The goal vocabulary of `guided_by`; None for that of the environment.
+
+    Raises:
+        InvalidOptionError: If `steps` is not a positive whole number.
+        IncompatibleEnvironmentError: If the play is guided and the actions are not Discrete.
+
+    >>> episodes = record_episodes(gym.make("CartPole-v1"), steps=100)
+    >>> sum(len(episode.facts) for episode in episodes)
+    100
+    """
+    _check_count("steps", steps)
+    captioner = resolve_captioner(env, captioner)
+    if guided_by is None or isinstance(guided_by, Guide):
+        return _episodes(moments(env, captioner, steps=steps, seed=seed, guide=guided_by))
+    guide = Guide(
+        guided_by, description=captioner.description, action_space=env.action_space, goals=goals
+    )
+    try:
+        return _episodes(moments(env, captioner, steps=steps, seed=seed, guide=guide))
+    finally:
+        guide.close()
+
+
+def states_of(episodes: Sequence[Episode], *, states: int) -> list[dict[str, Any]]:
+    """Return at most so many different states, taken evenly from what was recorded.
+
+    Args:
+        episodes: What was recorded.
+        states: The most to return.
+    """
+    _check_count("states", states)
+    found: dict[Any, dict[str, Any]] = {}
+    for episode in episodes:
+        for facts in episode.facts:
+            _note(found, facts)
+    met = list(found.values())
+    if len(met) <= states:
+        return met
+    return [met[position * len(met) // states] for position in range(states)]
+
+
+def _episodes(met: Iterable[Moment]) -> list[Episode]:
+    played: list[list[Moment]] = []
+    for moment in met:
+        if moment.action is None:
+            played.append([])
+        played[-1].append(moment)
+    return [_episode(moments_) for moments_ in played]
+
+
+def _episode(met: Sequence[Moment]) -> Episode:
+    own = [moment.legal for moment in met[:-1]]
+    return Episode(
+        facts=[moment.facts for moment in met],
+        actions=[moment.action for moment in met[1:]],
+        legal=None if met[0].legal is None else np.array(own, dtype=np.bool_),
+        guided=met[0].guided,
+    )
+
+
+def _note(found: dict[Any, dict[str, Any]], facts: Mapping[str, Any]) -> None:
+    found.setdefault(tuple(sorted(facts.items())), dict(facts))
+
+
+def _check_count(name: str, count: int) -> None:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise InvalidOptionError(f"{name} must be a whole number >= 1, got {count!r}")
 
 
 def describe_facts(states: Sequence[Mapping[str, Any]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.guidance.artefact import GuidanceArtefact, Provenance, save_artefact
 from llm_wrappers.llm import LLM
+from llm_wrappers.methods.sgrl._exploration import Exploration
+from llm_wrappers.methods.sgrl.mask_audit import MaskAudit
 from llm_wrappers.methods.sgrl.mask_author import MaskDraft, write_masks
 from llm_wrappers.methods.sgrl.planner_author import PlannerDraft, write_planner
 from llm_wrappers.methods.sgrl.states import record_states
@@ -30,22 +33,27 @@ def write_guidance(
     seed: int = 0,
     repairs: int = 3,
     per_goal: bool = False,
+    guided_play: bool = True,
 ) -> GuidanceArtefact:
     """Have a model write planner and masks for an environment, and save them where they pass.
 
-    Nothing is written unless the planner passes `validate_planner`. Interrupted, it goes on where
-    it was: answers are in the client's cache.
+    Nothing is written unless the planner passes `validate_planner`, on states of random play and
+    then, once, on states of play guided by the planner itself, which meets later ones. From this
+    play comes the audit of the masks in the provenance; see `audit_masks`. Interrupted, it goes on
+    where it was: answers are in the client's cache.
 
     Args:
-        env: The environment; it is played at random to see situations.
+        env: The environment; it is played to see situations.
         llm: The client, with a cache.
         folder: Where the artefact goes; see `save_artefact`.
         goals: The goal vocabulary; None for the one the environment describes.
         captioner: None for the environment's own.
-        states: How many situations to record.
+        states: How many situations to record, of each kind of play.
         seed: The seed of the recording.
         repairs: How often the planner may be sent back.
         per_goal: Whether masks are asked for goal by goal.
+        guided_play: Whether the environment is also played guided; it never is where the actions
+            have no names or are not Discrete.
 
     Raises:
         AuthoringError: If no planner passes the checks.
@@ -56,19 +64,34 @@ def write_guidance(
     captioner = resolve_captioner(env, captioner)
     description = captioner.description
     recorded = record_states(env, states=states, seed=seed, captioner=captioner)
-    planner = write_planner(llm, description, recorded, goals=goals, repairs=repairs)
-    masks = (
-        write_masks(llm, description, goals=goals, per_goal=per_goal)
-        if description.action_names
+    ask_masks = partial(write_masks, llm, description, goals=goals, per_goal=per_goal)
+    named = bool(description.action_names)
+    exploration = (
+        Exploration(env, captioner, ask_masks=ask_masks, goals=goals, states=states, seed=seed)
+        if guided_play and named and isinstance(env.action_space, gym.spaces.Discrete)
         else None
     )
+    planner = write_planner(
+        llm,
+        description,
+        recorded,
+        goals=goals,
+        repairs=repairs,
+        more_states=exploration.states if exploration else None,
+    )
+    masks: MaskDraft | None = None
+    audit: MaskAudit | None = None
+    if exploration:
+        masks, audit = exploration.masks, exploration.audit(planner.source)
+    elif named:
+        masks = ask_masks()
     artefact = GuidanceArtefact(
         provenance=Provenance(
             author=llm.model,
             environment=description.env_id,
             prompt_sha256={**planner.prompt_sha256, **(masks.prompt_sha256 if masks else {})},
             usage=(llm.usage - before).as_dict(),
-            authoring=_authoring(planner, masks),
+            authoring=_authoring(planner, masks, audit),
         ),
         validation=planner.report.record() if planner.report else None,
         planner_source=planner.source,
@@ -78,7 +101,9 @@ def write_guidance(
     return artefact
 
 
-def _authoring(planner: PlannerDraft, masks: MaskDraft | None) -> dict[str, Any]:
+def _authoring(
+    planner: PlannerDraft, masks: MaskDraft | None, audit: MaskAudit | None
+) -> dict[str, Any]:
     report = planner.report
     found: dict[str, Any] = {
         "repairs": planner.rounds,
@@ -90,4 +115,6 @@ def _authoring(planner: PlannerDraft, masks: MaskDraft | None) -> dict[str, Any]
         found["unknown_actions"] = masks.unknown_actions
         found["unknown_goals"] = masks.unknown_goals
         found["without_mask"] = masks.without_mask
+    if audit is not None:
+        found["mask_audit"] = audit.as_dict()
     return found
