@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from llm_wrappers.demo.arms import ARMS
+from llm_wrappers.demo.depth import achievement_depth
 from llm_wrappers.demo.training import RunResult
 from llm_wrappers.errors import require
 from llm_wrappers.scores import (
@@ -25,13 +26,15 @@ __all__ = ["plot_goals", "plot_learning_curves", "summarise", "write_report"]
 
 _LAST_EPISODES = 300
 _CURVE_POINTS = 40
+_ACHIEVEMENT = "achievement_"
 
 
 def summarise(results: Sequence[RunResult]) -> list[dict[str, Any]]:
-    """Return one record per run: scores, returns, success rates and speed.
+    """Return one record per run: scores, returns, success rates, guidance and speed.
 
     `score` is the official Crafter score over all training episodes; `last_score` the same
-    formula over the last 300, which the official protocol does not know.
+    formula over the last 300, which the official protocol does not know. `planner_calls` and
+    `open_actions`, the share of actions that masks left open, are None without guidance.
     """
     return [_summary(result) for result in results]
 
@@ -52,6 +55,8 @@ def _summary(result: RunResult) -> dict[str, Any]:
         "length": _mean(episode["length"] for episode in episodes),
         "achievements": _mean(_unlocked(episode) for episode in episodes),
         "last_achievements": _mean(_unlocked(episode) for episode in last),
+        "depth": _mean(achievement_depth(_achievements(episode)) for episode in episodes),
+        **_guidance(result),
         "steps_per_second": result.steps / max(result.seconds, 1e-9),
         "seconds": result.seconds,
         "llm_calls": 0,  # the planner is code: nothing in these arms can ask a model
@@ -184,8 +189,27 @@ def _episodes(result: RunResult) -> list[dict[str, Any]]:
     return read_episodes(path) if path.exists() else []
 
 
+def _guidance(result: RunResult) -> dict[str, float | None]:
+    path = result.folder / "guidance.json"
+    if not path.exists():
+        return {"planner_calls": None, "open_actions": None}
+    stats = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        "planner_calls": stats["GoalObservationWrapper"]["planned"],
+        "open_actions": stats["ActionMaskWrapper"]["open_share"],
+    }
+
+
+def _achievements(episode: dict[str, Any]) -> dict[str, int]:
+    return {
+        key.removeprefix(_ACHIEVEMENT): count
+        for key, count in episode.items()
+        if key.startswith(_ACHIEVEMENT)
+    }
+
+
 def _unlocked(episode: dict[str, Any]) -> int:
-    return sum(count > 0 for key, count in episode.items() if key.startswith("achievement_"))
+    return sum(count > 0 for count in _achievements(episode).values())
 
 
 def _score(episodes: Sequence[dict[str, Any]]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +15,13 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
 from llm_wrappers.demo.arms import ARMS, Arm
+from llm_wrappers.demo.blank_encoder import BlankEncoder
+from llm_wrappers.demo.facts_observation import FactsObservation
 from llm_wrappers.demo.goal_history import GoalHistoryCallback
 from llm_wrappers.envs import ENV_IDS
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
+from llm_wrappers.guidance import resolve_planner
+from llm_wrappers.guidance.resolve import REFERENCES
 from llm_wrappers.methods import sgrl
 from llm_wrappers.sb3 import (
     EpisodeLogCallback,
@@ -24,6 +29,7 @@ from llm_wrappers.sb3 import (
     GuidanceCallback,
     MaskDistillationCallback,
     ProgressBarCallback,
+    ReweighingCallback,
     SoftMaskCallback,
     SoftMaskPolicy,
     as_vec_env,
@@ -44,6 +50,7 @@ PPO_OPTIONS: dict[str, Any] = {
 
 _HIDDEN_UNITS = [128, 128]
 _PICTURES = "llm_wrappers/Crafter-v1"
+_FILES = ("stats.jsonl", "goals.json", "guidance.json", "reweighing.json", "model.zip")
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class RunResult:
     Args:
         arm: The name of the arm.
         seed: The seed.
-        folder: Where `stats.jsonl`, `goals.json` and `model.zip` are.
+        folder: Where `stats.jsonl`, `goals.json`, `guidance.json` and `model.zip` are.
         steps: The environment steps done.
         seconds: The wall time of training, compilation left out.
         interrupted: Whether it was stopped before its end.
@@ -83,10 +90,17 @@ def make_envs(env_id: str, arm: Arm, num_envs: int) -> gym.vector.VectorEnv[Any,
     native = gym.spec(env_id).vector_entry_point is not None
     in_same_step = {} if native else {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
     envs = gym.make_vec(env_id, num_envs=num_envs, vector_kwargs=in_same_step)
-    wrapped: gym.vector.VectorEnv[Any, Any, Any] = (
-        envs if arm.wrap is None else sgrl.wrap(envs, **arm.wrap)
-    )
+    if arm.wrap is None:
+        return FactsObservation(envs, _facts_read(env_id)) if arm.facts_shown else envs
+    options = {**arm.wrap, "encoder": BlankEncoder()} if arm.goal_hidden else arm.wrap
+    wrapped: gym.vector.VectorEnv[Any, Any, Any] = sgrl.wrap(envs, **options)
     return wrapped
+
+
+def _facts_read(env_id: str) -> tuple[str, ...]:
+    planner = resolve_planner(f"reference:{REFERENCES[env_id]}", env_id=env_id, goals=())
+    reads: tuple[str, ...] = planner.reads  # type: ignore[attr-defined]  # ours all say it
+    return reads
 
 
 def train_arm(
@@ -119,7 +133,7 @@ def train_arm(
         raise InvalidOptionError(f"steps and num_envs must be >= 1, got {steps} and {num_envs}")
     arm = ARMS[name]
     folder.mkdir(parents=True, exist_ok=True)
-    for name_of_file in ("stats.jsonl", "goals.json", "model.zip"):
+    for name_of_file in _FILES:
         (folder / name_of_file).unlink(missing_ok=True)
     _compile(env_id, num_envs)
     vec_env = as_vec_env(make_envs(env_id, arm, num_envs))
@@ -129,18 +143,27 @@ def train_arm(
     bar = ProgressBarCallback(f"{name}, seed {seed}", log)
     callbacks = [log, *_callbacks(arm, folder), *([bar] if progress_bar else [])]
     started = time.perf_counter()
-    interrupted = False
     try:
-        model.learn(steps, callback=callbacks)
-    except KeyboardInterrupt:
-        interrupted = True
+        interrupted = _learn(model, steps, callbacks)
+        seconds = time.perf_counter() - started
+        if arm.wrap is not None:
+            (stats,) = vec_env.env_method("all_stats", indices=[0])  # of all sub-environments
+            (folder / "guidance.json").write_text(json.dumps(stats), encoding="utf-8")
     finally:
         bar.close()
         log.close()
         vec_env.close()
-    seconds = time.perf_counter() - started
     model.save(folder / "model.zip")
     return RunResult(name, seed, folder, model.num_timesteps, seconds, interrupted)
+
+
+def _learn(model: Any, steps: int, callbacks: list[BaseCallback]) -> bool:
+    """Train, and return whether Ctrl-C ended it early."""
+    try:
+        model.learn(steps, callback=callbacks)
+    except KeyboardInterrupt:
+        return True
+    return False
 
 
 def _compile(env_id: str, num_envs: int) -> None:
@@ -185,4 +208,7 @@ def _callbacks(arm: Arm, folder: Path) -> list[BaseCallback]:
         callbacks.append(MaskDistillationCallback())
     if arm.soft is not None:
         callbacks.append(SoftMaskCallback(arm.soft))
+    if arm.reweigh_every is not None:
+        path = folder / "reweighing.json"
+        callbacks.append(ReweighingCallback(every=arm.reweigh_every, path=path))
     return callbacks

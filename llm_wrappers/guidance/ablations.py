@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from llm_wrappers.errors import UnknownNameError
 from llm_wrappers.guidance.goal import Goal
 from llm_wrappers.guidance.planner import Planner
 
@@ -17,6 +18,7 @@ __all__ = [
     "NoPlanner",
     "RandomPlanner",
     "ShuffledPlanner",
+    "SinglePlanner",
     "random_masks",
     "shuffled_masks",
 ]
@@ -32,6 +34,36 @@ class NoPlanner:
     def plan(self, facts: Sequence[Mapping[str, Any]]) -> list[list[Goal]]:
         """Return no goal for each state."""
         return [[] for _ in facts]
+
+
+class SinglePlanner:
+    """The same goal in every state: what is left of SGRL when its goals do not change.
+
+    Args:
+        goals: The vocabulary.
+        goal: The goal; None for the last one of the vocabulary, because vocabularies are listed
+            from what comes first to what comes last.
+
+    Raises:
+        UnknownNameError: If the goal is not in the vocabulary.
+
+    >>> SinglePlanner(["take key", "open door"]).plan([{"key": False}, {"key": True}])
+    [[Goal(text='open door', weight=1.0)], [Goal(text='open door', weight=1.0)]]
+    """
+
+    pure = True
+    reads: tuple[str, ...] = ()
+
+    def __init__(self, goals: Sequence[str], goal: str | None = None) -> None:
+        if goal is not None and goal not in goals:
+            raise UnknownNameError(
+                f"the single goal must be one of the vocabulary {list(goals)}, got {goal!r}"
+            )
+        self.goal = goals[-1] if goal is None else goal
+
+    def plan(self, facts: Sequence[Mapping[str, Any]]) -> list[list[Goal]]:
+        """Return the goal for each state."""
+        return [[Goal(self.goal, 1.0)] for _ in facts]
 
 
 class RandomPlanner:

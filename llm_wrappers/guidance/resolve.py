@@ -13,6 +13,7 @@ from llm_wrappers.guidance.ablations import (
     NoPlanner,
     RandomPlanner,
     ShuffledPlanner,
+    SinglePlanner,
     random_masks,
     shuffled_masks,
 )
@@ -42,7 +43,7 @@ _RUNTIMES = {"file": "contained", "guarded": "guarded", "trusted": "trusted"}
 
 _PLANNER_NAMES = (
     "reference:NAME, file:PATH, guarded:PATH, trusted:PATH, oracle, random, shuffled[:NAME], "
-    "equal[:NAME], none"
+    "equal[:NAME], single[:GOAL], none"
 )
 _MASK_NAMES = "reference:NAME, file:PATH, random, shuffled[:NAME], none"
 _sources: dict[str, Callable[[str], GuidanceArtefact]] = {}
@@ -68,7 +69,8 @@ def resolve_planner(
             planner runs contained, ``"guarded:PATH"`` (an artefact folder whose planner was
             validated), which is faster, ``"trusted:PATH"``, which is executed with all rights of
             this process; ``"oracle"``, ``"random"``, ``"shuffled"`` or ``"shuffled:NAME"``,
-            ``"equal"`` or ``"equal:NAME"`` (its goals with equal weights), ``"none"``.
+            ``"equal"`` or ``"equal:NAME"`` (its goals with equal weights), ``"single"`` or
+            ``"single:GOAL"`` (one goal always, by default the last one), ``"none"``.
         env_id: The environment, for the names that depend on it.
         goals: The goal vocabulary.
 
@@ -85,6 +87,8 @@ def resolve_planner(
         return RandomPlanner(goals)
     if planner == "oracle":
         return read_program(_data_folder(_reference_for(env_id, planner)) / "oracle.py")
+    if prefix == "single":
+        return SinglePlanner(goals, rest or None)
     if prefix in ("shuffled", "equal"):
         name = rest or f"reference:{_reference_for(env_id, planner)}"
         original = resolve_planner(name, env_id=env_id, goals=goals)

@@ -233,7 +233,8 @@ def test_every_arm_trains(name: str, tmp_path: Path) -> None:
     assert (result.arm, result.steps, result.interrupted) == (name, 512, False)
     model = (MaskablePPO if ARMS[name].masked else PPO).load(tmp_path / "model.zip", device="cpu")
     assert model.num_timesteps == 512
-    assert (tmp_path / "goals.json").exists() == (ARMS[name].wrap is not None)
+    for file in ("goals.json", "guidance.json"):
+        assert (tmp_path / file).exists() == (ARMS[name].wrap is not None)
     (summary,) = summarise([result])
     assert summary["episodes"] >= 1
 
@@ -248,6 +249,16 @@ def test_crafter(tmp_path: Path) -> None:
     assert CRAFTER in outcome.table
     history = json.loads((tmp_path / "sgrl" / "seed-0" / "goals.json").read_text())
     assert sum(map(sum, history["goals"].values())) >= 64
+
+
+@pytest.mark.usefixtures("quick")
+def test_crafter_shows_facts_beside_its_pictures(tmp_path: Path) -> None:
+    train("facts", tmp_path, env_id=CRAFTER, num_envs=2, steps=32)
+    space = PPO.load(tmp_path / "model.zip", device="cpu").observation_space
+    assert {key: part.dtype.name for key, part in space.items()} == {
+        "facts": "float32",
+        "obs": "uint8",
+    }
 
 
 def test_the_batch_size_is_kept_where_it_fits(demo: Path) -> None:

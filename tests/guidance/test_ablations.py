@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from llm_wrappers import MaskBank
 from llm_wrappers.captions.facts_table import FactColumns, FactsTable
+from llm_wrappers.errors import UnknownNameError
 from llm_wrappers.guidance import FunctionPlanner, Goal
 from llm_wrappers.guidance.ablations import (
     EqualPlanner,
     NoPlanner,
     RandomPlanner,
     ShuffledPlanner,
+    SinglePlanner,
     random_masks,
     shuffled_masks,
 )
@@ -57,6 +59,29 @@ def test_everything_random_is_the_same_in_every_process():
 class TestNone:
     def test_plans_nothing_everywhere(self):
         assert NoPlanner().plan([{}, {}, {}]) == [[], [], []]
+
+
+class TestSingle:
+    @examples
+    @given(goal_lists, st.data())
+    def test_the_goal_is_the_same_in_every_state(self, goals, data):
+        goal = data.draw(st.sampled_from(goals))
+        plans = SinglePlanner(goals, goal).plan([{"x": x} for x in range(3)])
+        assert plans == [[Goal(goal, 1.0)]] * 3
+
+    def test_by_default_it_is_the_last_one(self):
+        assert SinglePlanner(GOALS).goal == "place table"
+
+    def test_it_is_asked_once_whatever_the_states_are(self):
+        asked = Planning(SinglePlanner(GOALS, "eat cow"), goals=GOALS, fallback=GOALS[0])
+        plans = asked.plans([{"x": 1}, {"x": 2}]) + asked.plans([{"y": 3}])
+        assert {plan.goals for plan in plans} == {(GOALS.index("eat cow"),)}
+        assert asked.counts == {"states": 3, "planned": 1, "failures": 0, "unknown_goals": 0}
+
+    @pytest.mark.parametrize("goal", ["fly", ""])
+    def test_a_goal_outside_the_vocabulary_is_refused(self, goal):
+        with pytest.raises(UnknownNameError, match=f"'place table'\\], got {goal!r}"):
+            SinglePlanner(GOALS, goal)
 
 
 class TestRandom:

@@ -25,7 +25,13 @@ from llm_wrappers.guidance import (
     resolve_planner,
     save_artefact,
 )
-from llm_wrappers.guidance.ablations import EqualPlanner, NoPlanner, RandomPlanner, ShuffledPlanner
+from llm_wrappers.guidance.ablations import (
+    EqualPlanner,
+    NoPlanner,
+    RandomPlanner,
+    ShuffledPlanner,
+    SinglePlanner,
+)
 from llm_wrappers.guidance.runtime import GuardedRuntime, MontyRuntime, validate_planner
 
 CRAFTER, CRAFTAX = "llm_wrappers/Crafter-v1", "llm_wrappers/CraftaxClassic-v1"
@@ -80,6 +86,20 @@ class TestPlanner:
         planner = planner_of("random")
         assert isinstance(planner, RandomPlanner)
         assert planner.goals == GOALS
+
+    def test_single(self):
+        for name, goal in (("single", "go right"), ("single:go left", "go left")):
+            planner = planner_of(name)
+            assert isinstance(planner, SinglePlanner)
+            assert planner.goal == goal
+
+    def test_single_with_a_goal_that_there_is_not(self):
+        with pytest.raises(UnknownNameError, match=r"\['go left', 'go right'\], got 'fly'"):
+            planner_of("single:fly")
+
+    def test_a_single_goal_can_have_a_colon(self):
+        planner = resolve_planner("single:go: left", env_id="", goals=["go: left", "stay"])
+        assert planner.goal == "go: left"
 
     def test_a_file(self, folder):
         planner = planner_of(f"file:{folder / 'planner.py'}")
