@@ -1,6 +1,20 @@
 """Text to unit vectors."""
 
-from llm_wrappers.embeddings.encoder import Encoder, resolve_encoder
+from llm_wrappers.embeddings.cached import CachedEncoder
+from llm_wrappers.embeddings.calibrate import calibrate
+from llm_wrappers.embeddings.calibration import Calibration, Separation
+from llm_wrappers.embeddings.encoder import Encoder
 from llm_wrappers.embeddings.hashing import HashingEncoder
+from llm_wrappers.embeddings.resolve import resolve_encoder
+from llm_wrappers.embeddings.sentence_transformer import SentenceTransformerEncoder
 
-__all__ = ["Encoder", "HashingEncoder", "resolve_encoder"]
+__all__ = [
+    "CachedEncoder",
+    "Calibration",
+    "Encoder",
+    "HashingEncoder",
+    "SentenceTransformerEncoder",
+    "Separation",
+    "calibrate",
+    "resolve_encoder",
+]

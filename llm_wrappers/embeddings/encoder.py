@@ -8,55 +8,40 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_wrappers.embeddings.hashing import HashingEncoder
-from llm_wrappers.errors import InvalidOptionError, UnknownNameError
+from llm_wrappers.errors import InvalidOptionError
 
-__all__ = ["Encoder", "resolve_encoder"]
+__all__ = ["Encoder", "checked_encoder"]
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Texts to unit vectors, batch first."""
+    """Texts to unit vectors, batch first.
+
+    An encoder may also have a `name`, which tells its vectors from those of any other encoder: a
+    store of vectors needs it.
+    """
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return float32 vectors of length one, shape (n, d)."""
         ...
 
 
-def resolve_encoder(encoder: str | Encoder) -> Encoder:
-    """Return the encoder that an object or a name stands for.
-
-    Args:
-        encoder: An object with ``encode(texts)``, ``"hashing"`` or ``"hashing:DIMENSIONS"``.
+def checked_encoder(encoder: Any) -> Encoder:
+    """Return the encoder.
 
     Raises:
-        UnknownNameError: If the name is not known.
-        InvalidOptionError: If the object has no such method.
-
-    >>> resolve_encoder("hashing:32").encode(["collect wood"]).shape
-    (1, 32)
+        InvalidOptionError: If the object is none.
     """
-    if isinstance(encoder, str):
-        return _named(encoder)
-    # A class has the methods of its objects, but encodes nothing.
-    if isinstance(encoder, type) or not isinstance(encoder, Encoder):
+    # A class has the methods of its objects, but encodes nothing; a text has an encode of its own.
+    if isinstance(encoder, type | str) or not isinstance(encoder, Encoder):
         raise InvalidOptionError(
             f"expected an encoder with encode(texts) or its name, got {_kind(encoder)}"
         )
     return encoder
 
 
-def _named(name: str) -> Encoder:
-    prefix, _, dimensions = name.partition(":")
-    if prefix != "hashing":
-        raise UnknownNameError(f"expected one-hot, hashing or hashing:DIMENSIONS, got {name!r}")
-    if not dimensions:
-        return HashingEncoder()
-    if not dimensions.isdecimal():
-        raise InvalidOptionError(f"expected hashing:DIMENSIONS, a whole number, got {name!r}")
-    return HashingEncoder(int(dimensions))
-
-
 def _kind(value: Any) -> str:
     is_class = isinstance(value, type)
+    if isinstance(value, str):
+        return f"the name {value!r}; resolve_encoder gives its encoder"
     return f"the class {value.__name__}; call it first" if is_class else f"a {type(value).__name__}"

@@ -35,13 +35,19 @@ class HashingEncoder:
             raise InvalidOptionError(f"dimensions must be a whole number >= 8, got {dimensions!r}")
         self.dimensions = dimensions
 
+    @property
+    def name(self) -> str:
+        """What tells its vectors from those of any other encoder."""
+        return f"hashing:{self.dimensions}"
+
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return one unit vector per text, shape (n, dimensions)."""
         vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         for row, text in zip(vectors, texts, strict=True):
             for part in _parts(text):
-                digest = hashlib.blake2b(part.encode(), digest_size=8).digest()
-                number = int.from_bytes(digest, "big")
+                # JSON can bring half a surrogate pair, which plain UTF-8 refuses.
+                data = part.encode("utf-8", "surrogatepass")
+                number = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
                 row[(number >> 1) % self.dimensions] += 1.0 if number & 1 else -1.0
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         # Signed parts can cancel out, and an empty text has none: such a text gets a fixed axis.
