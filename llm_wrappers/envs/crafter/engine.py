@@ -34,9 +34,9 @@ _THING_OF_OBJECT: dict[Any, int] = {
     objects.Cow: THINGS.index("cow"),
     objects.Arrow: THINGS.index("arrow"),
 }
-# What Crafter's map of the whole world tells apart, in the order of its ids.
+# What Crafter's map of the whole world tells apart besides the player, in the order of its ids.
 _MAPPED_OBJECTS = [
-    objects.Player, objects.Cow, objects.Zombie, objects.Skeleton, objects.Arrow, objects.Plant,
+    objects.Cow, objects.Zombie, objects.Skeleton, objects.Arrow, objects.Plant,
 ]  # fmt: skip
 # By the number a world gives to each material; number 0 stands for no material.
 _THING_OF_MATERIAL = np.array(
@@ -184,17 +184,21 @@ class Game(env.Env):  # type: ignore[misc]
     Args:
         area: Columns and rows of the map, in tiles.
         size: Height and width of an observation, in pixels.
+        player_class: The class of the player; a subclass may act in other ways.
     """
 
-    def __init__(self, area: tuple[int, int], size: int) -> None:
+    def __init__(
+        self, area: tuple[int, int], size: int, player_class: type[Any] = objects.Player
+    ) -> None:
         # Crafter draws a seed from NumPy's global generator unless it is given one.
         super().__init__(area=area, size=(size, size), length=None, seed=0)
         self._world = World(area, constants.materials, _CHUNK_SIZE)
         self._local_view = LocalView(self._world, self._textures)
         self._item_view = ItemView(self._textures)
         # The whole map is drawn when asked for, not at each step.
-        self._map_view = engine.SemanticView(self._world, _MAPPED_OBJECTS)
+        self._map_view = engine.SemanticView(self._world, [player_class, *_MAPPED_OBJECTS])
         self._sem_view = _nothing
+        self._player_class = player_class
         self._world_seed = 0
 
     def start(self, world_seed: int) -> NDArray[np.uint8]:
@@ -205,7 +209,7 @@ class Game(env.Env):  # type: ignore[misc]
         self._world.reset(seed=world_seed)
         self._update_time()
         center = (self._world.area[0] // 2, self._world.area[1] // 2)
-        self._player = objects.Player(self._world, center)
+        self._player = self._player_class(self._world, center)
         self._last_health = self._player.health
         self._world.add(self._player)
         self._unlocked: set[str] = set()
