@@ -9,18 +9,15 @@ interquartile mean and a 95 % bootstrap interval over seeds.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
-import subprocess
 import sys
-import threading
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from trainings import INTERRUPTED, Run, Trainings, say
 
 import llm_wrappers
 from llm_wrappers.demo import ARMS, Experiment
@@ -28,97 +25,15 @@ from llm_wrappers.demo.comparison import write_comparison
 from llm_wrappers.demo.training import PPO_OPTIONS, RunResult, train_arm
 from llm_wrappers.errors import LLMWrappersError
 
-INTERRUPTED = 130
 OBSERVATIONS = {
     "llm_wrappers/CraftaxClassic-v1": "symbolic observations",
     "llm_wrappers/Crafter-v1": "pictures of 64 x 64",
 }
 
 
-class Trainings:
-    """Every arm with every seed, each in a process of its own.
-
-    Args:
-        experiment: What to train.
-        processes: How many train at the same time.
-    """
-
-    def __init__(self, experiment: Experiment, processes: int) -> None:
-        self._experiment = experiment
-        self._processes = processes
-        self._living: set[subprocess.Popen[bytes]] = set()
-        self._lock = threading.Lock()
-        self._stopped = False
-        # In the order of the table, and not of training.
-        self.results = [found(experiment, a, s) for a in experiment.arms for s in experiment.seeds]
-
-    def missing(self) -> list[RunResult]:
-        """Return the runs that are not complete, seed by seed."""
-        return sorted((run for run in self.results if not run.steps), key=lambda run: run.seed)
-
-    def complete(self) -> list[RunResult]:
-        """Return the runs that are."""
-        return [run for run in self.results if run.steps]
-
-    def train_missing(self) -> list[str]:
-        """Train what is missing, and return what went wrong; Ctrl-C ends the processes."""
-        missing, failures = self.missing(), []
-        if len(missing) < len(self.results):
-            say(f"{len(self.results) - len(missing)} of {len(self.results)} runs are complete")
-        started = time.perf_counter()
-        with ThreadPoolExecutor(self._processes) as pool:
-            try:
-                futures = {pool.submit(self._train, run): run for run in missing}
-                for done, future in enumerate(as_completed(futures), start=1):
-                    run, error = futures[future], future.exception()
-                    if error:
-                        failures.append(f"{run.arm}, seed {run.seed}: {error}")
-                    left = (time.perf_counter() - started) / done * (len(missing) - done)
-                    say(
-                        f"[{done}/{len(missing)}] {run.arm}, seed {run.seed}: "
-                        f"{error or 'done'}; about {left / 60:.0f} minutes left"
-                    )
-            except KeyboardInterrupt:
-                self._stop(pool)
-                raise
-            finally:
-                e = self._experiment
-                self.results = [found(e, run.arm, run.seed) for run in self.results]
-        return failures
-
-    def _train(self, run: RunResult) -> None:
-        with self._lock:
-            if self._stopped:
-                return
-            process = subprocess.Popen(
-                command(self._experiment, run, self._processes),
-                # One thread each: two small networks on two threads only wait for each other.
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-                # Ctrl-C in a terminal reaches a whole group, and once is enough.
-                start_new_session=True,
-            )
-            self._living.add(process)
-        status = process.wait()
-        with self._lock:
-            self._living.discard(process)
-        if status:
-            raise RuntimeError(f"training ended with status {status}")
-
-    def _stop(self, pool: ThreadPoolExecutor) -> None:
-        pool.shutdown(wait=False, cancel_futures=True)
-        with self._lock:
-            self._stopped = True
-            for process in self._living:
-                process.terminate()
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def asked(experiment: Experiment, arm: str) -> Any:
+def asked(experiment: Experiment, arm: str) -> dict[str, Any]:
     """Return what makes a result on disk the one that is wanted."""
-    wanted = {
+    return {
         "version": llm_wrappers.__version__,
         "env": experiment.env_id,
         "steps": experiment.steps,
@@ -126,34 +41,26 @@ def asked(experiment: Experiment, arm: str) -> Any:
         "arm": asdict(ARMS[arm]),
         "ppo": PPO_OPTIONS,
     }
-    return json.loads(json.dumps(wanted))
 
 
-def found(experiment: Experiment, arm: str, seed: int) -> RunResult:
-    """Return the complete run that is on disk, or one of no steps."""
-    folder = experiment.out / arm / f"seed-{seed}"
-    path = folder / "result.json"
-    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if record.get("asked") != asked(experiment, arm):
-        return RunResult(arm, seed, folder, 0, 0.0, interrupted=False)
-    return RunResult(arm, seed, folder, record["steps"], record["seconds"], interrupted=False)
+def run_of(experiment: Experiment, arm: str, seed: int) -> Run:
+    """Return one arm with one seed."""
+    return Run(arm, seed, experiment.out / arm / f"seed-{seed}", asked(experiment, arm))
 
 
-def command(experiment: Experiment, run: RunResult, processes: int) -> list[str]:
-    """Return the command that trains one run."""
-    return [
-        sys.executable, __file__, "--one", "--env", experiment.env_id, "--arms", run.arm,
-        "--seeds", str(run.seed), "--steps", str(experiment.steps),
-        "--num-envs", str(experiment.num_envs), "--out", str(experiment.out),
-        "--processes", str(processes),
-    ]  # fmt: skip
+def result_of(run: Run) -> RunResult:
+    """Return what a complete run left on disk."""
+    noted = run.result() or {}
+    return RunResult(
+        run.arm, run.seed, run.folder, noted["steps"], noted["seconds"], interrupted=False
+    )
 
 
 def train_one(experiment: Experiment) -> int:
     """Train one arm with one seed in this process and leave its result on disk."""
     (arm,), (seed,) = experiment.arms, experiment.seeds
-    folder = experiment.out / arm / f"seed-{seed}"
-    (folder / "result.json").unlink(missing_ok=True)
+    run = run_of(experiment, arm, seed)
+    run.forget()
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         result = train_arm(
@@ -162,23 +69,31 @@ def train_one(experiment: Experiment) -> int:
             seed=seed,
             steps=experiment.steps,
             num_envs=experiment.num_envs,
-            folder=folder,
+            folder=run.folder,
             progress_bar=experiment.progress_bar,
         )
     except KeyboardInterrupt:  # before or after the training itself
         return INTERRUPTED
     if result.interrupted:
         return INTERRUPTED
-    record = {"asked": asked(experiment, arm), "steps": result.steps, "seconds": result.seconds}
-    temporary = folder / "result.tmp"
-    temporary.write_text(json.dumps(record), encoding="utf-8")
-    temporary.replace(folder / "result.json")
+    run.finish(steps=result.steps, seconds=result.seconds)
     return 0
 
 
 def compare_all(experiment: Experiment, processes: int) -> int:
     """Train what is missing, print the table of what there is, and return the exit status."""
-    trainings = Trainings(experiment, processes)
+
+    def command(run: Run) -> list[str]:
+        return [
+            sys.executable, __file__, "--one", "--env", experiment.env_id, "--arms", run.arm,
+            "--seeds", str(run.seed), "--steps", str(experiment.steps),
+            "--num-envs", str(experiment.num_envs), "--out", str(experiment.out),
+            "--processes", str(processes),
+        ]  # fmt: skip
+
+    # In the order of the table, and not of training.
+    runs = [run_of(experiment, arm, seed) for arm in experiment.arms for seed in experiment.seeds]
+    trainings = Trainings(runs, command=command, processes=processes)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     failures, status = [], 0
     try:
@@ -190,8 +105,9 @@ def compare_all(experiment: Experiment, processes: int) -> int:
     if complete:
         title = title_of(experiment)
         if missing:
-            title += f"\n{missing} of {len(trainings.results)} runs are missing"
-        print(f"\n{write_comparison(complete, experiment.out, title=title)}")
+            title += f"\n{missing} of {len(runs)} runs are missing"
+        results = [result_of(run) for run in complete]
+        print(f"\n{write_comparison(results, experiment.out, title=title)}")
     for failure in failures:
         say(f"failed: {failure}")
     return status or int(bool(failures))

@@ -24,6 +24,7 @@ __all__ = ["ACHIEVEMENTS", "ACTIONS", "INVENTORY", "THINGS", "CrafterFamilyCapti
 _VIEW_ROWS, _VIEW_COLUMNS = 7, 9
 _AGENT_ROW, _AGENT_COLUMN = _VIEW_ROWS // 2, _VIEW_COLUMNS // 2
 _OUT_OF_VIEW = 0
+_TABLE, _FURNACE = THINGS.index("table"), THINGS.index("furnace")
 # Below this daylight monsters multiply; Crafter starts to darken its picture here as well.
 _DARK_BELOW = 0.5
 # Of 9: our choice of when an agent feels hurt, hungry, thirsty or tired.
@@ -94,27 +95,21 @@ class CrafterFamilyCaptioner:
         """
         view = np.asarray(infos["local_view"], dtype=np.uint8)
         inventory, achievements = infos["inventory"], infos["achievements"]
-        n = len(view)
-        table = THINGS.index("table")
-        furnace = THINGS.index("furnace")
-        nearest = _steps_to_nearest(view)
+        held = _rows([inventory[item] for item in INVENTORY])
         around = view[:, _AGENT_ROW - 1 : _AGENT_ROW + 2, _AGENT_COLUMN - 1 : _AGENT_COLUMN + 2]
-        columns = [
-            *(inventory[item] for item in INVENTORY),
-            _things_in_front(view, np.asarray(infos["facing"], dtype=np.intp)),
-            infos["sleeping"],
-            np.asarray(infos["daylight"]) < _DARK_BELOW,
-            (around == table).any(axis=(1, 2)),
-            (around == furnace).any(axis=(1, 2)),
-            *(np.asarray(inventory[item]) < _WEAK_BELOW for item in INVENTORY[:4]),
-            *nearest.T,
-            *(nearest != _OUT_OF_VIEW).T,
-            *(achievements[name] for name in ACHIEVEMENTS),
-        ]
-        matrix = np.empty((n, len(columns)), dtype=np.int8)
-        for index, column in enumerate(columns):
-            matrix[:, index] = column
-        np.minimum(matrix[:, -len(ACHIEVEMENTS) :], 1, out=matrix[:, -len(ACHIEVEMENTS) :])
+        state = _rows(
+            [
+                _things_in_front(view, np.asarray(infos["facing"], dtype=np.intp)),
+                infos["sleeping"],
+                np.asarray(infos["daylight"]) < _DARK_BELOW,
+                (around == _TABLE).any(axis=(1, 2)),
+                (around == _FURNACE).any(axis=(1, 2)),
+            ]
+        )
+        nearest = _steps_to_nearest(view).T
+        reached = np.minimum(_rows([achievements[name] for name in ACHIEVEMENTS]), 1)
+        blocks = (held, state, held[:4] < _WEAK_BELOW, nearest, nearest != _OUT_OF_VIEW, reached)
+        matrix = np.concatenate(blocks, dtype=np.int8, casting="unsafe").T.copy()
         return FactsTable(_COLUMNS, matrix)
 
     def legal_actions(self, facts: Sequence[Facts]) -> NDArray[np.bool_]:
@@ -147,6 +142,11 @@ def _things_in_front(view: NDArray[np.uint8], facing: NDArray[np.intp]) -> NDArr
         np.arange(len(view)), _AGENT_ROW + offsets[:, 0], _AGENT_COLUMN + offsets[:, 1]
     ]
     return tiles
+
+
+def _rows(columns: Sequence[Any]) -> NDArray[Any]:
+    """Return columns of shape (n,) as the rows of one array, at once, which is much faster."""
+    return np.concatenate(columns).reshape(len(columns), -1)
 
 
 def _steps_to_nearest(view: NDArray[np.uint8]) -> NDArray[np.int8]:

@@ -12,8 +12,16 @@ Json = dict[str, Any]
 _LOGPROB = -0.5
 
 
-def chat_reply(body: Mapping[str, Any], text: str, *, number: int) -> Json:
-    """Return a chat completion; one token per word, so that usage is easy to foretell."""
+def chat_reply(body: Mapping[str, Any], answer: str | Mapping[str, float], *, number: int) -> Json:
+    """Return a chat completion; one token per word, so that usage is easy to foretell.
+
+    Args:
+        body: The request.
+        answer: A text, or the log probabilities of several words that could be the answer.
+        number: Which reply of the server it is.
+    """
+    choices = {} if isinstance(answer, str) else answer
+    text = answer if isinstance(answer, str) else max(answer, key=answer.__getitem__)
     words = text.split()
     prompt_tokens = sum(len(_words(message)) for message in body.get("messages", ()))
     completion_tokens = max(1, len(words))
@@ -25,7 +33,8 @@ def chat_reply(body: Mapping[str, Any], text: str, *, number: int) -> Json:
     }
     if body.get("logprobs"):
         top = int(body.get("top_logprobs") or 0)
-        choice["logprobs"] = {"content": [_token(word, top) for word in words], "refusal": None}
+        tokens = [_chosen(choices, top)] if choices else [_token(word, top) for word in words]
+        choice["logprobs"] = {"content": tokens, "refusal": None}
     return {
         "id": f"chatcmpl-{number}",
         "object": "chat.completion",
@@ -57,8 +66,18 @@ def _words(message: Mapping[str, Any]) -> list[str]:
     return [word for part in parts for word in str(part.get("text", "")).split()]
 
 
+def _chosen(choices: Mapping[str, float], top: int) -> Json:
+    ranked = sorted(choices.items(), key=lambda choice: -choice[1])
+    entries = [_entry(word, logprob) for word, logprob in ranked]
+    return {**entries[0], "top_logprobs": entries[:top]}
+
+
+def _entry(word: str, logprob: float) -> Json:
+    return {"token": word, "logprob": logprob, "bytes": list(word.encode())}
+
+
 def _token(word: str, top: int) -> Json:
-    entry: Json = {"token": word, "logprob": _LOGPROB, "bytes": list(word.encode())}
+    entry = _entry(word, _LOGPROB)
     others = [
         {"token": f"{word}{rank}", "logprob": _LOGPROB - rank, "bytes": None}
         for rank in range(1, top)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 from llm_wrappers.testing._llm_fault import Fault
 from llm_wrappers.testing._llm_http import HttpReply, LoopbackHttpServer
 from llm_wrappers.testing._llm_reply import chat_reply, error_reply, models_reply
 
 __all__ = ["Fault", "LLMServer"]
+
+Words: TypeAlias = "str | Mapping[str, float]"
 
 
 class LLMServer:
@@ -24,7 +26,8 @@ class LLMServer:
 
     Args:
         answer: The text of every answer, or a function of the request's body that returns it;
-            called from many threads. What it raises is raised again by `close`.
+            called from many threads. What it raises is raised again by `close`. In place of a text,
+            the log probabilities of several words: the most probable one is then the answer.
         latency: Seconds until each reply.
         faults: What goes wrong, one per request and in this order; None for nothing. Requests
             after the last one are answered normally. May be endless, as `itertools.repeat` is.
@@ -49,7 +52,7 @@ class LLMServer:
 
     def __init__(
         self,
-        answer: str | Callable[[dict[str, Any]], str] = "yes",
+        answer: Words | Callable[[dict[str, Any]], Words] = "yes",
         *,
         latency: float = 0.0,
         faults: Iterable[Fault | None] = (),
@@ -152,12 +155,12 @@ class LLMServer:
         if self._closing.wait(self.latency + fault.delay):
             return None
         try:
-            text = self._text(body) if fault.status == 200 else ""
+            words = self._words(body) if fault.status == 200 else ""
         except Exception as error:
             self._error = self._error or error
             return HttpReply(error_reply(f"The answer of the test failed: {error!r}"), status=500)
-        payload = fault.change(chat_reply(body, text, number=number))
+        payload = fault.change(chat_reply(body, words, number=number))
         return HttpReply(payload, fault.status, fault.headers, fault.resets)
 
-    def _text(self, body: dict[str, Any]) -> str:
-        return self._answer if isinstance(self._answer, str) else self._answer(body)
+    def _words(self, body: dict[str, Any]) -> Words:
+        return self._answer(body) if callable(self._answer) else self._answer

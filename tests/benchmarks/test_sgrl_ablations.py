@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,14 +33,17 @@ def _sigterm() -> Any:
 
 
 @pytest.fixture(scope="module")
-def module() -> ModuleType:
-    """Return the benchmark as a module; it is a script and not part of the package."""
+def module() -> Iterator[ModuleType]:
+    """Return the benchmark as a module; it is a script and finds its neighbours beside it."""
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
     spec = importlib.util.spec_from_file_location("benchmark_sgrl", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    yield module
+    monkeypatch.undo()
 
 
 def rows_of(text: str) -> dict[str, dict[str, str]]:
@@ -88,7 +92,7 @@ def comparing(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Any:
             def wait(self) -> int:
                 return 3 if self.arm == fails else module.main(self.arguments)
 
-        monkeypatch.setattr(module.subprocess, "Popen", Process)
+        monkeypatch.setattr(subprocess, "Popen", Process)
         monkeypatch.setattr(module, "train_arm", train)
         # Handlers can be set in the main thread only, and here no process is between them.
         monkeypatch.setattr(module.signal, "signal", lambda *given: None)

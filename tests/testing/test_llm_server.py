@@ -106,6 +106,18 @@ class TestAnswers:
         assert all(token["logprob"] == -0.5 for token in content)
         assert [top["logprob"] for top in content[0]["top_logprobs"]] == [-0.5, -1.5]
 
+    def test_words_with_log_probabilities_of_their_own(self):
+        with LLMServer({"No": -1.5, "Yes": -0.25, "Perhaps": -9.0}) as server:
+            plain = post(server)[2]["choices"][0]
+            body = {**HELLO, "logprobs": True, "top_logprobs": 2}
+            choice = post(server, body)[2]["choices"][0]
+        assert (plain["message"]["content"], plain["logprobs"]) == ("Yes", None)
+        assert choice["message"]["content"] == "Yes"
+        (token,) = choice["logprobs"]["content"]
+        assert (token["token"], token["logprob"]) == ("Yes", -0.25)
+        top = [(other["token"], other["logprob"]) for other in token["top_logprobs"]]
+        assert top == [("Yes", -0.25), ("No", -1.5)]
+
     def test_the_list_of_models(self):
         with (
             LLMServer(models=["a", "b"]) as server,

@@ -1,0 +1,122 @@
+"""The suggester protocol: states to goals in free text (ELLM)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from llm_wrappers.errors import InvalidOptionError
+
+__all__ = [
+    "FunctionSuggester",
+    "States",
+    "Suggester",
+    "SuggesterFunction",
+    "Suggestions",
+    "as_suggester",
+]
+
+Suggestions: TypeAlias = "Sequence[Sequence[str] | None]"
+SuggesterFunction: TypeAlias = "Callable[[States], Suggestions]"
+
+
+class States:
+    """The current states of n sub-environments: facts, and captions made where somebody reads them.
+
+    Args:
+        facts: One mapping per sub-environment.
+        caption: From facts to one state caption each.
+
+    >>> states = States([{"near_tree": 1}], lambda facts: ["You see a tree."])
+    >>> len(states), states.captions
+    (1, ('You see a tree.',))
+    """
+
+    def __init__(
+        self,
+        facts: Sequence[Mapping[str, Any]],
+        caption: Callable[[Sequence[Mapping[str, Any]]], Sequence[str]],
+    ) -> None:
+        self.facts = facts
+        self._caption = caption
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+    @cached_property
+    def captions(self) -> tuple[str, ...]:
+        """One state caption per sub-environment."""
+        return tuple(self._caption(self.facts))
+
+
+@runtime_checkable
+class Suggester(Protocol):
+    """States to suggested goals, batch first (ELLM, arXiv 2302.06692).
+
+    None in place of a state's goals means that there is no answer (yet): the step runs without
+    guidance. An empty sequence means that nothing is suggested.
+
+    What raises, or is no such sequence, is counted and the state runs without guidance.
+
+    A suggester may also have these:
+
+    `pure` (bool): its answer depends on the facts alone, so that it may be remembered. Without the
+    attribute a suggester is asked at every step.
+
+    `reads` (names of facts): the only facts it reads, for a pure suggester; it is then given only
+    these.
+
+    `reset(mask)`: called where episodes begin, with the sub-environments in which they do. A
+    suggester with this method that is not pure is always asked about all sub-environments, in
+    their order; any other may be asked about some of them, in any order.
+
+    `stats()`: counters, which the wrapper reports with its own.
+    """
+
+    def suggest(self, states: States) -> Suggestions:
+        """Return the suggested goals of each of the n states."""
+        ...
+
+
+class FunctionSuggester:
+    """A plain function as a suggester.
+
+    Args:
+        function: Takes the `States` and returns one list of goals per state.
+        pure: Whether the answer depends on the facts alone.
+
+    >>> suggester = FunctionSuggester(lambda states: [["collect wood"] for _ in states.facts])
+    >>> suggester.suggest(States([{}, {}], lambda facts: ["", ""]))
+    [['collect wood'], ['collect wood']]
+    """
+
+    def __init__(self, function: SuggesterFunction, *, pure: bool = False) -> None:
+        self.function = function
+        self.pure = pure
+
+    def suggest(self, states: States) -> Suggestions:
+        """Call the function."""
+        return self.function(states)
+
+
+def as_suggester(suggester: Suggester | SuggesterFunction) -> Suggester:
+    """Return the suggester, or a plain function as one.
+
+    Raises:
+        InvalidOptionError: If it is neither.
+    """
+    # A class has the methods of its objects and can be called, but suggests nothing.
+    if isinstance(suggester, type):
+        raise InvalidOptionError(
+            f"expected a suggester object, got the class {suggester.__name__}; call it first"
+        )
+    if isinstance(suggester, Suggester):
+        return suggester
+    if callable(suggester):
+        return FunctionSuggester(suggester)
+    raise InvalidOptionError(
+        "expected a suggester: an object with suggest(states), a function of the states that "
+        "returns a list of goals per state, a list of goals, or a name such as "
+        f'"fixed:collect wood|eat cow"; got a {type(suggester).__name__}'
+    )

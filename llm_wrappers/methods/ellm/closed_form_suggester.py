@@ -1,0 +1,228 @@
+"""ELLM's closed form: a language model says Yes or No to each of the goals it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, cast
+
+from llm_wrappers.captions.description import EnvDescription
+from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.guidance.suggester import States
+from llm_wrappers.llm import LLM, Answer, LiveSource
+from llm_wrappers.llm.live.source import OnMiss
+from llm_wrappers.llm.live.timing import EveryStep, Timing, resolve_timing
+from llm_wrappers.llm.prompt_template import PromptTemplate
+from llm_wrappers.methods._one_line import one_line
+from llm_wrappers.methods._unreadable import Unreadable
+from llm_wrappers.methods.ellm._asking_with import AskingWith
+from llm_wrappers.methods.ellm._prompts import Prompts
+from llm_wrappers.methods.ellm._yes_or_no import yes_probability
+from llm_wrappers.methods.ellm.annotation import Annotation
+
+__all__ = ["ClosedFormSuggester"]
+
+CandidateFunction: TypeAlias = "Callable[[Sequence[str]], Sequence[Sequence[str]]]"
+
+_LOGPROBS = {"logprobs": True, "top_logprobs": 5}
+_HINT = "If the model gives no log probabilities, use logprobs=False"
+
+
+class ClosedFormSuggester:
+    """Suggestions by one question with Yes or No per state caption and candidate goal.
+
+    ELLM's closed form (arXiv 2302.06692): a goal is suggested where the model's Yes, against its
+    No, is more probable than a threshold. The paper uses it in Housekeep, for where objects belong;
+    the prompt is ours. Each pair of a caption and a candidate is a question of its own, with a
+    place of its own in the cache, so keep candidates few.
+
+    A state has no answer (None) as long as none of its pairs has one. An answer that is neither Yes
+    nor No does not suggest its candidate; it is counted under ``failures_parse``, warned of once,
+    and not asked about again.
+
+    Args:
+        llm: The client; it stays the caller's to close.
+        description: Rules and goals of the environment.
+        candidates: The goals to ask about; None for the goals of the description. Or a function
+            from n captions to n sequences of goals, for candidates that depend on the state.
+        threshold: The probability, from 0 to 1, that Yes has to exceed; 0.5 in the paper's code.
+        logprobs: Whether to ask for log probabilities; False where a model refuses to give them.
+            Where it just gives none, its word counts.
+        prompt: The name of a packaged template, or one of your own with the blanks ``$caption`` and
+            ``$goal``, and if wanted ``$env_id``, ``$rules``, ``$verbs``, ``$goals``, ``$actions``.
+        caption: From facts to the captions that the model reads; None for those of the states.
+        on_miss: What happens with a pair that the cache lacks, see `LiveSource`: ``"neutral"``,
+            ``"block"`` or ``"background"``.
+        timing: When a pair may be asked about, see `LiveSource`; for a function of candidates
+            ``"every_step"`` only.
+        retry_failed_after: After how many seconds a question that failed is asked again.
+
+    Raises:
+        InvalidOptionError: If an option has a value that cannot work, or there are no candidates.
+        UnknownNameError: If no prompt or timing has the name.
+
+    >>> from llm_wrappers.testing import ScriptedLLM
+    >>> toy = EnvDescription(env_id="Toy-v0", rules="Find the key.", goals=("rest", "take the key"))
+    >>> llm = ScriptedLLM(lambda request: "Yes" if "take the key?" in request.text else "No")
+    >>> suggester = ClosedFormSuggester(llm, toy, on_miss="block")
+    >>> suggester.suggest(States([{}], lambda facts: ["You see a key."]))
+    [('take the key',)]
+    """
+
+    def __init__(
+        self,
+        llm: LLM,
+        description: EnvDescription,
+        *,
+        candidates: Sequence[str] | CandidateFunction | None = None,
+        threshold: float = 0.5,
+        logprobs: bool = True,
+        prompt: str | PromptTemplate = "ellm/closed",
+        caption: Callable[[Sequence[Mapping[str, Any]]], Sequence[str]] | None = None,
+        on_miss: OnMiss = "neutral",
+        timing: str | Timing = "every_step",
+        retry_failed_after: float = 60.0,
+    ) -> None:
+        _check_options(threshold, logprobs)
+        self.llm = llm
+        self._candidates = _checked_candidates(candidates, description, timing)
+        self._threshold = threshold
+        self._caption = caption
+        self._prompts = Prompts(prompt, description, changing=("caption", "goal"))
+        self._unreadable = Unreadable("as Yes or No", taken_as="no suggestion")
+        # A live source needs no more of a client than this.
+        self._client = cast(LLM, AskingWith(llm, _LOGPROBS if logprobs else {}, hint=_HINT))
+        self._places = 0
+        self.source: LiveSource[float] = LiveSource(
+            self._client,
+            prompt=self._prompt,
+            parse=self._read,
+            purpose="suggest",
+            prompt_version=self._prompts.version,
+            on_miss=on_miss,
+            timing=timing,
+            retry_failed_after=retry_failed_after,
+        )
+
+    def suggest(self, states: States) -> list[tuple[str, ...] | None]:
+        """Return the accepted candidates of each state, None where nothing is known yet."""
+        asked = self._asked_about(self.captions(states))
+        texts = [text for pairs in asked for text in pairs]
+        if callable(self._candidates) or len(texts) != self._places:
+            self.source.reset()
+        self._places = len(texts)
+        answers = iter(self.source.answers(texts))
+        return [self._accepted({text: next(answers) for text in pairs}) for pairs in asked]
+
+    def captions(self, states: States) -> list[str]:
+        """Return the captions that the model reads, one line per state."""
+        captions = states.captions if self._caption is None else self._caption(states.facts)
+        return [one_line(caption) for caption in captions]
+
+    def reset(self, mask: Sequence[bool] | None = None) -> None:
+        """Begin an episode; answers stay.
+
+        Args:
+            mask: In which sub-environments; None for all.
+        """
+        if mask is None or callable(self._candidates):
+            self.source.reset()
+        elif self._places == len(mask) * len(self._candidates):
+            self.source.reset([begins for begins in mask for _ in self._candidates])
+
+    def prefill(self, captions: Iterable[str], *, progress_bar: bool | None = None) -> Annotation:
+        """Ask about states beforehand, and wait; the answers are in the client's cache.
+
+        Interrupted or repeated, it pays only for what is missing.
+
+        Args:
+            captions: State captions, as the model is to read them.
+            progress_bar: As in `LLM.ask_many`.
+
+        Raises:
+            LLMWrappersError: As `LLM.ask_many` says.
+        """
+        states = list(dict.fromkeys(one_line(caption) for caption in captions))
+        asked = self._asked_about(states)
+        texts = list(dict.fromkeys(text for pairs in asked for text in pairs))
+        answers = self._client.ask_many(
+            [self._prompt(text) for text in texts],
+            purpose="suggest",
+            prompt_version=self._prompts.version,
+            progress_bar=progress_bar,
+        )
+        known = {t: yes_probability(a.completion) for t, a in zip(texts, answers, strict=True)}
+        accepted = (self._accepted({text: known[text] for text in pairs}) or () for pairs in asked)
+        return Annotation(
+            suggestions=dict(zip(states, accepted, strict=True)),
+            unreadable=sum(probability is None for probability in known.values()),
+        )
+
+    def stats(self) -> dict[str, float]:
+        """Return the counters of `LiveSource.stats`; what it calls texts are pairs here."""
+        return self._unreadable.added_to(self.source.stats())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ClosedFormSuggester:
+        # Gymnasium deep-copies constructor arguments; a copy would begin without a memory.
+        return self
+
+    def _asked_about(self, captions: Sequence[str]) -> list[list[str]]:
+        if callable(self._candidates):
+            candidates = self._candidates(captions)
+        else:
+            candidates = [self._candidates] * len(captions)
+        return [
+            [f"{caption}\n{goal}" for goal in dict.fromkeys(map(one_line, goals))]
+            for caption, goals in zip(captions, candidates, strict=True)
+        ]
+
+    def _accepted(self, pairs: Mapping[str, float | None]) -> tuple[str, ...] | None:
+        known = {text: value for text, value in pairs.items() if value is not None}
+        if pairs and not known:
+            return None
+        return tuple(
+            text.partition("\n")[2] for text, value in known.items() if value > self._threshold
+        )
+
+    def _prompt(self, text: str) -> str:
+        caption, _, goal = text.partition("\n")
+        return self._prompts.fill(caption=caption, goal=goal)
+
+    def _read(self, answer: Answer[Any]) -> float:
+        probability = yes_probability(answer.completion)
+        if probability is None:
+            self._unreadable.note(answer.text)
+            return 0.0
+        return probability
+
+
+def _check_options(threshold: float, logprobs: bool) -> None:
+    is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+    if not is_number or not 0 <= threshold <= 1:
+        raise InvalidOptionError(f"expected threshold as a number from 0 to 1, got {threshold!r}")
+    if not isinstance(logprobs, bool):
+        raise InvalidOptionError(f"expected logprobs as True or False, got {logprobs!r}")
+
+
+def _checked_candidates(
+    candidates: Sequence[str] | CandidateFunction | None,
+    description: EnvDescription,
+    timing: str | Timing,
+) -> tuple[str, ...] | CandidateFunction:
+    if callable(candidates):
+        if resolve_timing(timing) != EveryStep():
+            raise InvalidOptionError(
+                "expected timing='every_step' with a function of candidates, whose number changes "
+                f"from state to state, got {timing!r}"
+            )
+        return candidates
+    if isinstance(candidates, str):
+        raise InvalidOptionError(
+            f"expected candidates as a list of goals, got the text {candidates!r}; pass [goal]"
+        )
+    goals = tuple(description.goals if candidates is None else candidates)
+    if not goals or not all(isinstance(goal, str) and goal.strip() for goal in goals):
+        raise InvalidOptionError(
+            f"expected candidates as goals that are not empty, got {goals!r}; "
+            f"{description.env_id or 'the environment'} itself names {len(description.goals)} goals"
+        )
+    return tuple(dict.fromkeys(one_line(goal) for goal in goals))

@@ -1,0 +1,127 @@
+"""What the actions did, in words, and the facts of n sub-environments from step to step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector.utils import iterate
+from numpy.typing import NDArray
+
+from llm_wrappers.captions.captioner import Captioner, Facts
+from llm_wrappers.captions.facts_table import FactsTable
+from llm_wrappers.errors import IncompatibleEnvironmentError
+from llm_wrappers.guidance.judging import action_key
+from llm_wrappers.guidance.remembering import Remembering
+from llm_wrappers.guidance.suggesting import facts_keys, facts_row
+
+__all__ = ["TransitionCaptions", "listed_actions", "with_rows"]
+
+_MOST_REMEMBERED = 100_000
+
+
+class TransitionCaptions:
+    """A captioner's transition captions, remembered where it says which facts they read.
+
+    Args:
+        captioner: With `transition_reads`, names of facts, its captions are a function of these
+            and of the action: it is given only these, and each caption is written once. Without,
+            each is written anew.
+    """
+
+    def __init__(self, captioner: Captioner) -> None:
+        self._captioner = captioner
+        self._reads: tuple[str, ...] | None = getattr(captioner, "transition_reads", None)
+        self._known: Remembering[str] = Remembering(_MOST_REMEMBERED)
+
+    def of(
+        self,
+        before: Sequence[Facts],
+        actions: Sequence[Any],
+        after: Sequence[Facts],
+        rows: Sequence[int],
+    ) -> list[str]:
+        """Return what the actions did in some of n sub-environments.
+
+        Args:
+            before: The facts of all n before the step.
+            actions: Their n actions.
+            after: The facts of all n after it.
+            rows: Which of them are wanted.
+
+        Raises:
+            IncompatibleEnvironmentError: If the captioner does not return one text for each.
+        """
+        if self._reads is None:
+            return self._written(before, actions, after, rows)
+        old, new = facts_keys(before, self._reads), facts_keys(after, self._reads)
+        keys = [(old[row], action_key(actions[row]), new[row]) for row in rows]
+
+        def write(places: list[int]) -> list[str]:
+            return self._written(before, actions, after, [rows[place] for place in places])
+
+        return self._known.answers(keys, write)
+
+    def _written(
+        self,
+        before: Sequence[Facts],
+        actions: Sequence[Any],
+        after: Sequence[Facts],
+        rows: Sequence[int],
+    ) -> list[str]:
+        captions = list(
+            self._captioner.transition_captions(
+                [facts_row(before, row, self._reads) for row in rows],
+                [actions[row] for row in rows],
+                [facts_row(after, row, self._reads) for row in rows],
+            )
+        )
+        if len(captions) != len(rows) or not all(isinstance(text, str) for text in captions):
+            raise IncompatibleEnvironmentError(
+                f"transition_captions of {type(self._captioner).__name__} must return one text for "
+                f"each of {len(rows)} transitions, got {captions!r}"
+            )
+        return captions
+
+
+def listed_actions(space: gym.Space[Any], actions: Any) -> Sequence[Any]:
+    """Return n actions one by one.
+
+    Args:
+        space: The batched action space.
+        actions: A batch of n actions, as the vector environment takes them.
+    """
+    if isinstance(space, gym.spaces.MultiDiscrete | gym.spaces.Discrete):
+        listed: list[Any] = np.asarray(actions).tolist()
+        return listed
+    return list(iterate(space, actions))
+
+
+def with_rows(
+    facts: Sequence[Facts], rows: NDArray[np.intp], changed: Sequence[Facts]
+) -> Sequence[Facts]:
+    """Return the facts of n sub-environments with some of them exchanged.
+
+    Args:
+        facts: Of all n, left as they are.
+        rows: Which of them are exchanged.
+        changed: Their new facts, in the order of `rows`.
+    """
+    if _is_table_like(facts, changed):
+        matrix = facts.matrix.copy()  # type: ignore[attr-defined]
+        matrix[rows] = changed.matrix  # type: ignore[attr-defined]
+        return FactsTable(facts.columns, matrix)  # type: ignore[attr-defined]
+    merged = list(facts)
+    for row, new in zip(rows.tolist(), changed, strict=True):
+        merged[row] = new
+    return merged
+
+
+def _is_table_like(facts: Sequence[Facts], changed: Sequence[Facts]) -> bool:
+    return (
+        isinstance(facts, FactsTable)
+        and isinstance(changed, FactsTable)
+        and facts.columns == changed.columns
+    )
