@@ -143,13 +143,15 @@ def resolve_schedule(schedule: float | Mapping[str, Any] | Schedule) -> Schedule
     """Return the schedule that a number, a JSON-able dict or a callable stands for.
 
     Raises:
-        InvalidOptionError: If it stands for none, or is outside [0, 1] at the start or the end.
+        InvalidOptionError: If it stands for none, is outside [0, 1] at the start or the end, or is
+            adaptive: see `llm_wrappers.adaptive_trust` for the wrappers that can use these.
 
     >>> resolve_schedule(0.5)(0.1)
     0.5
     >>> resolve_schedule({"kind": "linear", "start": 1.0, "end": 0.0})(1.0)
     0.0
     """
+    _refuse_adaptive(schedule)
     if isinstance(schedule, Mapping):
         schedule = _from_mapping(schedule)
     elif isinstance(schedule, int | float) and not isinstance(schedule, bool):
@@ -185,6 +187,15 @@ def _from_mapping(options: Mapping[str, Any]) -> Schedule:
         return _KINDS[kind](**arguments)
     except TypeError as error:
         raise InvalidOptionError(f"schedule {kind!r}: {error}") from error
+
+
+def _refuse_adaptive(schedule: Any) -> None:
+    kind = schedule.get("kind") if isinstance(schedule, Mapping) else None
+    if kind == "adaptive" or hasattr(schedule, "observe"):
+        raise InvalidOptionError(
+            "an adaptive schedule learns from finished episodes, and nothing reports them here; "
+            f"give a plain one, got {schedule!r}"
+        )
 
 
 def _require_unit_interval(name: str, value: Any) -> None:

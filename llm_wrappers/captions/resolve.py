@@ -8,10 +8,13 @@ from typing import Any, TypeAlias
 import gymnasium as gym
 from gymnasium.vector import SyncVectorEnv, VectorEnv, VectorWrapper
 
+from llm_wrappers.captions.atari import known_atari
+from llm_wrappers.captions.blackjack import BlackjackCaptioner
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.classic_control import ClassicControlCaptioner
 from llm_wrappers.captions.classic_systems import SYSTEMS
 from llm_wrappers.captions.description import EnvDescription
+from llm_wrappers.captions.frozen_lake import FrozenLakeCaptioner
 from llm_wrappers.captions.generic import GenericCaptioner
 from llm_wrappers.captions.minigrid import known_minigrid
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
@@ -27,8 +30,8 @@ def resolve_captioner(env: _AnyEnv, captioner: Captioner | None = None) -> Capti
 
     The first of these that exists is taken: the captioner given; an attribute ``captioner`` that
     is not None on the environment or a layer below it, looked up from the outside in; the one for
-    a classic control environment whose spaces no wrapper changed; the one for MiniGrid;
-    `GenericCaptioner`.
+    a classic control environment whose spaces no wrapper changed; the one for MiniGrid, Blackjack,
+    FrozenLake, or the memory of an Atari game; `GenericCaptioner`.
     Below a `SyncVectorEnv` the first sub-environment is asked, below an `AsyncVectorEnv`, which
     keeps its own in other processes, none. The environment is never reset or stepped.
 
@@ -104,9 +107,13 @@ def _known_captioner(env: _AnyEnv, layers: list[_AnyEnv]) -> Captioner:
         classic = ClassicControlCaptioner(env_id)
         if classic.applies_to(observation_space, action_space):
             return classic
-    minigrid = known_minigrid(env_id, observation_space, action_space)
-    if minigrid is not None:
-        return minigrid
+    for known in (known_minigrid, known_atari):
+        found: Captioner | None = known(env_id, observation_space, action_space)
+        if found is not None:
+            return found
+    toy_text = _toy_text(env_id, layers[-1], observation_space, action_space)
+    if toy_text is not None:
+        return toy_text
     name = env_id or type(layers[-1]).__name__
     try:
         return GenericCaptioner(observation_space, action_space, env_id=name)
@@ -115,6 +122,21 @@ def _known_captioner(env: _AnyEnv, layers: list[_AnyEnv]) -> Captioner:
             f"no captioner is known for {name}: {error}. Pass captioner=..., or give the "
             "environment an attribute captioner"
         ) from error
+
+
+def _toy_text(
+    env_id: str, base: _AnyEnv, observation_space: Any, action_space: Any
+) -> Captioner | None:
+    if env_id == "Blackjack-v1" and BlackjackCaptioner.applies_to(observation_space, action_space):
+        return BlackjackCaptioner()
+    lake = getattr(base, "desc", None)
+    if not env_id.startswith("FrozenLake") or lake is None:
+        return None
+    if observation_space != gym.spaces.Discrete(lake.size) or action_space != gym.spaces.Discrete(
+        4
+    ):
+        return None
+    return FrozenLakeCaptioner([b"".join(row).decode() for row in lake], env_id=env_id)
 
 
 def _env_id(layers: list[_AnyEnv]) -> str:

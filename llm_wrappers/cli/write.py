@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
-import gymnasium as gym
-
-from llm_wrappers.cli._arguments import Commands, count
+from llm_wrappers.cli._arguments import Commands, count, make_env
+from llm_wrappers.errors import GuidanceFileError
 from llm_wrappers.llm import LLM, Budget
 
 __all__ = ["add_command"]
+
+_PROMPTS = ["baseline", "zero-shot", "few-shot", "chain-of-thought", "role"]
 
 
 def add_command(commands: Commands) -> None:
@@ -38,6 +42,48 @@ def add_command(commands: Commands) -> None:
     sgrl.add_argument("--per-goal", action="store_true", help="ask for masks goal by goal")
     _add_client_options(sgrl)
     sgrl.set_defaults(run=_write_sgrl)
+    ellm = methods.add_parser(
+        "ellm",
+        help="suggestions for the states of random play",
+        description="Play an environment at random and ask a language model what makes sense to do "
+        "in each different state. The answers stay in the cache, where the wrappers find them. "
+        "Interrupted or repeated, it pays only for what is missing.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    ellm.add_argument("--env", required=True, help="id of the environment")
+    ellm.add_argument("--model", required=True, help="as litellm names it: openai/gpt-5-mini")
+    ellm.add_argument("--states", type=count, default=300, help="different states to ask about")
+    ellm.add_argument("--steps", type=count, default=None, help="the most steps to play")
+    ellm.add_argument("--seed", type=int, default=0, help="seed of the playing")
+    ellm.add_argument("--prompt", default="ellm/open", choices=["ellm/open", "ellm/open-goals"])
+    ellm.add_argument("--strict", action="store_true", help="read answers by ELLM's own rule")
+    _add_client_options(ellm)
+    ellm.set_defaults(run=_write_ellm)
+    _add_lmgt(methods)
+
+
+def _add_lmgt(methods: Commands) -> None:
+    lmgt = methods.add_parser(
+        "lmgt",
+        help="judgements of all actions in a small problem",
+        description="Ask a language model about every action in every state of a small discrete "
+        "environment (Blackjack, FrozenLake), and save its judgements as a table with which "
+        "training asks nobody. Interrupted or repeated, it pays only for what is missing.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    lmgt.add_argument("--env", required=True, help="id of the environment")
+    lmgt.add_argument("--model", required=True, help="as litellm names it: openai/gpt-5-mini")
+    lmgt.add_argument("--out", type=Path, required=True, help="file for the table")
+    lmgt.add_argument("--prompt", default="zero-shot", help="kind of prompt", choices=_PROMPTS)
+    lmgt.add_argument("--rules", action="store_true", help="tell the model the rules")
+    lmgt.add_argument(
+        "--examples", type=Path, help="JSON file for few-shot: [[state, action, score], ...]"
+    )
+    lmgt.add_argument(
+        "--audit-against", default=None, metavar="JUDGE", help='compare with a judge: "oracle"'
+    )
+    _add_client_options(lmgt)
+    lmgt.set_defaults(run=_write_lmgt)
 
 
 def _add_client_options(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +116,7 @@ def _client(options: argparse.Namespace) -> LLM:
 def _write_sgrl(options: argparse.Namespace) -> int:
     from llm_wrappers.methods import sgrl
 
-    env = gym.make(options.env)
+    env = make_env(options.env)
     with _client(options) as llm:
         try:
             artefact = sgrl.write_guidance(
@@ -90,3 +136,88 @@ def _write_sgrl(options: argparse.Namespace) -> int:
     repairs = artefact.provenance.authoring["repairs"]
     print(f"The planner passed its checks after {repairs} repairs. Everything is in {options.out}")
     return 0
+
+
+def _write_ellm(options: argparse.Namespace) -> int:
+    from llm_wrappers.captions.resolve import resolve_captioner
+    from llm_wrappers.methods import ellm
+
+    env = make_env(options.env)
+    with _client(options) as llm:
+        try:
+            suggester = ellm.LLMSuggester(
+                llm,
+                resolve_captioner(env).description,
+                prompt=options.prompt,
+                strict=options.strict,
+            )
+            annotation = ellm.annotate(
+                suggester, env, states=options.states, steps=options.steps, seed=options.seed
+            )
+        finally:
+            env.close()
+            if len(llm.usage):
+                print(f"{llm.usage}\n")
+    print(f"{annotation}\n\nThe answers are in {options.cache}. Train with the suggester")
+    print(f"  {_suggester_name(options)}")
+    return 0
+
+
+def _write_lmgt(options: argparse.Namespace) -> int:
+    from llm_wrappers.captions.resolve import resolve_captioner
+    from llm_wrappers.guidance.judges import resolve_judge
+    from llm_wrappers.methods import lmgt
+
+    env = make_env(options.env)
+    description = resolve_captioner(env).description
+    oracle = options.audit_against
+    if oracle is not None:
+        oracle = resolve_judge(oracle, description=description)
+    with _client(options) as llm:
+        judge = lmgt.LLMJudge(
+            llm,
+            description,
+            prompt=options.prompt,
+            knowledge=options.rules,
+            examples=_examples(options.examples),
+        )
+        try:
+            table = lmgt.annotate(judge, env)
+            quality = lmgt.audit_judge(table, *lmgt.questions_about(env), oracle=oracle)
+        finally:
+            env.close()
+            if len(llm.usage):
+                print(f"{llm.usage}\n")
+    table.save(options.out)
+    unreadable = int(judge.stats()["failures_parse"])
+    print(f"{quality}\n{unreadable} answers could not be read and count as neutral")
+    print(f"\nThe table is in {options.out}. Train with the judge")
+    print(f"  file:{options.out}")
+    return 0
+
+
+def _examples(path: Path | None) -> list[Any]:
+    if path is None:
+        return []
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise GuidanceFileError(f"cannot read the examples in {path}: {error}") from error
+    if not isinstance(found, list):
+        raise GuidanceFileError(f"{path}: expected a JSON list of [state, action, score]")
+    return found
+
+
+def _suggester_name(options: argparse.Namespace) -> str:
+    """Return the name whose questions have the same keys in the cache."""
+    given = {
+        "cache": options.cache,
+        "max_tokens": options.max_tokens,
+        "temperature": options.temperature,
+        "prompt": None if options.prompt == "ellm/open" else options.prompt,
+        "strict": "true" if options.strict else None,
+    }
+    query = urlencode(
+        {name: value for name, value in given.items() if value is not None}, safe="/:"
+    )
+    return f"llm:{options.model}?{query}"

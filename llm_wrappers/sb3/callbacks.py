@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.errors import GuidanceWarning, InvalidOptionError
 
 __all__ = ["GuidanceCallback"]
+
+_EPISODES_TO_COMPARE = 20
+_WIDEST = 33
 
 
 class GuidanceCallback(BaseCallback):
@@ -19,13 +23,18 @@ class GuidanceCallback(BaseCallback):
     is set before each rollout. With ``reset_num_timesteps=False`` it goes on from the steps done
     before. The counters of the wrappers are logged as ``guidance/<wrapper>/<counter>``.
 
+    Two mistakes with shifted rewards are said here, because only here the discount is known:
+    shaping with another discount than the algorithm's raises, and shifts that could add up to more
+    than any episode has paid so far are warned of, once, after 20 episodes (our choice).
+
     Args:
         total_steps: The steps over which the schedules run from 0 to 1; None for those of this
             call of ``learn``.
         verbose: As in Stable-Baselines3.
 
     Raises:
-        InvalidOptionError: If `total_steps` is not a positive whole number.
+        InvalidOptionError: If `total_steps` is not a positive whole number; at the start of the
+            training, if a potential assumes another discount than the algorithm has.
 
     >>> import gymnasium as gym
     >>> from stable_baselines3 import PPO
@@ -54,6 +63,7 @@ class GuidanceCallback(BaseCallback):
                 f"total_steps must be a whole number >= 1, got {total_steps!r}"
             )
         self._total_steps = total_steps
+        self._outweighing_said = False
 
     @property
     def progress(self) -> float:
@@ -64,6 +74,8 @@ class GuidanceCallback(BaseCallback):
     def _on_training_start(self) -> None:
         self._has_progress = self.training_env.has_attr("set_progress")
         self._has_stats = self.training_env.has_attr("all_stats")
+        if self.training_env.has_attr("shaping_gamma"):
+            self._check_gamma()
 
     def _on_rollout_start(self) -> None:
         if self._has_progress:
@@ -73,12 +85,51 @@ class GuidanceCallback(BaseCallback):
         if self._has_stats:
             # Counters of the first environment: the others have the same settings, and asking
             # each of many processes at every rollout would cost more than it tells.
-            (stats,) = self.training_env.env_method("all_stats", indices=[0])
+            stats = self._stats_of_first()
             for name, value in _scalars(stats, "guidance"):
-                self.logger.record(name, value)
+                # SB3 cuts long names in its printed tables, and refuses two that are cut alike.
+                cut = len(name.removeprefix("guidance/")) > _WIDEST
+                self.logger.record(name, value, exclude=("stdout", "log") if cut else None)
+            self._warn_of_outweighing(stats)
 
     def _on_step(self) -> bool:
         return True
+
+    def _stats_of_first(self) -> Mapping[str, Any]:
+        try:
+            (stats,) = self.training_env.env_method("all_stats", indices=[0])
+        except InvalidOptionError:
+            # Sub-environments of an AsyncVectorEnv cannot be asked one by one.
+            stats, *_ = self.training_env.env_method("all_stats")
+        first: Mapping[str, Any] = stats
+        return first
+
+    def _check_gamma(self) -> None:
+        own = getattr(self.model, "gamma", None)
+        for gamma in self.training_env.env_method("shaping_gamma"):
+            if None not in (gamma, own) and gamma != own:
+                raise InvalidOptionError(
+                    f"the rewards are shaped with gamma={gamma}, and the algorithm discounts with "
+                    f"gamma={own}: give both the same, else the best policy changes"
+                )
+
+    def _warn_of_outweighing(self, stats: Mapping[str, Any]) -> None:
+        gamma = getattr(self.model, "gamma", 1.0)
+        for name, counters in stats.items():
+            shifts = name.startswith("RewardShiftWrapper") and "judged" in counters
+            if self._outweighing_said or not shifts or gamma >= 1.0:
+                continue
+            most, paid = counters["weight"] / (1.0 - gamma), counters["largest_return"]
+            if counters["episodes"] >= _EPISODES_TO_COMPARE and most > paid:
+                self._outweighing_said = True
+                warnings.warn(
+                    f"judgements can add up to scale / (1 - gamma) = {most:.4g}, and no episode "
+                    f"has paid more than {paid:.4g}: the agent may live off approval. Lower the "
+                    'scale, let it decay with schedule=..., or try only="negative" or '
+                    'mode="potential"',
+                    GuidanceWarning,
+                    stacklevel=2,
+                )
 
 
 def _scalars(stats: Mapping[str, Any], prefix: str) -> list[tuple[str, float]]:

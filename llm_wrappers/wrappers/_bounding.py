@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance.mask_bank import BoundsBank
 from llm_wrappers.wrappers._goals_below import reject_unknown_goals, vocabulary_below
-from llm_wrappers.wrappers._masking import ScheduledCoin
+from llm_wrappers.wrappers._scheduled_coin import ScheduledCoin
 
 __all__ = ["Bounding", "make_bounds"]
 
@@ -53,7 +53,7 @@ class Bounding:
         """
         here = slice(None) if rows is None else rows
         wanted = np.array([self._row_of.get(goal, self._open_row) for goal in goals])
-        applied = self._coin.toss(streams) & (wanted != self._open_row)
+        applied = self._coin.toss(streams, rows) & (wanted != self._open_row)
         chosen = np.where(applied, wanted, self._open_row)
         self.low[here], self.high[here] = self._low[chosen], self._high[chosen]
         self.applied[here] = applied

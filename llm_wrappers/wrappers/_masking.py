@@ -11,35 +11,12 @@ from numpy.typing import NDArray
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance.mask_bank import MaskBank
-from llm_wrappers.schedules import Schedule, coefficient, resolve_schedule
+from llm_wrappers.schedules import Schedule
+from llm_wrappers.wrappers._scheduled_coin import ScheduledCoin
 
-__all__ = ["ENFORCE", "Masking", "ScheduledCoin", "checked_enforce", "checked_penalty"]
+__all__ = ["ENFORCE", "Masking", "checked_enforce", "checked_penalty", "scheduled_coin"]
 
 ENFORCE = ("mask", "resample", "penalty")
-
-
-class ScheduledCoin:
-    """Whether a goal's mask applies at a step: with probability xi, from a schedule (SGRL).
-
-    Args:
-        schedule: What `resolve_schedule` takes; its value at the training progress is xi.
-    """
-
-    def __init__(self, schedule: float | Mapping[str, Any] | Schedule) -> None:
-        self._schedule = resolve_schedule(schedule)
-        self.progress = 0.0
-        self.xi = coefficient(self._schedule, 0.0)
-
-    def set_progress(self, progress: float) -> None:
-        """Set the training progress, a number in [0, 1], for the steps from now on."""
-        self.xi = coefficient(self._schedule, progress)
-        self.progress = float(progress)
-
-    def toss(self, streams: Sequence[np.random.Generator]) -> NDArray[np.bool_]:
-        """Return one outcome per stream."""
-        if self.xi in (0.0, 1.0):
-            return np.full(len(streams), self.xi == 1.0)
-        return np.array([stream.random() for stream in streams]) < self.xi
 
 
 class Masking:
@@ -95,7 +72,7 @@ class Masking:
         here = slice(None) if rows is None else rows
         row_of, open_row = self._row_of, self._open_row
         wanted = np.array([row_of.get(goal, open_row) for goal in goals])  # type: ignore[arg-type]
-        applied = self._coin.toss(streams) & (wanted != open_row)
+        applied = self._coin.toss(streams, rows) & (wanted != open_row)
         masks = self._matrix[np.where(applied, wanted, open_row)]
         if inner is not None:
             masks = self._combined(masks, np.asarray(inner, dtype=np.bool_))
@@ -141,7 +118,7 @@ class Masking:
         states = max(self.counts["states"], 1)
         return {
             **self.counts,
-            "xi": self._coin.xi,
+            **self._coin.stats(),
             "masked_share": self.counts["masked_states"] / states,
             "open_share": self.counts["open_actions"] / (states * self.masks.shape[1]),
         }
@@ -205,3 +182,25 @@ def checked_penalty(penalty: float) -> float:
     if not number or not 0.0 <= penalty < float("inf"):
         raise InvalidOptionError(f"penalty must be a finite number >= 0, got {penalty!r}")
     return float(penalty)
+
+
+def scheduled_coin(
+    schedule: float | Mapping[str, Any] | Schedule, enforce: str, n: int = 1
+) -> ScheduledCoin:
+    """Return the coin of a mask.
+
+    Args:
+        schedule: What `resolve_trusted` takes.
+        enforce: How the mask is enforced.
+        n: The number of sub-environments.
+
+    Raises:
+        InvalidOptionError: If the schedule is none, or adapts to masks that change no episode.
+    """
+    coin = ScheduledCoin(schedule, n)
+    if enforce == "penalty":
+        coin.refuse_trust(
+            'with enforce="penalty" episodes with and without masks pay the same, because the mask '
+            'is not executed; use "mask" or "resample"'
+        )
+    return coin

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers._bounding import Bounding, make_bounds
 from llm_wrappers.wrappers._goals_below import forward_progress, gathered_stats, goal_source
-from llm_wrappers.wrappers._masking import ScheduledCoin
+from llm_wrappers.wrappers._scheduled_coin import ScheduledCoin
 from llm_wrappers.wrappers._streams import depth_of, make_stream
 
 __all__ = ["ActionBoundsWrapper"]
+
+_ROW = np.array([0])
 
 
 class ActionBoundsWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
@@ -35,7 +37,8 @@ class ActionBoundsWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs
         bounds: Goal to (low, high), numbers or arrays of the action's shape. A goal without an
             entry leaves the whole space open.
         schedule: xi: a number, a dict such as ``{"kind": "linear", "start": 1.0, "end": 0.0}``,
-            or a callable of the training progress.
+            or a callable of the training progress; with ``{"kind": "adaptive"}`` episodes without
+            bounds are compared with the others, see `AdaptiveTrust`.
 
     Raises:
         InvalidOptionError: If bounds are not within the space, or of a goal that cannot occur.
@@ -76,6 +79,7 @@ class ActionBoundsWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs
         observation, info = self.env.reset(seed=seed, options=options)
         if seed is not None:
             self._stream = make_stream(seed, type(self).__name__, self._depth)
+        self._coin.begin(_ROW, [self._stream])
         self._draw()
         executed = np.zeros(self.action_space.shape or (), self.action_space.dtype)
         return observation, self._informed(info, 0.0, executed)
@@ -88,6 +92,8 @@ class ActionBoundsWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs
         """
         executed = self._bounding.clip(np.asarray(action)[None])[0]
         observation, reward, terminated, truncated, info = self.env.step(executed.copy())
+        over = np.array([bool(terminated or truncated)])
+        self._coin.learn([info.get("extrinsic_reward", reward)], _ROW, over)
         self._draw()
         info = self._informed(info, float(reward), executed)
         return observation, float(reward), bool(terminated), bool(truncated), info
@@ -103,7 +109,7 @@ class ActionBoundsWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs
 
     def stats(self) -> dict[str, Any]:
         """Return counters and xi."""
-        return {**self._bounding.counts, "xi": self._coin.xi}
+        return {**self._bounding.counts, **self._coin.stats()}
 
     def all_stats(self) -> dict[str, dict[str, Any]]:
         """Return the counters of this wrapper and of those below, by class name."""
@@ -111,11 +117,11 @@ class ActionBoundsWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs
 
     def state_dict(self) -> dict[str, Any]:
         """Return what outlives an episode: the progress and the counters."""
-        return {"progress": self._coin.progress, "counts": dict(self._bounding.counts)}
+        return {**self._coin.state_dict(), "counts": dict(self._bounding.counts)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        self._coin.set_progress(state["progress"])
+        self._coin.load_state_dict(state)
         self._bounding.counts.update(state["counts"])
 
     def _draw(self) -> None:

@@ -25,13 +25,15 @@ from llm_wrappers.wrappers._goals_below import (
 )
 from llm_wrappers.wrappers._masking import (
     Masking,
-    ScheduledCoin,
     checked_enforce,
     checked_penalty,
+    scheduled_coin,
 )
 from llm_wrappers.wrappers._streams import depth_of, make_stream
 
 __all__ = ["ActionMaskWrapper", "make_bank"]
+
+_ROW = np.array([0])
 
 
 class ActionMaskWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
@@ -61,7 +63,9 @@ class ActionMaskWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             ``"none"``. A goal without an entry leaves everything open.
         schedule: xi: a number, a dict such as ``{"kind": "three_stage_cosine"}``, or a callable
             of the training progress. Set the progress with `set_progress`;
-            `llm_wrappers.sb3.GuidanceCallback` does so during training.
+            `llm_wrappers.sb3.GuidanceCallback` does so during training. ``{"kind": "adaptive"}``
+            leaves some episodes without masks and masks fewer of them where that pays more, see
+            `AdaptiveTrust`; not with ``enforce="penalty"``, which changes no episode.
         enforce: ``"mask"`` only offers `action_masks`, for MaskablePPO; ``"resample"`` executes a
             random open action in place of a closed one, and ``"penalty"`` takes `penalty` off the
             reward for it, both for algorithms without masks.
@@ -95,7 +99,7 @@ class ActionMaskWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     ) -> None:
         self._enforce = checked_enforce(enforce)
         self._penalty = checked_penalty(penalty)
-        self._coin = ScheduledCoin(schedule)
+        self._coin = scheduled_coin(schedule, enforce)
         self._masking = Masking(1, bank=make_bank(env, env.action_space, masks), coin=self._coin)
         goal_source(env, type(self).__name__)
         RecordConstructorArgs.__init__(
@@ -112,6 +116,7 @@ class ActionMaskWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         observation, info = self.env.reset(seed=seed, options=options)
         if seed is not None:
             self._stream = make_stream(seed, type(self).__name__, self._depth)
+        self._coin.begin(_ROW, [self._stream])
         self._draw()
         return observation, self._informed(info, 0.0, allowed=True, executed=None)
 
@@ -127,6 +132,8 @@ class ActionMaskWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             executed = self._masking.legal_action(0, action, self._stream)
         observation, reward, terminated, truncated, info = self.env.step(executed)
         info = self._informed(info, float(reward), allowed=allowed, executed=executed)
+        over = np.array([bool(terminated or truncated)])
+        self._coin.learn([info["extrinsic_reward"]], _ROW, over)
         if self._enforce == "penalty" and not allowed:
             reward = float(reward) - self._penalty
         self._draw()
@@ -156,11 +163,11 @@ class ActionMaskWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what outlives an episode: the progress and the counters."""
-        return {"progress": self._coin.progress, "counts": dict(self._masking.counts)}
+        return {**self._coin.state_dict(), "counts": dict(self._masking.counts)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        self._coin.set_progress(state["progress"])
+        self._coin.load_state_dict(state)
         self._masking.counts.update(state["counts"])
 
     def _draw(self) -> None:

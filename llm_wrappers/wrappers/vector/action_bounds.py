@@ -17,8 +17,9 @@ from llm_wrappers.wrappers._goals_below import (
     gathered_stats,
     goal_source,
 )
-from llm_wrappers.wrappers._masking import ScheduledCoin
+from llm_wrappers.wrappers._scheduled_coin import ScheduledCoin
 from llm_wrappers.wrappers._streams import depth_of
+from llm_wrappers.wrappers._trust_evidence import paid_by_the_environment
 from llm_wrappers.wrappers.vector._episodes import Episodes, final_goals, with_column
 
 __all__ = ["ActionBoundsWrapper"]
@@ -63,7 +64,7 @@ class ActionBoundsWrapper(gym.vector.VectorWrapper):  # generic only from gymnas
     ) -> None:
         super().__init__(env)
         name = type(self).__name__
-        self._coin = ScheduledCoin(schedule)
+        self._coin = ScheduledCoin(schedule, env.num_envs)
         bank = make_bounds(env, env.single_action_space, bounds)
         self._bounding = Bounding(env.num_envs, bank=bank, coin=self._coin)
         self._goals = goal_source(env, name)
@@ -81,6 +82,7 @@ class ActionBoundsWrapper(gym.vector.VectorWrapper):  # generic only from gymnas
         observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
         rows = np.flatnonzero(fresh)
         goals, streams = self._goals(), self._episodes.streams
+        self._coin.begin(rows, streams)
         self._bounding.draw([goals[i] for i in rows], [streams[i] for i in rows], rows)
         executed = np.zeros_like(self._bounding.low)
         return observations, self._informed(infos, np.zeros(self.num_envs), executed, fresh)
@@ -91,16 +93,21 @@ class ActionBoundsWrapper(gym.vector.VectorWrapper):  # generic only from gymnas
         Raises:
             InvalidOptionError: If an action is not of the shape of the action space.
         """
-        executed = self._bounding.clip(np.asarray(actions), ignored=self._episodes.waiting())
+        waiting = self._episodes.waiting()
+        executed = self._bounding.clip(np.asarray(actions), ignored=waiting)
         observations, rewards, terminated, truncated, infos = self.env.step(executed.copy())
         rewards = np.array(rewards, dtype=np.float64)
-        fresh = self._episodes.advance(terminated | truncated)
+        ended = np.asarray(terminated | truncated, dtype=np.bool_)
+        paid = paid_by_the_environment(infos, rewards, ended)
+        self._coin.learn(paid, np.flatnonzero(~waiting), ended)
+        fresh = self._episodes.advance(ended)
         final: dict[str, Any] = {}
         if self._episodes.same_step and fresh.any():
             rows = np.flatnonzero(fresh)
             streams = [self._episodes.streams[row] for row in rows]
             self._bounding.draw(final_goals(self._final_goals, infos, rows), streams, rows)
             final = {"final_info": self._informed(infos["final_info"], rewards, executed, fresh)}
+        self._coin.begin(np.flatnonzero(fresh), self._episodes.streams)
         self._bounding.draw(self._goals(), self._episodes.streams)
         # A step that shows the first state of an episode executed nothing in it.
         executed = np.where(fresh.reshape(-1, *[1] * (executed.ndim - 1)), 0, executed)
@@ -120,7 +127,7 @@ class ActionBoundsWrapper(gym.vector.VectorWrapper):  # generic only from gymnas
 
     def stats(self) -> dict[str, Any]:
         """Return counters and xi."""
-        return {**self._bounding.counts, "xi": self._coin.xi}
+        return {**self._bounding.counts, **self._coin.stats()}
 
     def all_stats(self) -> dict[str, dict[str, Any]]:
         """Return the counters of this wrapper and of those below, by class name."""
@@ -128,11 +135,11 @@ class ActionBoundsWrapper(gym.vector.VectorWrapper):  # generic only from gymnas
 
     def state_dict(self) -> dict[str, Any]:
         """Return what outlives an episode: the progress and the counters."""
-        return {"progress": self._coin.progress, "counts": dict(self._bounding.counts)}
+        return {**self._coin.state_dict(), "counts": dict(self._bounding.counts)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        self._coin.set_progress(state["progress"])
+        self._coin.load_state_dict(state)
         self._bounding.counts.update(state["counts"])
 
     def _informed(

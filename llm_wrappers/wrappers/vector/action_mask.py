@@ -18,11 +18,12 @@ from llm_wrappers.wrappers._goals_below import (
 )
 from llm_wrappers.wrappers._masking import (
     Masking,
-    ScheduledCoin,
     checked_enforce,
     checked_penalty,
+    scheduled_coin,
 )
 from llm_wrappers.wrappers._streams import depth_of
+from llm_wrappers.wrappers._trust_evidence import paid_by_the_environment
 from llm_wrappers.wrappers.action_mask import make_bank
 from llm_wrappers.wrappers.vector._episodes import Episodes, final_goals, with_column
 
@@ -77,7 +78,7 @@ class ActionMaskWrapper(gym.vector.VectorWrapper):  # generic only from gymnasiu
         name = type(self).__name__
         self._enforce = checked_enforce(enforce)
         self._penalty = checked_penalty(penalty)
-        self._coin = ScheduledCoin(schedule)
+        self._coin = scheduled_coin(schedule, enforce, n=env.num_envs)
         bank = make_bank(env, env.single_action_space, masks)
         self._masking = Masking(env.num_envs, bank=bank, coin=self._coin)
         self._goals = goal_source(env, name)
@@ -96,6 +97,7 @@ class ActionMaskWrapper(gym.vector.VectorWrapper):  # generic only from gymnasiu
         """Reset all sub-environments, or those of ``options["reset_mask"]``."""
         fresh = self._episodes.begin(seed, options)
         observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
+        self._coin.begin(np.flatnonzero(fresh), self._episodes.streams)
         self._draw(np.flatnonzero(fresh))
         every_action_open = np.ones(self.num_envs, dtype=np.bool_)
         rewards = np.zeros(self.num_envs)
@@ -107,11 +109,15 @@ class ActionMaskWrapper(gym.vector.VectorWrapper):  # generic only from gymnasiu
         Raises:
             InvalidOptionError: If an action is outside the action space.
         """
-        allowed = self._masking.allowed(actions, ignored=self._episodes.waiting())
+        waiting = self._episodes.waiting()
+        allowed = self._masking.allowed(actions, ignored=waiting)
         executed = self._executed(actions, allowed)
         observations, rewards, terminated, truncated, infos = self.env.step(executed)
         rewards = np.array(rewards, dtype=np.float64)
-        fresh = self._episodes.advance(terminated | truncated)
+        ended = np.asarray(terminated | truncated, dtype=np.bool_)
+        paid = paid_by_the_environment(infos, rewards, ended)
+        self._coin.learn(paid, np.flatnonzero(~waiting), ended)
+        fresh = self._episodes.advance(ended)
         informed = self._stepped_infos(infos, rewards, allowed, executed, fresh)
         if self._enforce == "penalty":
             rewards = rewards - self._penalty * ~allowed
@@ -136,11 +142,11 @@ class ActionMaskWrapper(gym.vector.VectorWrapper):  # generic only from gymnasiu
 
     def state_dict(self) -> dict[str, Any]:
         """Return what outlives an episode: the progress and the counters."""
-        return {"progress": self._coin.progress, "counts": dict(self._masking.counts)}
+        return {**self._coin.state_dict(), "counts": dict(self._masking.counts)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        self._coin.set_progress(state["progress"])
+        self._coin.load_state_dict(state)
         self._masking.counts.update(state["counts"])
 
     def _draw(self, rows: NDArray[np.intp] | None = None) -> None:
@@ -172,12 +178,14 @@ class ActionMaskWrapper(gym.vector.VectorWrapper):  # generic only from gymnasiu
     ) -> dict[str, Any]:
         everywhere = np.ones(self.num_envs, dtype=np.bool_)
         if not (self._episodes.same_step and fresh.any()):
+            self._coin.begin(np.flatnonzero(fresh), self._episodes.streams)
             self._draw()
             allowed = allowed | fresh
             return self._informed(infos, rewards, allowed, self._first(executed, fresh), everywhere)
         # A single environment draws for its last state too; so do these, to stay in step.
         self._draw_final(infos, np.flatnonzero(fresh))
         final = self._informed(infos["final_info"], rewards, allowed, executed, fresh)
+        self._coin.begin(np.flatnonzero(fresh), self._episodes.streams)
         self._draw()
         shown = self._informed(
             infos,

@@ -1,0 +1,125 @@
+"""Captions of Gymnasium's frozen lake."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from llm_wrappers.captions.captioner import Facts
+from llm_wrappers.captions.description import EnvDescription
+from llm_wrappers.errors import InvalidOptionError
+
+__all__ = ["FrozenLakeCaptioner"]
+
+_RULES = (
+    "You cross a frozen lake of {rows} rows and {columns} columns, from the start to the goal, "
+    "which earns a reward of 1; falling into a hole ends the episode with 0. Rows are counted from "
+    "the top, columns from the left, both from 0. A move at the edge leaves you in place. The ice "
+    "may be slippery: then a move goes where you wanted with probability 1/3, and to each side of "
+    "that direction with probability 1/3. The map, with S for the start, F for ice, H for a hole "
+    "and G for the goal:\n{map}"
+)
+_ACTIONS = ("left", "down", "right", "up")
+_STEPS = {"left": (0, -1), "down": (1, 0), "right": (0, 1), "up": (-1, 0)}
+_NAMES = {"S": "start", "F": "ice", "H": "hole", "G": "goal"}
+
+
+class FrozenLakeCaptioner:
+    """Speaks about a position on a frozen lake.
+
+    The facts are `row` and `column`, `tile` (start, ice, hole or goal), and `tile_left`,
+    `tile_down`, `tile_right`, `tile_up`: what lies there, ``"edge"`` outside the map.
+
+    Args:
+        lake: The map, one string per row.
+        env_id: The Gymnasium id.
+
+    Raises:
+        InvalidOptionError: If the map is not a rectangle of S, F, H and G.
+
+    >>> captioner = FrozenLakeCaptioner(["SFFF", "FHFH", "FFFH", "HFFG"])
+    >>> captioner.state_captions(captioner.facts(np.array([4]), {}))
+    ['You are in row 1, column 0, on ice. To the left is the edge, down is ice, right is a hole,
+    up is the start.']
+    """
+
+    def __init__(self, lake: Sequence[str], *, env_id: str = "FrozenLake-v1") -> None:
+        rows = tuple(lake)
+        if not rows or not rows[0] or any(len(row) != len(rows[0]) for row in rows):
+            raise InvalidOptionError(f"lake must be rows of one length, got {rows!r}")
+        if not set("".join(rows)) <= set(_NAMES):
+            raise InvalidOptionError(f"lake must be made of S, F, H and G, got {rows!r}")
+        self._lake = rows
+        self._description = EnvDescription(
+            env_id=env_id,
+            rules=_RULES.format(rows=len(rows), columns=len(rows[0]), map="\n".join(rows)),
+            action_names=_ACTIONS,
+        )
+
+    @property
+    def description(self) -> EnvDescription:
+        """The rules with the map, and the names of the moves; no goals."""
+        return self._description
+
+    def facts(self, observations: Any, infos: Mapping[str, Any]) -> list[Facts]:
+        """Return each position and what lies around it.
+
+        Args:
+            observations: The n numbers of the tiles, shape (n,).
+            infos: Not read.
+
+        Raises:
+            InvalidOptionError: If the observations are not n tiles of this map.
+        """
+        tiles = np.asarray(observations)
+        columns = len(self._lake[0])
+        size = columns * len(self._lake)
+        if tiles.ndim != 1 or ((tiles < 0) | (tiles >= size)).any():
+            raise InvalidOptionError(f"observations must be n tiles of 0..{size - 1}, got {tiles}")
+        return [self._facts(*divmod(tile, columns)) for tile in tiles.tolist()]
+
+    def state_captions(self, facts: Sequence[Facts]) -> list[str]:
+        """Return where the agent is and what is around it."""
+        return [_sentence(row) for row in facts]
+
+    def transition_captions(
+        self, before: Sequence[Facts], actions: Sequence[Any], after: Sequence[Facts]
+    ) -> list[str]:
+        """Return each move by name, and onto what it led."""
+        return [
+            f"go {_ACTIONS[int(action)]}: {_move(old, new)}"
+            for old, action, new in zip(before, actions, after, strict=True)
+        ]
+
+    def _facts(self, row: int, column: int) -> Facts:
+        around = {
+            f"tile_{name}": self._tile(row + down, column + right)
+            for name, (down, right) in _STEPS.items()
+        }
+        return {"row": row, "column": column, "tile": self._tile(row, column), **around}
+
+    def _tile(self, row: int, column: int) -> str:
+        inside = 0 <= row < len(self._lake) and 0 <= column < len(self._lake[0])
+        return _NAMES[self._lake[row][column]] if inside else "edge"
+
+
+def _sentence(facts: Facts) -> str:
+    around = ", ".join(
+        f"{'to the left' if name == 'left' else name} is {_with_article(facts[f'tile_{name}'])}"
+        for name in _ACTIONS
+    )
+    on = _with_article(facts["tile"])
+    sentence = f"You are in row {facts['row']}, column {facts['column']}, on {on}. "
+    return f"{sentence}{around[0].upper()}{around[1:]}."
+
+
+def _with_article(tile: Any) -> str:
+    articles = {"hole": "a hole", "goal": "the goal", "start": "the start", "edge": "the edge"}
+    return articles.get(tile, str(tile))
+
+
+def _move(before: Facts, after: Facts) -> str:
+    here = (before["row"], before["column"]) == (after["row"], after["column"])
+    return "stay in place" if here else f"now on {_with_article(after['tile'])}"

@@ -1,0 +1,336 @@
+"""Rewards shifted by judgements: what is judged, how it is weighed, and what never breaks."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_wrappers import RewardShiftWrapper
+from llm_wrappers.errors import GuidanceWarning, InvalidOptionError, UnknownNameError
+from llm_wrappers.guidance.judges import ConstantJudge
+from llm_wrappers.guidance.judging import action_key
+
+
+class Recording:
+    """A judge that keeps what it is asked and answers what it is told."""
+
+    def __init__(self, answer=lambda facts, action: 1, *, pure=False, reads=None):
+        self.asked, self.answer, self.pure, self.reads = [], answer, pure, reads
+        self.begun = 0
+
+    def judge(self, states, actions):
+        rows = list(zip(states.facts, actions, strict=True))
+        self.asked += [(dict(facts), action) for facts, action in rows]
+        return [self.answer(facts, action) for facts, action in rows]
+
+    def reset(self, mask):
+        self.begun += int(mask.sum())
+
+
+def cart_pole(judge, **options):
+    return RewardShiftWrapper(gym.make("CartPole-v1"), judge=judge, **options)
+
+
+def lake(judge, **options):
+    env = gym.make("FrozenLake-v1", is_slippery=False)
+    return RewardShiftWrapper(env, judge=judge, **options)
+
+
+def play(env, actions, *, seed=0):
+    """Return the steps of an episode, the reset first with a reward of 0."""
+    observation, info = env.reset(seed=seed)
+    steps = [(observation, 0.0, False, False, info)]
+    for action in actions:
+        steps.append(env.step(action))
+        if steps[-1][2] or steps[-1][3]:
+            break
+    return steps
+
+
+class TestTheRule:
+    @pytest.mark.parametrize(("judgement", "reward"), [(1, 1.5), (0, 1.0), (-1, 0.5)])
+    def test_reward_is_shifted_by_scale_times_judgement(self, judgement, reward):
+        *_, (_, got, _, _, info) = play(cart_pole(ConstantJudge(judgement), scale=0.5), [0])
+        assert got == reward
+        assert info["extrinsic_reward"] == 1.0
+        assert info["reward_shift"] == 0.5 * judgement
+        assert info["judgement"] == judgement
+
+    def test_a_reset_is_neutral_and_typed_like_a_step(self):
+        (first, step) = play(cart_pole("reference"), [0])
+        for name in ("extrinsic_reward", "reward_shift", "judgement"):
+            assert first[4][name] == 0
+            assert type(first[4][name]) is type(step[4][name])
+
+    def test_the_judge_sees_the_state_before_the_step_and_the_action(self):
+        judge = Recording()
+        play(lake(judge), [2, 1, 2])
+        seen = [(facts["row"], facts["column"], action) for facts, action in judge.asked]
+        assert seen[:2] == [(0, 0, 2), (0, 1, 1)]
+
+    def test_what_an_environment_does_to_the_action_is_not_judged(self):
+        class Overwriting(gym.ActionWrapper):
+            def action(self, action):
+                action[:] = 0.0
+                return action
+
+        judge = Recording(lambda facts, action: int(np.sign(action[0])))
+        env = RewardShiftWrapper(Overwriting(gym.make("Pendulum-v1")), judge=judge)
+        *_, (_, _, _, _, info) = play(env, [np.array([1.5], np.float32)])
+        assert info["judgement"] == 1
+
+    def test_judge_is_told_where_episodes_begin(self):
+        judge = Recording()
+        env = cart_pole(judge)
+        env.reset(seed=0)
+        env.reset()
+        assert judge.begun == 2
+
+    def test_a_layer_below_keeps_the_extrinsic_reward(self):
+        inner = cart_pole(ConstantJudge(1))
+        *_, (_, reward, _, _, info) = play(RewardShiftWrapper(inner, judge="constant:1"), [0])
+        assert reward == 3.0
+        assert info["extrinsic_reward"] == 1.0
+
+
+class TestPurity:
+    def test_a_pure_judge_is_asked_once_per_state_and_action(self):
+        judge = Recording(pure=True, reads=("row", "column"))
+        env = lake(judge)
+        for _ in range(5):
+            play(env, [2, 0, 2, 0])
+        assert len(judge.asked) == 2
+        assert env.stats()["pairs_asked"] == 2
+        assert env.stats()["good"] == 20
+
+    def test_another_is_asked_every_time(self):
+        judge = Recording()
+        env = lake(judge)
+        for _ in range(5):
+            play(env, [2, 0, 2, 0])
+        assert len(judge.asked) == 20
+
+    def test_actions_of_every_kind_have_keys(self):
+        same = [(2, np.int64(2)), ([1, 2], (np.int64(1), 2)), ({"b": 1, "a": 2}, {"a": 2, "b": 1})]
+        assert all(action_key(one) == action_key(other) for one, other in same)
+        assert action_key(np.array([0.5])) == action_key(np.array([0.5]))
+        assert action_key(np.array([0.5])) != action_key(np.array([0.25]))
+
+
+class TestOptions:
+    def test_schedule_weighs_the_shift(self):
+        env = cart_pole(
+            ConstantJudge(1), schedule={"kind": "linear", "start": 1.0, "end": 0.0}, scale=2.0
+        )
+        shifts = []
+        for progress in (0.0, 0.5, 1.0):
+            env.set_progress(progress)
+            shifts.append(play(env, [0])[1][4]["reward_shift"])
+        assert shifts == [2.0, 1.0, 0.0]
+
+    @pytest.mark.parametrize(
+        ("only", "shifts"), [("negative", [0, 0, -1]), ("positive", [1, 0, 0]), (None, [1, 0, -1])]
+    )
+    def test_only_one_sign(self, only, shifts):
+        answers = iter([1, 0, -1])
+        judge = Recording(lambda facts, action: next(answers))
+        steps = play(cart_pole(judge, only=only), [0, 1, 0])
+        assert [info["reward_shift"] for *_, info in steps[1:]] == shifts
+
+    def test_center_makes_constant_approval_worth_nothing(self):
+        steps = play(cart_pole(ConstantJudge(1), center=True), [0, 1, 0, 1])
+        # The first one has nothing to be compared with.
+        assert [info["reward_shift"] for *_, info in steps[1:]] == [1.0, 0.0, 0.0, 0.0]
+
+    @given(answers=st.lists(st.sampled_from([-1, 0, 1]), min_size=2, max_size=6))
+    def test_center_takes_off_the_mean_so_far(self, answers):
+        left = iter(answers)
+        env = lake(Recording(lambda facts, action: next(left)), center=True)
+        steps = play(env, [0] * len(answers))
+        means = [np.mean(answers[:count]) if count else 0.0 for count in range(len(answers))]
+        shifts = [info["reward_shift"] for *_, info in steps[1:]]
+        assert shifts == pytest.approx(np.array(answers) - means)
+
+    def test_consult_every_counts_from_the_start_of_the_episode(self):
+        judge = Recording()
+        env = cart_pole(judge, consult_every=3)
+        for _ in range(2):
+            steps = play(env, [0, 1, 0, 1, 0])
+            assert [info["judgement"] for *_, info in steps[1:]] == [1, 0, 0, 1, 0]
+        assert len(judge.asked) == 4
+
+    def test_consult_probability_is_kept_and_seeded(self):
+        judge = Recording()
+        env = lake(judge, consult_probability=0.3)
+
+        def judged(seed):
+            return [info["judgement"] for *_, info in play(env, [0] * 99, seed=seed)]
+
+        assert judged(1) == judged(1)
+        assert judged(1) != judged(2)
+        assert 0.15 < np.mean(judged(3)) < 0.45
+
+    def test_consult_probability_follows_its_schedule(self):
+        schedule = {"kind": "linear", "start": 1.0, "end": 0.0}
+        env = cart_pole(Recording(), consult_probability=schedule)
+        assert play(env, [0])[1][4]["judgement"] == 1
+        env.set_progress(1.0)
+        assert play(env, [0])[1][4]["judgement"] == 0
+
+    def test_the_stream_of_the_environment_is_untouched(self):
+        shifted = play(cart_pole("random", consult_probability=0.5), [0, 1] * 5)
+        bare = play(gym.make("CartPole-v1"), [0, 1] * 5)
+        for (one, *_), (other, *_) in zip(shifted, bare, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"scale": -1.0}, {"scale": float("nan")}, {"scale": True}, {"mode": "other"},
+            {"only": "both"}, {"center": 1}, {"center": True, "only": "negative"},
+            {"consult_every": 0}, {"consult_every": 1.5}, {"consult_probability": 2.0},
+            {"training": 1}, {"audit_against": 3}, {"mode": "potential"},
+            {"mode": "potential", "gamma": 1.5, "judge": "reference"},
+            {"mode": "potential", "gamma": 0.9, "judge": ConstantJudge(1)},
+            {"mode": "potential", "gamma": 0.9, "judge": "reference", "center": True},
+            {"mode": "potential", "gamma": 0.9, "judge": "reference", "consult_every": 2},
+            {"mode": "potential", "gamma": 0.9, "judge": "reference", "audit_against": "oracle"},
+        ],
+        ids=lambda options: "-".join(options),
+    )  # fmt: skip
+    def test_bad_options_are_refused(self, options):
+        with pytest.raises((InvalidOptionError, UnknownNameError)):
+            cart_pole(**{"judge": "reference", **options})
+
+    def test_the_spec_survives_json(self):
+        env = cart_pole("noisy:0.2", scale=0.1, only="negative")
+        spec = type(env.spec).from_json(env.spec.to_json())
+        again = gym.make(spec)
+        one, other = play(env, [0, 1, 0]), play(again, [0, 1, 0])
+        assert [step[1] for step in one] == [step[1] for step in other]
+
+
+class TestOff:
+    def test_training_false_is_the_bare_environment_without_a_question(self):
+        judge = Recording()
+        off, bare = (
+            play(cart_pole(judge, training=False), [0, 1, 0]),
+            play(gym.make("CartPole-v1"), [0, 1, 0]),
+        )
+        assert [step[1] for step in off] == [step[1] for step in bare]
+        assert judge.asked == []
+
+    def test_can_be_switched_in_between(self):
+        env = cart_pole(ConstantJudge(1))
+        env.reset(seed=0)
+        assert env.step(0)[1] == 2.0
+        env.set_training(False)
+        assert env.step(1)[1] == 1.0
+        env.set_training(True)
+        assert env.step(0)[1] == 2.0
+
+    @pytest.mark.parametrize("options", [{"judge": "none"}, {"judge": "oracle", "scale": 0.0}])
+    def test_neutral_settings_are_the_identity(self, options):
+        shifted, bare = (
+            play(cart_pole(**options), [0, 1] * 9),
+            play(gym.make("CartPole-v1"), [0, 1] * 9),
+        )
+        for one, other in zip(shifted, bare, strict=True):
+            np.testing.assert_array_equal(one[0], other[0])
+            assert one[1:4] == other[1:4]
+            assert type(one[1]) is type(other[1])
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            lambda facts, action: 1 / 0,
+            lambda facts, action: 7,
+            lambda facts, action: "good",
+            lambda facts, action: 0.5,
+            lambda facts, action: True,
+        ],
+        ids=["raises", "seven", "text", "half", "bool"],
+    )
+    def test_a_judge_that_fails_costs_the_judgement_and_is_said_once(self, answer):
+        env = cart_pole(Recording(answer))
+        with pytest.warns(GuidanceWarning, match="the judge failed") as said:
+            steps = play(env, [0, 1, 0])
+        assert len(said) == 1
+        assert [step[1] for step in steps[1:]] == [1.0, 1.0, 1.0]
+        assert env.stats()["judge_failures"] == 3
+        assert env.stats()["unjudged"] == 3
+
+    def test_an_answer_for_another_number_of_states_is_a_failure(self):
+        env = cart_pole(lambda states, actions: [1, 1])
+        with pytest.warns(GuidanceWarning, match="expected 1 judgements, got 2"):
+            assert play(env, [0])[1][1] == 1.0
+
+    def test_no_judgement_yet_is_neutral_and_no_failure(self):
+        env = cart_pole(Recording(lambda facts, action: None))
+        assert play(env, [0])[1][1] == 1.0
+        assert env.stats()["judge_failures"] == 0
+        assert env.audit()["share_unjudged"] == 1.0
+
+    def test_what_failed_is_asked_again(self):
+        answers = iter([None, 1])
+        judge = Recording(lambda facts, action: next(answers), pure=True, reads=("row", "column"))
+        env = lake(judge)
+        assert play(env, [0])[1][4]["judgement"] == 0
+        assert play(env, [0])[1][4]["judgement"] == 1
+
+
+class TestAudit:
+    def test_shares_and_agreement(self):
+        env = cart_pole("noisy:0.3", audit_against="oracle")
+        for seed in range(40):
+            play(env, [0, 1] * 50, seed=seed)
+        audit = env.audit()
+        assert audit["judged"] == audit["compared"] > 500
+        assert audit["agreement"] == pytest.approx(0.7, abs=0.06)
+        assert audit["opposed"] == audit["compared"] - audit["agreed"]
+        shares = [audit[f"share_{kind}"] for kind in ("good", "neutral", "bad")]
+        assert sum(shares) == pytest.approx(1.0)
+
+    def test_of_nothing_is_none(self):
+        audit = cart_pole("oracle", audit_against="oracle").audit()
+        assert audit["agreement"] is None
+        assert audit["share_good"] is None
+
+    def test_is_in_the_stats_as_numbers(self):
+        env = cart_pole("anti-oracle", audit_against="oracle")
+        play(env, [0, 1])
+        stats = env.all_stats()["RewardShiftWrapper"]
+        assert stats["agreement"] == 0.0
+        assert json.loads(json.dumps(stats)) == stats
+
+
+class TestState:
+    def test_goes_on_where_it_was(self):
+        options = {"center": True, "audit_against": "oracle", "schedule": 0.5}
+        first = cart_pole("noisy:0.2", **options)
+        play(first, [0, 1, 1, 0])
+        first.set_progress(0.25)
+        second = cart_pole("noisy:0.2", **options)
+        second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+        assert second.state_dict() == first.state_dict()
+        one, other = play(first, [0, 1], seed=3), play(second, [0, 1], seed=3)
+        assert [step[1] for step in one] == [step[1] for step in other]
+
+    def test_of_another_mode_is_refused(self):
+        state = cart_pole("reference", mode="potential", gamma=0.9).state_dict()
+        with pytest.raises(InvalidOptionError, match="expected the state of"):
+            cart_pole("reference").load_state_dict(state)
+
+    def test_pickles_in_the_middle_of_an_episode(self):
+        env = cart_pole("noisy:0.2")
+        play(env, [0, 1])
+        twin = pickle.loads(pickle.dumps(env))
+        assert env.step(0)[1] == twin.step(0)[1]
