@@ -1,0 +1,140 @@
+"""Recording what a trained policy does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import torch
+from gymnasium.vector import VectorEnv
+from sb3_contrib import MaskablePPO
+from sb3_contrib.common.maskable.utils import get_action_masks
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+
+from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.guidance.trajectory import Trajectory
+from llm_wrappers.sb3.vec_env import as_vec_env
+from llm_wrappers.wrappers import TrajectoryRecorder, vector
+
+__all__ = ["record_trajectories"]
+
+
+def record_trajectories(
+    model: BaseAlgorithm,
+    env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any],
+    *,
+    episodes: int,
+    seed: int | None = None,
+    deterministic: bool = False,
+    folder: str | Path | None = None,
+    captions: bool = True,
+    metadata: Mapping[str, Any] | None = None,
+    progress_bar: bool = False,
+) -> Sequence[Trajectory]:
+    """Play episodes with a trained model and return them.
+
+    This is the history that ULTRA (arXiv 2505.20671) begins with; how many episodes it takes is
+    not said there. With a vector environment the first `episodes` that begin are returned, in the
+    order in which they end, so that short ones are not preferred. Nothing is trained. A model that
+    was trained behind `VecNormalize` sees observations normalised as in training, and those that
+    are recorded are as the environment gives them. A `MaskablePPO` is given the action masks.
+
+    Args:
+        model: An algorithm of Stable-Baselines3 or sb3-contrib.
+        env: A Gymnasium environment or vector environment, wrapped as the model needs it. It is
+            reset, and neither closed nor changed.
+        episodes: How many to record.
+        seed: Makes the run repeatable: seeds the environment, and the sampling of actions by a
+            policy that draws with torch. The global torch generator is put back afterwards.
+        deterministic: Whether the most likely action is taken instead of a sampled one.
+        folder: Where to save, one file per episode, as soon as it ends; None keeps them in memory.
+        captions: Whether facts and captions are recorded.
+        metadata: Anything that JSON can hold; goes into each trajectory.
+        progress_bar: Whether to show one, in episodes.
+
+    Returns:
+        The episodes of this call; from a folder they are read when they are looked at.
+
+    Raises:
+        InvalidOptionError: If an option is outside what is documented, or `env` is a `VecEnv`.
+        IncompatibleEnvironmentError: If a space cannot be recorded, or not be bridged to SB3.
+        GuidanceFileError: If an episode cannot be saved.
+
+    >>> from stable_baselines3 import PPO
+    >>> model = PPO("MlpPolicy", "CartPole-v1", device="cpu")
+    >>> found = record_trajectories(model, gym.make("CartPole-v1"), episodes=2, seed=0)
+    >>> [trajectory.terminated for trajectory in found]
+    [True, True]
+    """
+    if not isinstance(episodes, int) or isinstance(episodes, bool) or episodes < 1:
+        raise InvalidOptionError(f"episodes must be a whole number >= 1, got {episodes!r}")
+    options: dict[str, Any] = {
+        "folder": folder, "captions": captions, "max_episodes": episodes, "metadata": metadata,
+    }  # fmt: skip
+    recorder, vec_env = _recorded(env, options)
+    with _torch_seed(seed), _progress(episodes, shown=progress_bar) as bar:
+        _play(model, vec_env, recorder, bar, episodes, seed=seed, deterministic=deterministic)
+    recorded: Sequence[Trajectory] = recorder.trajectories()
+    return recorded
+
+
+def _recorded(env: Any, options: dict[str, Any]) -> tuple[Any, VecEnv]:
+    if isinstance(env, VectorEnv):
+        envs = vector.TrajectoryRecorder(env, **options)
+        return envs, as_vec_env(envs)
+    if isinstance(env, gym.Env):
+        single = TrajectoryRecorder(env, **options)
+        return single, DummyVecEnv([lambda: single])
+    advice = ": give what it was made from" if isinstance(env, VecEnv) else ""
+    raise InvalidOptionError(
+        f"expected a gymnasium.Env or gymnasium.vector.VectorEnv, got {type(env).__name__}{advice}"
+    )
+
+
+def _play(
+    model: BaseAlgorithm,
+    vec_env: VecEnv,
+    recorder: Any,
+    bar: Any,
+    episodes: int,
+    *,
+    seed: int | None,
+    deterministic: bool,
+) -> None:
+    normalizer = model.get_vec_normalize_env()
+    masked = isinstance(model, MaskablePPO)
+    if seed is not None:
+        vec_env.seed(seed)
+    observations: Any = vec_env.reset()
+    recorded = 0
+    while recorded < episodes:
+        seen = observations if normalizer is None else normalizer.normalize_obs(observations)
+        masks: dict[str, Any] = {"action_masks": get_action_masks(vec_env)} if masked else {}
+        actions, _ = model.predict(seen, deterministic=deterministic, **masks)
+        observations, _, dones, _ = vec_env.step(actions)
+        if dones.any():
+            now = recorder.stats()["recorded"]
+            bar.update(now - recorded)
+            recorded = now
+
+
+@contextmanager
+def _torch_seed(seed: int | None) -> Iterator[None]:
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _progress(episodes: int, *, shown: bool) -> Iterator[Any]:
+    from tqdm import tqdm
+
+    with tqdm(total=episodes, desc="recording", unit=" episodes", disable=not shown) as bar:
+        yield bar
