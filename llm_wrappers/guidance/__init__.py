@@ -6,6 +6,8 @@ from llm_wrappers.guidance.artefact import (
     load_artefact,
     save_artefact,
 )
+from llm_wrappers.guidance.critical_state import CriticalState
+from llm_wrappers.guidance.critical_states import CriticalStates, resolve_critical_states
 from llm_wrappers.guidance.goal import Goal
 from llm_wrappers.guidance.mask_bank import BoundsBank, MaskBank
 from llm_wrappers.guidance.planner import FunctionPlanner, Planner
@@ -16,20 +18,43 @@ from llm_wrappers.guidance.resolve import (
     resolve_masks,
     resolve_planner,
 )
+from llm_wrappers.guidance.suggester import FunctionSuggester, States, Suggester
+from llm_wrappers.guidance.suggester_names import resolve_suggester
+from llm_wrappers.guidance.trajectory import Trajectory
+from llm_wrappers.guidance.trajectory_files import (
+    TrajectoryFiles,
+    append_trajectory,
+    load_trajectory,
+    open_trajectories,
+    save_trajectory,
+)
 
 __all__ = [
     "BoundsBank",
+    "CriticalState",
+    "CriticalStates",
     "FunctionPlanner",
+    "FunctionSuggester",
     "Goal",
     "GuidanceArtefact",
     "MaskBank",
     "Planner",
     "PlannerProgram",
     "Provenance",
+    "States",
+    "Suggester",
+    "Trajectory",
+    "TrajectoryFiles",
+    "append_trajectory",
     "load_artefact",
+    "load_trajectory",
+    "open_trajectories",
     "reference_artefact",
     "register_source",
+    "resolve_critical_states",
     "resolve_masks",
     "resolve_planner",
+    "resolve_suggester",
     "save_artefact",
+    "save_trajectory",
 ]

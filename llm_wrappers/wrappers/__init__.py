@@ -2,9 +2,23 @@
 
 from llm_wrappers.wrappers.action_bounds import ActionBoundsWrapper
 from llm_wrappers.wrappers.action_mask import ActionMaskWrapper
+from llm_wrappers.wrappers.caption_observation import CaptionObservationWrapper
+from llm_wrappers.wrappers.critical_state_override import CriticalStateOverrideWrapper
 from llm_wrappers.wrappers.goal_observation import GoalObservationWrapper
+from llm_wrappers.wrappers.reward_shift import RewardShiftWrapper
+from llm_wrappers.wrappers.similarity_reward import SimilarityRewardWrapper
+from llm_wrappers.wrappers.trajectory_recorder import TrajectoryRecorder
 
-__all__ = ["ActionBoundsWrapper", "ActionMaskWrapper", "GoalObservationWrapper"]
+__all__ = [
+    "ActionBoundsWrapper",
+    "ActionMaskWrapper",
+    "CaptionObservationWrapper",
+    "CriticalStateOverrideWrapper",
+    "GoalObservationWrapper",
+    "RewardShiftWrapper",
+    "SimilarityRewardWrapper",
+    "TrajectoryRecorder",
+]
 
 
 def __getattr__(name: str) -> object:

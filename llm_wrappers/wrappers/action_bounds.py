@@ -132,7 +132,8 @@ class ActionBoundsWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs
     ) -> dict[str, Any]:
         return {
             "extrinsic_reward": reward,
+            # A layer below may have executed yet another action.
+            "executed_action": executed,
             **info,
             "bounds_applied": bool(self._bounding.applied[0]),
-            "executed_action": executed,
         }

@@ -182,7 +182,8 @@ class ActionMaskWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         informed = {"extrinsic_reward": reward, **info}
         informed["mask_applied"] = bool(self._masking.applied[0])
         informed["action_was_open"] = allowed
-        if self._enforce == "resample":
+        # A layer below may have executed yet another action.
+        if self._enforce == "resample" and "executed_action" not in info:
             # One type at every step, reset included, because tools that store infos need it.
             value = -1 if executed is None else executed
             informed["executed_action"] = (

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from llm_wrappers import wrappers
+from llm_wrappers.captions.generic import GenericCaptioner
 from llm_wrappers.testing import ScriptedEnv, ScriptedPlanner, make_scripted_env
 from llm_wrappers.wrappers import vector
 
@@ -44,6 +45,77 @@ def sampled_goals(facts: Mapping[str, Any]) -> list[tuple[str, float]]:
 
 def fails_here(facts: Mapping[str, Any]) -> bool:
     return first(facts) > 0.4
+
+
+class TellingCaptioner(GenericCaptioner):
+    """It says in a few words what was done, so that suggestions can come true."""
+
+    no_effect = frozenset({"nothing happens"})
+
+    def transition_captions(
+        self, before: Sequence[Any], actions: Sequence[Any], after: Sequence[Any]
+    ) -> list[str]:
+        return [
+            "nothing happens" if first(new) < -0.7 else f"go {GOALS[int(np.ravel(action)[0]) % 3]}"
+            for action, new in zip(actions, after, strict=True)
+        ]
+
+
+def suggested_goals(states: Any) -> list[Any]:
+    """Suggest something else in other states, now and then nothing, and now and then no answer."""
+    return [_suggested(first(facts)) for facts in states.facts]
+
+
+def _suggested(number: float) -> Any:
+    if number < -0.5:
+        return [] if number < -0.7 else None
+    return ["go left", "go wait"] if number < 0.3 else ["go right", "jump", "go left", "", "jump"]
+
+
+def fails_sometimes(states: Any) -> list[Any]:
+    """Suggest the same, and raise if one of the states is at a corner."""
+    if any(first(facts) > 0.4 for facts in states.facts):
+        raise RuntimeError("the suggester was told to fail")
+    return suggested_goals(states)
+
+
+def rewarded(*, vectorised: bool = False, **options: Any) -> Callable[[Any], Any]:
+    """Return what rewards suggestions around an environment, in the words of the captioner."""
+    kind: Any = (vector if vectorised else wrappers).SimilarityRewardWrapper
+
+    def wrap(env: Any) -> Any:
+        single = "single_observation_space" if vectorised else "observation_space"
+        action = "single_action_space" if vectorised else "action_space"
+        captioner = TellingCaptioner(getattr(env, single), getattr(env, action))
+        return kind(env, **{"suggester": suggested_goals, "captioner": captioner, **options})
+
+    return wrap
+
+
+def judge_by_state(states: Any, actions: Any) -> list[int | None]:
+    """Judge by the state and the action, now and then not at all."""
+    return [
+        None if first(facts) < -0.6 else int(np.ravel(action)[0] + 10 * first(facts)) % 3 - 1
+        for facts, action in zip(states.facts, actions, strict=True)
+    ]
+
+
+def judge_that_fails(states: Any, actions: Any) -> list[int | None]:
+    """Judge the same, and raise if one of the states is at a corner."""
+    if any(first(facts) > 0.4 for facts in states.facts):
+        raise RuntimeError("the judge was told to fail")
+    return judge_by_state(states, actions)
+
+
+def height(states: Any) -> list[float | None]:
+    """Return a potential, of some states none."""
+    return [None if first(facts) < -0.6 else first(facts) for facts in states.facts]
+
+
+def shifted(*, vectorised: bool = False, **options: Any) -> Callable[[Any], Any]:
+    """Return what shifts the rewards of an environment."""
+    kind: Any = (vector if vectorised else wrappers).RewardShiftWrapper
+    return partial(kind, **{"judge": judge_by_state, **options})
 
 
 def always(goal: str) -> ScriptedPlanner:

@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 import pytest
+from critical_doubles import overriding, table
 from guided_doubles import (
     BOUNDS,
     BOX,
@@ -22,9 +23,13 @@ from guided_doubles import (
     EnvWithMasks,
     every,
     fails_here,
+    fails_sometimes,
     goals_of,
+    height,
+    rewarded,
     sampled_goals,
     scripted,
+    shifted,
     short_cartpole,
     short_pendulum,
     stacked,
@@ -77,6 +82,16 @@ def mask_case(
 
 NAMED_GOAL = partial(wrappers.GoalObservationWrapper, planner="random", goals=GOALS)
 
+UNREWARDED = rewarded(combine="add", similarity_weight=0.0)
+
+UNSHIFTED = shifted(scale=0.0)
+
+UNADVISED = overriding(critical_states="none")
+
+CAPTION = partial(wrappers.CaptionObservationWrapper, encoder="hashing:8")
+
+RECORDED = wrappers.TrajectoryRecorder
+
 CASES: dict[str, dict[str, Case]] = {
     "GoalObservationWrapper": {
         "box": Case(GOAL, GOAL),
@@ -85,6 +100,12 @@ CASES: dict[str, dict[str, Case]] = {
         "pendulum": Case(GOAL, GOAL, short_pendulum),
         "hashing": Case(partial(GOAL, encoder="hashing:8", reselect="every_step"), GOAL),
         "names": Case(NAMED_GOAL, NAMED_GOAL, skipped={}),
+    },
+    "CaptionObservationWrapper": {
+        "box": Case(CAPTION, CAPTION, skipped={}),
+        "dict": Case(CAPTION, CAPTION, scripted(observation_space=DICT)),
+        "cartpole": Case(CAPTION, CAPTION, short_cartpole, skipped={}),
+        "goal below": Case(stacked(GOAL, CAPTION), GOAL),
     },
     "ActionMaskWrapper": {
         "discrete": mask_case(make_scripted_env, MASKS),
@@ -144,6 +165,112 @@ CASES: dict[str, dict[str, Case]] = {
             skipped={},
         ),
     },
+    "CriticalStateOverrideWrapper": {
+        "box": Case(overriding(), UNADVISED),
+        "dict": Case(
+            overriding(critical_states=table([1, 3], key="exact", part="count")),
+            UNADVISED,
+            scripted(observation_space=DICT),
+        ),
+        "now and then": Case(
+            overriding(probability=0.5, schedule={"kind": "linear", "start": 1.0, "end": 0.2}),
+            overriding(training=False),
+        ),
+        "action only": Case(overriding(mode="A"), overriding(mode="A", probability=0.0)),
+        "reward only": Case(overriding(mode="R", reward="state"), overriding(mode="R", alpha=0.0)),
+        "mask": Case(
+            overriding(advice="mask", probability=0.5),
+            overriding(advice="mask", mode="A", probability=0.0),
+        ),
+        "masks below": Case(overriding(), UNADVISED, EnvWithMasks, skipped=NO_SPEC),
+        "box actions": Case(
+            overriding(critical_states=table(actions=[[0.5, -3.0], [1.0, 1.0]])),
+            UNADVISED,
+            scripted(action_space=BOX),
+        ),
+        "multi-discrete": Case(
+            overriding(critical_states=table(actions=[[0, 1], [2, 0]])),
+            UNADVISED,
+            scripted(action_space=MULTI_DISCRETE),
+        ),
+        "multi-binary": Case(
+            overriding(critical_states=table(actions=[[0, 1, 0], [1, 1, 1]])),
+            UNADVISED,
+            scripted(action_space=MULTI_BINARY),
+        ),
+        "below a goal": Case(stacked(overriding(), GOAL), stacked(UNADVISED, GOAL)),
+        "names": Case(UNADVISED, UNADVISED, skipped={}),
+    },
+    "RewardShiftWrapper": {
+        "box": Case(shifted(), UNSHIFTED),
+        "dict": Case(shifted(scale=0.3), UNSHIFTED, scripted(observation_space=DICT)),
+        "cartpole": Case(shifted(only="negative"), UNSHIFTED, short_cartpole),
+        "box actions": Case(shifted(), UNSHIFTED, scripted(action_space=BOX)),
+        "now and then": Case(
+            shifted(consult_every=2, consult_probability=0.5),
+            shifted(schedule=0.0),
+        ),
+        "potential": Case(
+            shifted(judge=height, mode="potential", gamma=0.9),
+            shifted(judge=height, mode="potential", gamma=0.9, scale=0.0),
+        ),
+        "below a goal": Case(stacked(shifted(), GOAL), stacked(UNSHIFTED, GOAL)),
+        "names": Case(shifted(judge="random"), shifted(judge="none"), skipped={}),
+    },
+    "SimilarityRewardWrapper": {
+        "box": Case(rewarded(), UNREWARDED),
+        "dict": Case(rewarded(), UNREWARDED, scripted(observation_space=DICT)),
+        "goals observed": Case(
+            rewarded(observe_goals=True, encoder="hashing:16"),
+            rewarded(observe_goals=True, combine="add", similarity_weight=0.0),
+        ),
+        "goals observed in a dict": Case(
+            rewarded(observe_goals=True, key="text"),
+            rewarded(combine="add", schedule=0.0),
+            scripted(observation_space=DICT),
+        ),
+        "paid again": Case(rewarded(novelty=False, aliases=[]), UNREWARDED),
+        "added": Case(
+            rewarded(
+                combine="add",
+                extrinsic_weight=0.5,
+                schedule={"kind": "linear", "start": 1.0, "end": 0.2},
+            ),
+            UNREWARDED,
+        ),
+        "multi-discrete": Case(rewarded(), UNREWARDED, scripted(action_space=MULTI_DISCRETE)),
+        "box actions": Case(
+            partial(wrappers.SimilarityRewardWrapper, suggester="none"),
+            UNREWARDED,
+            scripted(action_space=BOX),
+        ),
+        "cartpole": Case(rewarded(), UNREWARDED, short_cartpole),
+        "below a goal": Case(stacked(rewarded(), GOAL), stacked(UNREWARDED, GOAL)),
+        "names": Case(
+            partial(wrappers.SimilarityRewardWrapper, suggester="fixed:go left", threshold=0.1),
+            partial(
+                wrappers.SimilarityRewardWrapper,
+                suggester="fixed:go left",
+                threshold=0.1,
+                combine="add",
+                schedule=0.0,
+            ),
+            skipped={},
+        ),
+    },
+    "TrajectoryRecorder": {
+        "box": Case(RECORDED, RECORDED, skipped={}),
+        "dict": Case(RECORDED, RECORDED, scripted(observation_space=DICT)),
+        "cartpole": Case(RECORDED, RECORDED, short_cartpole, skipped={}),
+        "multi-discrete": Case(RECORDED, RECORDED, scripted(action_space=MULTI_DISCRETE)),
+        "box actions": Case(RECORDED, RECORDED, scripted(action_space=BOX)),
+        "now and then": Case(
+            partial(wrappers.TrajectoryRecorder, every=2, max_episodes=2, metadata={"arm": "a"}),
+            partial(wrappers.TrajectoryRecorder, captions=False),
+            skipped={},
+        ),
+        "below a goal": Case(stacked(RECORDED, GOAL), GOAL),
+    },
 }
 
 
@@ -158,7 +285,7 @@ def test_wrapper_keeps_the_contract(case: Case) -> None:
         case.wrap,
         make_env=case.make_env,
         neutral=case.neutral,
-        readings=("action_masks", "action_bounds", "current_goal"),
+        readings=("action_masks", "action_bounds", "current_goal", "current_suggestions"),
         steps=40,
     )
     if case.skipped is not None:
@@ -171,6 +298,15 @@ def test_wrappers_keep_the_contract_with_a_planner_that_fails(how: str) -> None:
     planner = FailingPlanner(sampled_goals, fails=fails_here, how=how)
     mask = partial(wrappers.ActionMaskWrapper, masks=MASKS, schedule=0.5)
     check_wrapper(stacked(goals_of(planner), mask), points=set(Point) - {Point.NEUTRAL})
+
+
+@pytest.mark.filterwarnings("ignore:the suggester failed:llm_wrappers.errors.GuidanceWarning")
+def test_rewards_keep_the_contract_with_a_suggester_that_fails() -> None:
+    check_wrapper(
+        rewarded(suggester=fails_sometimes, observe_goals=True),
+        points=set(Point) - {Point.NEUTRAL},
+        readings=("current_suggestions",),
+    )
 
 
 def test_wrappers_work_in_subprocesses() -> None:

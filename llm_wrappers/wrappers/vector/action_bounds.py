@@ -153,4 +153,7 @@ class ActionBoundsWrapper(gym.vector.VectorWrapper):  # generic only from gymnas
         if "extrinsic_reward" not in informed:
             informed = with_column(informed, "extrinsic_reward", rewards, present)
         informed = with_column(informed, "bounds_applied", self._bounding.applied, present)
+        if "executed_action" in informed:
+            # A layer below may have executed yet another action.
+            return informed
         return with_column(informed, "executed_action", executed, present)

@@ -218,7 +218,8 @@ class ActionMaskWrapper(gym.vector.VectorWrapper):  # generic only from gymnasiu
             informed = with_column(informed, "extrinsic_reward", rewards, present)
         informed = with_column(informed, "mask_applied", self._masking.applied, present)
         informed = with_column(informed, "action_was_open", allowed, present)
-        if self._enforce == "resample":
+        # A layer below may have executed yet another action.
+        if self._enforce == "resample" and "executed_action" not in infos:
             shape = (self.num_envs, *(self.single_action_space.shape or ()))
             value = np.full(shape, -1 if executed is None else executed, self._executed_type)
             informed = with_column(informed, "executed_action", value, present)

@@ -18,14 +18,10 @@ from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers._goals_below import forward_progress, gathered_stats
 from llm_wrappers.wrappers._shifting import Shifted, Shifting
 from llm_wrappers.wrappers._streams import depth_of
-from llm_wrappers.wrappers._transitions import listed_actions, with_rows
+from llm_wrappers.wrappers._transitions import listed_actions
 from llm_wrappers.wrappers._trust_evidence import paid_by_the_environment
-from llm_wrappers.wrappers.vector._episodes import (
-    Episodes,
-    final_observations,
-    take_rows,
-    with_column,
-)
+from llm_wrappers.wrappers.vector._episodes import Episodes
+from llm_wrappers.wrappers.vector._facts import facts_after_reset, facts_reached, with_rewards
 
 __all__ = ["RewardShiftWrapper"]
 
@@ -118,7 +114,9 @@ class RewardShiftWrapper(gym.vector.VectorWrapper):  # generic only from gymnasi
         fresh = self._episodes.begin(seed, options)
         observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
         rows = np.flatnonzero(fresh)
-        self._shifting.move(self._first_facts(observations, infos, rows), fresh)
+        captioner, known = self._shifting.captioner, self._shifting.facts
+        facts = facts_after_reset(captioner, known, observations, infos, rows)
+        self._shifting.move(facts, fresh)
         nothing = Shifted.neutral(self.num_envs)
         return observations, self._informed(infos, np.zeros(self.num_envs), nothing, fresh)
 
@@ -200,17 +198,6 @@ class RewardShiftWrapper(gym.vector.VectorWrapper):  # generic only from gymnasi
     ) -> Shifted:
         return self._shifting.judge(actions, after, rows, terminated, self._episodes.streams)
 
-    def _first_facts(
-        self, observations: Any, infos: Mapping[str, Any], rows: NDArray[np.intp]
-    ) -> Sequence[Facts]:
-        known = self._shifting.facts
-        captioner = self._shifting.captioner
-        if known is None or len(rows) == self.num_envs:
-            return captioner.facts(observations, infos)
-        # The infos say nothing of sub-environments that were not reset.
-        changed = captioner.facts(take_rows(observations, rows), take_rows(infos, rows))
-        return with_rows(known, rows, changed)
-
     def _finish(
         self,
         actions: Sequence[Any],
@@ -222,9 +209,9 @@ class RewardShiftWrapper(gym.vector.VectorWrapper):  # generic only from gymnasi
     ) -> tuple[Shifted, dict[str, Any]]:
         """Judge a step after which some sub-environments show the next episode already."""
         rows = np.flatnonzero(fresh)
-        last = final_observations(infos, self.env.single_observation_space, rows)
-        last_facts = self._shifting.captioner.facts(last, take_rows(infos["final_info"], rows))
-        shifted = self._judged(actions, with_rows(facts, rows, last_facts), self._all, terminated)
+        space = self.env.single_observation_space
+        reached = facts_reached(self._shifting.captioner, space, facts, infos, rows)
+        shifted = self._judged(actions, reached, self._all, terminated)
         final = self._informed(infos["final_info"], rewards, shifted, fresh)
         shown = Shifted(np.where(fresh, 0.0, shifted.shift), np.where(fresh, 0, shifted.judgement))
         informed = self._informed(infos, np.where(fresh, 0.0, rewards), shown, np.ones_like(fresh))
@@ -237,10 +224,5 @@ class RewardShiftWrapper(gym.vector.VectorWrapper):  # generic only from gymnasi
         shifted: Shifted,
         present: NDArray[np.bool_],
     ) -> dict[str, Any]:
-        informed = dict(infos)
-        if "extrinsic_reward" not in informed:
-            informed = with_column(
-                informed, "extrinsic_reward", np.asarray(rewards, dtype=np.float64), present
-            )
-        informed = with_column(informed, "reward_shift", shifted.shift, present)
-        return with_column(informed, "judgement", shifted.judgement, present)
+        columns = {"reward_shift": shifted.shift, "judgement": shifted.judgement}
+        return with_rewards(infos, rewards, columns, present)

@@ -20,15 +20,11 @@ from llm_wrappers.wrappers._goal_rewards import GoalRewards, Outcome, checked_fl
 from llm_wrappers.wrappers._goals_below import forward_progress, gathered_stats
 from llm_wrappers.wrappers._reward_mix import RewardMix
 from llm_wrappers.wrappers._success import checked_success_key, successes
-from llm_wrappers.wrappers._transitions import listed_actions, with_rows
+from llm_wrappers.wrappers._transitions import listed_actions
 from llm_wrappers.wrappers._trust_evidence import paid_by_the_environment
 from llm_wrappers.wrappers.goal_observation import goal_observation_space
-from llm_wrappers.wrappers.vector._episodes import (
-    Episodes,
-    final_observations,
-    take_rows,
-    with_column,
-)
+from llm_wrappers.wrappers.vector._episodes import Episodes
+from llm_wrappers.wrappers.vector._facts import facts_after_reset, facts_reached, with_rewards
 
 __all__ = ["SimilarityRewardWrapper"]
 
@@ -137,7 +133,9 @@ class SimilarityRewardWrapper(gym.vector.VectorWrapper):  # generic only from gy
         """Reset all sub-environments, or those of ``options["reset_mask"]``."""
         fresh = self._episodes.begin(seed, options)
         observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
-        facts = self._first_facts(observations, infos, np.flatnonzero(fresh))
+        rows = np.flatnonzero(fresh)
+        captioner, known = self._rewards.captioner, self._rewards.facts
+        facts = facts_after_reset(captioner, known, observations, infos, rows)
         self._rewards.move(facts, np.flatnonzero(fresh), fresh)
         self._mix.evidence.begin(fresh)
         nothing = Outcome.neutral(self.num_envs)
@@ -206,17 +204,6 @@ class SimilarityRewardWrapper(gym.vector.VectorWrapper):  # generic only from gy
         self._mix.evidence.load_state_dict(state)
         self._mix.set_progress(state["progress"])
 
-    def _first_facts(
-        self, observations: Any, infos: Mapping[str, Any], rows: NDArray[np.intp]
-    ) -> Sequence[Facts]:
-        known = self._rewards.facts
-        captioner = self._rewards.captioner
-        if known is None or len(rows) == self.num_envs:
-            return captioner.facts(observations, infos)
-        # The infos say nothing of sub-environments that were not reset.
-        changed = captioner.facts(take_rows(observations, rows), take_rows(infos, rows))
-        return with_rows(known, rows, changed)
-
     def _go_on(
         self,
         actions: Sequence[Any],
@@ -249,9 +236,8 @@ class SimilarityRewardWrapper(gym.vector.VectorWrapper):  # generic only from gy
     ) -> tuple[Outcome, dict[str, Any]]:
         """Judge a step after which some sub-environments show the next episode already."""
         rows = np.flatnonzero(fresh)
-        last = final_observations(infos, self.env.single_observation_space, rows)
-        last_facts = self._rewards.captioner.facts(last, take_rows(infos["final_info"], rows))
-        reached = with_rows(facts, rows, last_facts)
+        space = self.env.single_observation_space
+        reached = facts_reached(self._rewards.captioner, space, facts, infos, rows)
         outcome = self._rewards.judge(actions, reached, self._all, self._successes(infos, fresh))
         final: dict[str, Any] = {
             "final_info": self._informed(infos["final_info"], rewards, outcome, fresh)
@@ -312,15 +298,9 @@ class SimilarityRewardWrapper(gym.vector.VectorWrapper):  # generic only from gy
         outcome: Outcome,
         present: NDArray[np.bool_],
     ) -> dict[str, Any]:
-        informed = dict(infos)
-        if "extrinsic_reward" not in informed:
-            informed = with_column(
-                informed, "extrinsic_reward", np.asarray(rewards, dtype=np.float64), present
-            )
-        for name, values in (
-            ("similarity_reward", outcome.similarity),
-            ("matched_goal", outcome.goals),
-            ("transition_caption", outcome.captions),
-        ):
-            informed = with_column(informed, name, values, present)
-        return informed
+        columns = {
+            "similarity_reward": outcome.similarity,
+            "matched_goal": outcome.goals,
+            "transition_caption": outcome.captions,
+        }
+        return with_rewards(infos, rewards, columns, present)

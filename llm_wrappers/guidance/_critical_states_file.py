@@ -1,0 +1,97 @@
+"""The JSON file of a table of critical states."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_wrappers.errors import GuidanceFileError, InvalidOptionError
+from llm_wrappers.guidance.critical_state import CriticalState
+
+__all__ = ["read_document", "write_document"]
+
+_FORMAT = "llm_wrappers/critical-states"
+_VERSION = 1
+_OPTIONS = ("key", "part", "scales")
+
+
+def write_document(
+    path: str | Path,
+    *,
+    entries: Sequence[CriticalState],
+    states: NDArray[Any],
+    actions: NDArray[Any],
+    options: Mapping[str, Any],
+) -> None:
+    """Write critical states, with the types of their numbers, to a file.
+
+    Args:
+        path: The file.
+        entries: The critical states.
+        states: Their states, shape (entries, ...), in the type they have.
+        actions: Their actions, shape (entries, ...), likewise.
+        options: What else the table is made with.
+    """
+    rows = [
+        {
+            "state": state.tolist(),
+            "action": action.tolist(),
+            "reward": entry.reward,
+            "rationale": entry.rationale,
+            "episode": entry.episode,
+            "step": entry.step,
+        }
+        for entry, state, action in zip(entries, states, actions, strict=True)
+    ]
+    document = {
+        "format": _FORMAT, "version": _VERSION, **options,
+        "state_type": states.dtype.name, "action_type": actions.dtype.name, "entries": rows,
+    }  # fmt: skip
+    Path(path).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def read_document(path: str | Path) -> tuple[list[CriticalState], dict[str, Any]]:
+    """Return the critical states of a file, and what else their table is made with.
+
+    Raises:
+        GuidanceFileError: If the file cannot be read, or holds no such table.
+    """
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise GuidanceFileError(f"cannot read {path}: {error}") from error
+    if not isinstance(document, dict) or document.get("format") != _FORMAT:
+        raise GuidanceFileError(
+            f'{path}: expected a table of critical states with "format": "{_FORMAT}"'
+        )
+    if document.get("version") != _VERSION:
+        raise GuidanceFileError(
+            f"{path}: expected version {_VERSION}, got {document.get('version')!r}"
+        )
+    try:
+        types = [_number_type(document[name]) for name in ("state_type", "action_type")]
+        entries = [_entry(row, *types) for row in document["entries"]]
+        return entries, {name: document[name] for name in _OPTIONS}
+    except (KeyError, TypeError, ValueError, OverflowError, InvalidOptionError) as error:
+        raise GuidanceFileError(
+            f"{path}: an entry is malformed: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _entry(row: Mapping[str, Any], state_type: Any, action_type: Any) -> CriticalState:
+    fields = dict(row)
+    fields["state"] = np.array(fields["state"], dtype=state_type)
+    fields["action"] = np.array(fields["action"], dtype=action_type)
+    return CriticalState(**fields)
+
+
+def _number_type(name: str) -> np.dtype[Any]:
+    found = np.dtype(name)
+    if found.kind not in "biuf":
+        raise ValueError(f"expected a type of numbers, got {name!r}")
+    return found

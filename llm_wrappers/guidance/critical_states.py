@@ -1,0 +1,299 @@
+"""Critical states looked up by observation (ULTRA); kept as a JSON file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_wrappers.errors import (
+    GuidanceFileError,
+    IncompatibleEnvironmentError,
+    InvalidOptionError,
+    UnknownNameError,
+)
+from llm_wrappers.guidance._critical_states_file import read_document, write_document
+from llm_wrappers.guidance.critical_state import CriticalState
+from llm_wrappers.guidance.state_keys import StateKeys, make_keys
+
+__all__ = ["CriticalStates", "resolve_critical_states"]
+
+_SIMPLE = (
+    gym.spaces.Box,
+    gym.spaces.Discrete,
+    gym.spaces.MultiDiscrete,
+    gym.spaces.MultiBinary,
+)
+
+
+class CriticalStates:
+    """A table of critical states, their advised actions and rewards (ULTRA, arXiv 2505.20671).
+
+    The paper does not say when a state counts as one of the table, so there are four ways. Equal
+    bytes (``"exact"``) never occur again where episodes begin at random in a continuous space.
+
+    States with one key may come with different advice. Then the action that most of them advise
+    is kept, of equally many the first, or for floating point actions the mean; the reward is the
+    mean of the rewards that go with what is kept. Keys with conflicting advice are counted.
+
+    Args:
+        entries: The critical states, all with states and actions of one shape.
+        key: When two states are the same: ``"exact"``; ``"rounded:DECIMALS"``; ``"bins:WIDTH"``
+            or ``"bins:WIDTH,WIDTH,..."``, one per dimension; ``"nearest:RADIUS"``, if the root
+            mean square of the differences, in standard deviations, is at most the radius, and the
+            nearest is taken. The default radius is our choice.
+        part: Which entry of a Dict observation the states are; None for other observations.
+        scales: The standard deviation of each dimension for ``"nearest"``; None for those of the
+            recorded states.
+
+    Attributes:
+        entries: The entries, rewards clipped to [-1, 1].
+        actions: The action of each key, shape (keys, ...).
+        rewards: The reward of each key, shape (keys,).
+        counts: How many entries, keys, conflicts, and clipped rewards and actions there are.
+
+    Raises:
+        InvalidOptionError: If an option is not what is documented, entries do not have one shape,
+            or a number in a state or action is not finite.
+
+    >>> table = CriticalStates(
+    ...     [CriticalState([0.11, 2.0], 1), CriticalState([0.5, 3.0], 0, reward=-0.5)],
+    ...     key="rounded:1",
+    ... )
+    >>> table.match(np.array([[0.52, 3.0], [0.12, 2.0], [0.3, 2.0]])).tolist()
+    [1, 0, -1]
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[CriticalState],
+        *,
+        key: str = "nearest:0.25",
+        part: str | None = None,
+        scales: Sequence[float] | None = None,
+    ) -> None:
+        entries = _checked_entries(entries)
+        self.key = key
+        self.part = _checked_part(part)
+        self.scales = None if scales is None else tuple(float(scale) for scale in scales)
+        self.entries = tuple(
+            replace(entry, reward=min(max(float(entry.reward), -1.0), 1.0)) for entry in entries
+        )
+        self.states = _stacked("state", [entry.state for entry in entries])
+        advised = _stacked("action", [entry.action for entry in entries])
+        self.counts = {
+            "entries": len(entries),
+            "keys": 0,
+            "conflicts": 0,
+            "clipped_rewards": sum(abs(entry.reward) > 1.0 for entry in entries),
+            "clipped_actions": 0,
+        }
+        self.advised = advised
+        self.actions, self.rewards = advised[:0], np.zeros(0)
+        self._keys: StateKeys | None = None
+        if entries:
+            self._keys = make_keys(key, _flat(self.states), self.scales)
+            self._aggregate(self._keys.groups)
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def match(self, observations: Any) -> NDArray[np.intp]:
+        """Return the row of the table that each of n observations has, -1 for none.
+
+        Args:
+            observations: Shape (n, ...), or with `part` a dict that has such an entry.
+        """
+        states = np.asarray(observations if self.part is None else observations[self.part])
+        if self._keys is None:
+            return np.full(len(states), -1, dtype=np.intp)
+        return self._keys.match(_flat(states))
+
+    def bind(
+        self, observation_space: gym.Space[Any], action_space: gym.Space[Any]
+    ) -> CriticalStates:
+        """Return this table checked for an environment, actions clipped to a Box.
+
+        Args:
+            observation_space: That of a single environment.
+            action_space: A Box, Discrete, MultiDiscrete or MultiBinary.
+
+        Raises:
+            IncompatibleEnvironmentError: If states cannot be looked up in these observations, or
+                the action space is another one.
+            InvalidOptionError: If an action is not of the action space, out of bounds excepted.
+        """
+        if not isinstance(action_space, _SIMPLE):
+            raise IncompatibleEnvironmentError(
+                "expected a Box, Discrete, MultiDiscrete or MultiBinary action space, got "
+                f"{action_space}; actions of other spaces cannot be advised"
+            )
+        if not self.entries:
+            return self
+        self._check_states(observation_space)
+        actions = [_fitting(number, row, action_space) for number, row in enumerate(self.advised)]
+        entries = [
+            replace(entry, action=action)
+            for entry, action in zip(self.entries, actions, strict=True)
+        ]
+        bound = CriticalStates(entries, key=self.key, part=self.part, scales=self.scales)
+        clipped = [
+            not np.array_equal(action, row.astype(action.dtype))
+            for action, row in zip(actions, self.advised, strict=True)
+        ]
+        bound.counts["clipped_actions"] = sum(clipped)
+        bound.counts["clipped_rewards"] = self.counts["clipped_rewards"]
+        return bound
+
+    def save(self, path: str | Path) -> None:
+        """Write the table to a JSON file, types of the numbers included."""
+        write_document(
+            path,
+            entries=self.entries,
+            states=self.states,
+            actions=self.advised,
+            options={
+                "key": self.key,
+                "part": self.part,
+                "scales": None if self.scales is None else list(self.scales),
+            },
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> CriticalStates:
+        """Return the table of a JSON file.
+
+        Raises:
+            GuidanceFileError: If the file cannot be read, or holds no such table.
+        """
+        entries, options = read_document(path)
+        try:
+            return cls(entries, **options)
+        except (TypeError, ValueError) as error:
+            raise GuidanceFileError(f"{path}: {error}") from error
+
+    def _aggregate(self, groups: NDArray[np.intp]) -> None:
+        members = [np.flatnonzero(groups == group) for group in range(int(groups.max()) + 1)]
+        kept = [_agreed(self.advised[rows]) for rows in members]
+        rewards = np.array([entry.reward for entry in self.entries])
+        self.actions = np.array([action for action, _ in kept], dtype=self.advised.dtype)
+        self.rewards = np.array(
+            [rewards[rows][backs].mean() for rows, (_, backs) in zip(members, kept, strict=True)]
+        )
+        differing = [len(np.unique(self.advised[rows], axis=0)) > 1 for rows in members]
+        self.counts["keys"] = len(members)
+        self.counts["conflicts"] = sum(differing)
+
+    def _check_states(self, space: gym.Space[Any]) -> None:
+        if isinstance(space, gym.spaces.Dict):
+            if self.part not in space.spaces:
+                raise IncompatibleEnvironmentError(
+                    f"expected part to be one of the observation's {sorted(space.spaces)}, got "
+                    f"{self.part!r}; give CriticalStates the part that its states are"
+                )
+            space = space.spaces[str(self.part)]
+        elif self.part is not None:
+            raise IncompatibleEnvironmentError(
+                f"part={self.part!r} is only for Dict observations, got {space}"
+            )
+        if not isinstance(space, _SIMPLE) or space.shape != self.states.shape[1:]:
+            raise IncompatibleEnvironmentError(
+                f"expected observations of shape {self.states.shape[1:]}, as the critical states "
+                f"have, got {space}; record the states below the same wrappers"
+            )
+
+
+def resolve_critical_states(critical_states: str | CriticalStates) -> CriticalStates:
+    """Return the table that an object or a name stands for.
+
+    Args:
+        critical_states: A table, ``"file:PATH"``, or ``"none"`` for an empty one.
+
+    Raises:
+        UnknownNameError: If the name is not known.
+        GuidanceFileError: If the file is missing or holds no table.
+        InvalidOptionError: If it is neither a table nor a name.
+
+    >>> len(resolve_critical_states("none"))
+    0
+    """
+    if isinstance(critical_states, CriticalStates):
+        return critical_states
+    if not isinstance(critical_states, str):
+        raise InvalidOptionError(
+            "expected a CriticalStates table or a name such as 'file:PATH', got a "
+            f"{type(critical_states).__name__}"
+        )
+    prefix, _, path = critical_states.partition(":")
+    if critical_states == "none":
+        return CriticalStates([])
+    if prefix == "file" and path:
+        return CriticalStates.load(path)
+    raise UnknownNameError(f'expected "file:PATH" or "none", got {critical_states!r}')
+
+
+def _agreed(actions: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return the action that states of one key are given, and which of them advise it."""
+    if actions.dtype.kind == "f":
+        return actions.mean(axis=0, dtype=np.float64), np.ones(len(actions), dtype=np.bool_)
+    votes = Counter(action.tobytes() for action in actions)
+    # Of equally many, `most_common` names the one met first.
+    winner, _ = votes.most_common(1)[0]
+    backs = np.array([action.tobytes() == winner for action in actions])
+    return actions[backs][0], backs
+
+
+def _fitting(number: int, action: NDArray[Any], space: gym.Space[Any]) -> NDArray[Any]:
+    """Return an action in the type of the space, clipped where the space is a Box."""
+    wrong = f"the action of critical state {number} must be of {space}, got {action.tolist()!r}"
+    if action.shape != space.shape:
+        raise InvalidOptionError(f"{wrong} of shape {action.shape}")
+    if isinstance(space, gym.spaces.Box):
+        clipped: NDArray[Any] = np.clip(action, space.low, space.high).astype(space.dtype)
+        return clipped
+    fitting = action.astype(space.dtype)
+    if not np.array_equal(fitting, action) or not space.contains(fitting):
+        raise InvalidOptionError(wrong)
+    return fitting
+
+
+def _stacked(what: str, values: Sequence[Any]) -> NDArray[Any]:
+    try:
+        array = np.stack([np.asarray(value) for value in values]) if values else np.zeros(0)
+    except ValueError as error:
+        raise InvalidOptionError(
+            f"expected every {what} of the table to have one shape, got "
+            f"{sorted({np.shape(value) for value in values})}"
+        ) from error
+    if array.dtype.kind not in "biuf":
+        raise InvalidOptionError(f"expected every {what} to be of numbers, got {array.dtype}")
+    finite = np.isfinite(_flat(array)).all(axis=1) if values else np.ones(0, dtype=np.bool_)
+    if not finite.all():
+        raise InvalidOptionError(
+            f"the {what} of critical state {int(finite.argmin())} has a number that is not finite: "
+            "leave that state out"
+        )
+    return array
+
+
+def _flat(states: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(states, dtype=np.float64).reshape(len(states), -1)
+
+
+def _checked_entries(entries: Sequence[CriticalState]) -> tuple[CriticalState, ...]:
+    for entry in entries:
+        if not isinstance(entry, CriticalState):
+            raise InvalidOptionError(f"expected CriticalState objects, got {type(entry).__name__}")
+    return tuple(entries)
+
+
+def _checked_part(part: str | None) -> str | None:
+    if part is not None and not isinstance(part, str):
+        raise InvalidOptionError(f"part must be a key of a Dict observation, got {part!r}")
+    return part
