@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench bench-llm bench-planners ablations docs build clean
+.PHONY: help setup demo test check format bench bench-llm bench-planners bench-sgrl-http bench-ellm bench-lmgt bench-teaching bench-encoders ablations docs build clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -e 's/:.*##/\t/' | expand -t 18
@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable ".[sb3,llm,redis,sandbox,crafter,craftax,minigrid,docs,dev]"
+	$(BIN)/python -m pip install --quiet --editable ".[sb3,llm,redis,sandbox,embed-offline,crafter,craftax,minigrid,atari,vision,minari,docs,dev]"
 	touch $(STAMP)
 
 demo: setup ## train the same agent with and without guidance on Craftax-Classic
@@ -49,8 +49,23 @@ bench-llm: setup ## measure the language model client against a server on this m
 bench-planners: setup ## measure contained planners, and show what attacks come to
 	$(BIN)/python benchmarks/planner_containment.py
 
+bench-sgrl-http: setup ## have a scripted model write planners over HTTP: good, wrong and hostile
+	$(BIN)/python benchmarks/sgrl_over_http.py
+
+bench-lmgt: setup ## train with reward shifts by judges of known quality (LMGT)
+	$(BIN)/python benchmarks/lmgt.py
+
+bench-ellm: setup ## pretrain without rewards of the environment (ELLM)
+	$(BIN)/python benchmarks/ellm.py
+
+bench-teaching: setup ## measure what a policy learns from each way of giving advice (ULTRA)
+	$(BIN)/python benchmarks/ultra_teaching.py
+
+bench-encoders: setup ## measure what encoding captions costs, and what remembering saves
+	$(BIN)/python benchmarks/encoders.py
+
 ablations: setup ## train the arms of the SGRL ablation (hours)
-	$(BIN)/python benchmarks/sgrl_ablations.py
+	$(BIN)/python benchmarks/sgrl.py
 
 docs: setup ## build the documentation
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -b html docs docs/_build/html

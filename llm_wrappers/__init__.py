@@ -14,15 +14,29 @@ if TYPE_CHECKING:
     from llm_wrappers import errors, llm, methods, sb3, schedules, testing, wrappers
     from llm_wrappers.captions import EnvDescription
     from llm_wrappers.guidance import Goal, MaskBank
-    from llm_wrappers.wrappers import ActionBoundsWrapper, ActionMaskWrapper, GoalObservationWrapper
+    from llm_wrappers.wrappers import (
+        ActionBoundsWrapper,
+        ActionMaskWrapper,
+        CaptionObservationWrapper,
+        CriticalStateOverrideWrapper,
+        GoalObservationWrapper,
+        RewardShiftWrapper,
+        SimilarityRewardWrapper,
+        TrajectoryRecorder,
+    )
 
 __all__ = [
     "ActionBoundsWrapper",
     "ActionMaskWrapper",
+    "CaptionObservationWrapper",
+    "CriticalStateOverrideWrapper",
     "EnvDescription",
     "Goal",
     "GoalObservationWrapper",
     "MaskBank",
+    "RewardShiftWrapper",
+    "SimilarityRewardWrapper",
+    "TrajectoryRecorder",
     "__version__",
     "errors",
     "llm",
@@ -36,10 +50,15 @@ __all__ = [
 _HOME_OF = {
     "ActionBoundsWrapper": "llm_wrappers.wrappers",
     "ActionMaskWrapper": "llm_wrappers.wrappers",
+    "CaptionObservationWrapper": "llm_wrappers.wrappers",
+    "CriticalStateOverrideWrapper": "llm_wrappers.wrappers",
     "EnvDescription": "llm_wrappers.captions",
     "Goal": "llm_wrappers.guidance",
     "GoalObservationWrapper": "llm_wrappers.wrappers",
     "MaskBank": "llm_wrappers.guidance",
+    "RewardShiftWrapper": "llm_wrappers.wrappers",
+    "SimilarityRewardWrapper": "llm_wrappers.wrappers",
+    "TrajectoryRecorder": "llm_wrappers.wrappers",
 }
 _SUBPACKAGES = ("errors", "llm", "methods", "sb3", "schedules", "testing", "wrappers")
 

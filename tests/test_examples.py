@@ -23,9 +23,21 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 MOST_LINES = 120
 # Options with which each example is done in seconds; an example without an entry fails.
 TINY = {
+    "ellm_craftax.py": ["--steps", "256", "--num-envs", "4"],
+    "lmgt_cartpole.py": ["--steps", "300", "--seeds", "1", "--episodes", "2"],
     "sgrl_craftax.py": ["--steps", "600", "--num-envs", "4"],
     "sgrl_minigrid.py": ["--steps", "600"],
 }
+# What an example trains: rows of its table and folders of what it leaves behind.
+PHASES = {
+    "ellm_craftax.py": {
+        "| pretraining": "pretraining",
+        "| fine-tuning": "tuned",
+        "| from scratch, second half": "scratch",
+    },
+    "lmgt_cartpole.py": {"| a2c": "a2c", "| lmgt": "lmgt"},
+}
+ARMS = {"| ppo": "ppo", "| sgrl": "sgrl"}
 
 NO_NETWORK = '''
 """Ends the process where it goes online; imported by Python at its start."""
@@ -98,12 +110,25 @@ def test_an_example_has_help(example: Path, offline: dict[str, str], tmp_path: P
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
 def test_an_example_runs_offline(example: Path, offline: dict[str, str], tmp_path: Path) -> None:
     out = run(example, *TINY[example.name], env=offline, folder=tmp_path)
-    assert "| ppo" in out
-    assert "| sgrl" in out
+    trained = PHASES.get(example.name, ARMS)
+    for shown in trained:
+        assert shown in out
     # What it writes is where it runs, not beside the example.
     models = sorted(tmp_path.rglob("model.zip"))
-    assert len(models) == 2
+    assert len(models) == len(trained)
+    for folder in trained.values():
+        assert any(folder in model.relative_to(tmp_path).parts for model in models)
     assert all(model.with_name("stats.jsonl").exists() for model in models)
+
+
+def test_the_ellm_example_learns_one_deed_with_a_pretrained_guide(
+    offline: dict[str, str], tmp_path: Path
+) -> None:
+    options = ["--algorithm", "dqn", "--task", "chop tree", "--steps", "32", "--num-envs", "2"]
+    out = run(ROOT / "examples" / "ellm_craftax.py", *options, env=offline, folder=tmp_path)
+    assert "EllmCrafter-v1, dqn, seed 0, 32 steps a phase" in out
+    assert "suggestions (novelty)" in out
+    assert "the task: chop tree, exploring with the pretrained policy" in out
 
 
 # --- the README ---

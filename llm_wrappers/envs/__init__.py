@@ -1,8 +1,8 @@
-"""Gymnasium adapters of Crafter and Craftax-Classic, registered under `llm_wrappers/`."""
+"""The environments of this package, under `llm_wrappers/`: adapters of games, and small tasks."""
 
 import gymnasium as gym
 
-__all__ = ["ENV_IDS", "register_envs"]
+__all__ = ["ENV_IDS", "REGISTERED_IDS", "register_envs"]
 
 _ENTRY_POINTS = {
     "llm_wrappers/Crafter-v1": {"entry_point": "llm_wrappers.envs.crafter:CrafterEnv"},
@@ -10,11 +10,17 @@ _ENTRY_POINTS = {
         "entry_point": "llm_wrappers.envs.craftax_classic:CraftaxClassicEnv",
         "vector_entry_point": "llm_wrappers.envs.craftax_classic:CraftaxClassicVectorEnv",
     },
+    "llm_wrappers/EllmCrafter-v1": {"entry_point": "llm_wrappers.envs.ellm_crafter:EllmCrafterEnv"},
+    "llm_wrappers/Household-v0": {"entry_point": "llm_wrappers.envs.household:HouseholdEnv"},
+    "llm_wrappers/PocketWatch-v0": {"entry_point": "llm_wrappers.envs.pocket_watch:PocketWatchEnv"},
 }
 
+ENV_IDS = ("llm_wrappers/Crafter-v1", "llm_wrappers/CraftaxClassic-v1")
+"""The ids of the environments with Crafter's 17 actions, which the demo and the reference
+guidance are for."""
 
-ENV_IDS = tuple(_ENTRY_POINTS)
-"""The ids of the environments that this package registers."""
+REGISTERED_IDS = tuple(_ENTRY_POINTS)
+"""The ids of all environments that this package registers."""
 
 
 def register_envs() -> None:

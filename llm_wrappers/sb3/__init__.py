@@ -8,7 +8,13 @@ require("sb3_contrib", extra="sb3")
 from llm_wrappers.sb3.callbacks import GuidanceCallback  # noqa: E402
 from llm_wrappers.sb3.episode_log import EpisodeLogCallback, ProgressBarCallback  # noqa: E402
 from llm_wrappers.sb3.grid_extractor import GridExtractor  # noqa: E402
+from llm_wrappers.sb3.guided_exploration import GuidedDQN  # noqa: E402
 from llm_wrappers.sb3.mask_distillation import MaskDistillationCallback  # noqa: E402
+from llm_wrappers.sb3.recording import record_trajectories  # noqa: E402
+from llm_wrappers.sb3.relabel_callback import RelabelCallback  # noqa: E402
+from llm_wrappers.sb3.reweighing_callback import ReweighingCallback  # noqa: E402
+from llm_wrappers.sb3.rnd import RandomNetworkDistillation  # noqa: E402
+from llm_wrappers.sb3.run_report import RunReportCallback  # noqa: E402
 from llm_wrappers.sb3.soft_mask import SoftMaskCallback, SoftMaskPolicy  # noqa: E402
 from llm_wrappers.sb3.vec_env import as_vec_env  # noqa: E402
 
@@ -16,9 +22,15 @@ __all__ = [
     "EpisodeLogCallback",
     "GridExtractor",
     "GuidanceCallback",
+    "GuidedDQN",
     "MaskDistillationCallback",
     "ProgressBarCallback",
+    "RandomNetworkDistillation",
+    "RelabelCallback",
+    "ReweighingCallback",
+    "RunReportCallback",
     "SoftMaskCallback",
     "SoftMaskPolicy",
     "as_vec_env",
+    "record_trajectories",
 ]

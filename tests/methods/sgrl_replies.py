@@ -22,7 +22,7 @@ DIVIDES = GOOD.replace('facts["pole_angle_deg"] < 0', '1 / facts["cart_position_
     "pole_angle_deg", "cart_position_m"
 )
 # JSON can bring half of a surrogate pair.
-HALF_A_CHARACTER = GOOD.replace("return [(\"go right\", 2.0)", "return [\ud800(\"go right\", 2.0)")
+HALF_A_CHARACTER = GOOD.replace('return [("go right", 2.0)', 'return [\ud800("go right", 2.0)')
 NO_CODE = "I am sorry, I cannot write code."
 HOSTILE = GOOD.replace("class Opt", 'import os\n\nos.system("touch CANARY")\n\n\nclass Opt')
 ENDLESS = GOOD.replace(

@@ -211,4 +211,7 @@ def test_the_programs_of_the_page_run(tmp_path, monkeypatch, capsys):
         shifted.reset(seed=0)
         assert shifted.step(0)[4]["judgement"] == 1
         assert "The pole leans" in question_of(server.requests[-1])
-    assert "against the oracle" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    shown = re.findall(r"^# ((?:asked about|answers|against the oracle) .*)$", page, re.MULTILINE)
+    assert len(shown) == 3
+    assert all(line in printed for line in shown)
