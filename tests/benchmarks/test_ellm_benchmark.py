@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -135,37 +134,6 @@ def test_what_is_complete_is_not_trained_again(
     # Another suggester is another arm, whatever its name.
     assert module.main([*same, "--seeds", "0", "--suggester", "oracle"]) == 1
     assert started == ["ellm 0"]
-
-
-def test_an_interrupt_ends_the_training_and_reports_what_is_complete(
-    trained: Any, tmp_path: Path
-) -> None:
-    out = shutil.copytree(trained[0], tmp_path / "out")
-    folder = out / "oracle" / "seed-0"
-    process = subprocess.Popen(
-        [
-            *(sys.executable, str(SCRIPT), "--arms", "ellm", "oracle", "uniform", *SMALL),
-            *("--out", str(out), "--processes", "1"),
-        ],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ONE_THREAD,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 120
-        while not folder.exists():
-            assert process.poll() is None, process.communicate()[1]
-            assert time.monotonic() < deadline, "training has not begun"
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        said, complaints = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 130, complaints
-    assert "the same command goes on from here" in complaints
-    assert "Traceback" not in complaints
-    assert list(rows_of(said)) == ["ellm"]
-    assert "2 runs are missing" in said
-    assert not (folder / "result.json").exists()
-    assert not (out / "uniform").exists()
 
 
 def test_a_suggester_that_does_not_exist_ends_a_training(

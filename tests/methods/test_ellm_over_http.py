@@ -266,7 +266,7 @@ def test_budgets_hold_while_states_are_asked_about_beforehand(cache):
 def test_the_program_of_the_page_runs(tmp_path, monkeypatch, capsys):
     pytest.importorskip("crafter")
     page = (Path(__file__).parents[2] / "docs" / "ellm.md").read_text()
-    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    program, *_ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     with LLMServer("- chop tree\n- chop grass\n- move left") as server:
         monkeypatch.setenv("OPENAI_API_KEY", "none")
