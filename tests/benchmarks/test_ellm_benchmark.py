@@ -67,6 +67,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return out, done
 
 
+@pytest.mark.slow
 def test_the_table_says_what_was_measured_and_how(trained: Any) -> None:
     out, done = trained
     rows = rows_of(done.stdout)
@@ -82,6 +83,7 @@ def test_the_table_says_what_was_measured_and_how(trained: Any) -> None:
     assert (out / "table.md").read_text().strip() == done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_of_the_episodes(trained: Any) -> None:
     out, _ = trained
     summaries = json.loads((out / "summary.json").read_text())
@@ -95,6 +97,7 @@ def test_the_numbers_are_those_of_the_episodes(trained: Any) -> None:
         assert summary["achievements"] == pytest.approx(np.mean(late))
 
 
+@pytest.mark.slow
 def test_arms_learn_from_rewards_of_their_own(trained: Any) -> None:
     from stable_baselines3 import PPO
 
@@ -106,6 +109,7 @@ def test_arms_learn_from_rewards_of_their_own(trained: Any) -> None:
     assert not one.equal(other)
 
 
+@pytest.mark.slow
 def test_what_is_complete_is_not_trained_again(
     trained: Any,
     module: ModuleType,
@@ -188,6 +192,7 @@ def test_pictures_are_trained_with_as_well(module: ModuleType) -> None:
         model.get_env().close()
 
 
+@pytest.mark.slow
 def test_encoding_at_each_step_pays_what_the_wrapper_pays(module: ModuleType) -> None:
     import gymnasium as gym
 

@@ -53,6 +53,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return out, process
 
 
+@pytest.mark.slow
 def test_titles_say_what_was_measured(measured: Any) -> None:
     _, process = measured
     assert "CartPole-v1, A2C, 60 steps, seeds 0, 1: return of 20 deterministic episodes" in (
@@ -63,6 +64,7 @@ def test_titles_say_what_was_measured(measured: Any) -> None:
     assert "no language model was asked" in process.stdout
 
 
+@pytest.mark.slow
 def test_every_part_has_a_table_of_its_own_arms(measured: Any) -> None:
     out, _ = measured
     tables = {path.stem: rows_of(path.read_text()) for path in out.glob("*.md")}
@@ -77,6 +79,7 @@ def test_every_part_has_a_table_of_its_own_arms(measured: Any) -> None:
     assert {row["solved"] for row in tables["watch-60"]} == {"0/2"}
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_measured_again_and_what_does_not_fit_is(measured: Any) -> None:
     out, first = measured
     path = out / "watch-60" / "none-0.json"
@@ -89,6 +92,7 @@ def test_what_is_there_is_not_measured_again_and_what_does_not_fit_is(measured: 
     assert again.stdout == first.stdout
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_done_and_says_what_is_missing(tmp_path: Path) -> None:
     process = subprocess.Popen(
         command("--parts", "watch", "--seeds", 0, 1, 2, "--steps", 1500, "--out", tmp_path),
@@ -162,12 +166,14 @@ class TestExactBlackjack:
         assert total / hands == pytest.approx(script.lmgt_cells.blackjack_value(policy), abs=0.05)
 
 
+@pytest.mark.slow
 def test_speed_reports_both_environments(script: Any) -> None:
     rows = rows_of(script.speed_table(50))
     assert [row["environment"] for row in rows] == ["CartPole-v1", "Blackjack-v1"]
     assert all(float(row["time, times bare"]) > 1 for row in rows)
 
 
+@pytest.mark.slow
 def test_pendulum_learns_at_all(script: Any) -> None:
     result = script.lmgt_cells.run("pendulum", "reference", steps=110, seed=0)
     assert -2500 < result["value"] < 0

@@ -105,6 +105,7 @@ def comparing(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Any:
 # --- what it writes and says ---
 
 
+@pytest.mark.slow
 def test_the_table(trained: Any) -> None:
     out, process = trained
     assert (out / "table.md").read_text().strip() in process.stdout
@@ -124,6 +125,7 @@ def test_the_table(trained: Any) -> None:
     assert all(row["seeds"] == "1" for row in rows.values())
 
 
+@pytest.mark.slow
 def test_the_json_beside_it(trained: Any) -> None:
     out, process = trained
     comparison = json.loads((out / "comparison.json").read_text())
@@ -140,6 +142,7 @@ def test_the_json_beside_it(trained: Any) -> None:
     assert comparison["arms"]["ppo"]["planner_calls"] is None
 
 
+@pytest.mark.slow
 def test_progress_is_said_apart_from_the_table(trained: Any) -> None:
     _, process = trained
     assert "[2/2]" in process.stderr
@@ -147,6 +150,7 @@ def test_progress_is_said_apart_from_the_table(trained: Any) -> None:
     assert "Traceback" not in process.stderr
 
 
+@pytest.mark.slow
 def test_every_run_leaves_its_files(trained: Any) -> None:
     out, _ = trained
     for arm in ("ppo", "single"):
@@ -166,6 +170,7 @@ def test_the_arms_are_listed(module: ModuleType, capsys: pytest.CaptureFixture[s
 # --- what is trained, and what is not ---
 
 
+@pytest.mark.slow
 def test_what_is_trained_is_not_trained_again(
     trained: Any, comparing: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -253,6 +258,7 @@ def test_an_interrupted_run_leaves_no_result(
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_the_processes_and_reports_what_is_complete(
     trained: Any, tmp_path: Path
 ) -> None:
