@@ -29,8 +29,9 @@ test: setup ## run the tests and doctests, with coverage
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term
 
-test-slow: setup ## run the tests that `make test` leaves out, because they train
+test-slow: setup ## run the tests that `make test` leaves out, and try more examples
 	$(BIN)/python -m pytest --numprocesses 2 -m slow
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest --numprocesses 2 tests/wrappers tests/guidance tests/llm
 
 check: setup ## lint, format, types, import layers, spelling
 	$(BIN)/ruff check .

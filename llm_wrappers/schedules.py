@@ -118,6 +118,9 @@ class ThreeStageCosine:
             if progress < end:
                 share = max(progress - begin, 0.0) / (end - begin)
                 wave = 0.5 * (1.0 + math.cos(math.pi * share))
+                if wave == 1.0:
+                    # The sum below could be one rounding off.
+                    return first
                 return min(max(last + (first - last) * wave, last), first)
             begin = end
         return float(self.stages[-1][2])

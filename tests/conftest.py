@@ -9,7 +9,14 @@ import os
 import signal
 from contextlib import ExitStack
 
+from hypothesis import settings
+
 from llm_wrappers.llm.brake import allow_requests
+
+# Half of hypothesis' own number keeps the suite short; `make test-slow` tries more.
+settings.register_profile("short", max_examples=50)
+settings.register_profile("thorough", max_examples=300)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 
 def pytest_configure(config):

@@ -99,6 +99,7 @@ def test_an_example_is_short(example: Path) -> None:
     assert len(example.read_text().splitlines()) < MOST_LINES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
 def test_an_example_has_help(example: Path, offline: dict[str, str], tmp_path: Path) -> None:
     out = run(example, "--help", env=offline, folder=tmp_path)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from guided_doubles import stable_id
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llm_wrappers.errors import InvalidOptionError
@@ -45,6 +45,7 @@ def test_24_it_never_rises_and_stays_within_its_values(given_stages: Stages, whe
 
 
 @given(stages())
+@example(((0.001, 0.9999999999999999, 0.3333333333333333), (0.002, 0.0, 0.0), (0.003, 0.0, 0.0)))
 def test_24_it_begins_and_ends_each_stage_at_exactly_the_given_values(given_stages: Stages) -> None:
     schedule = ThreeStageCosine(given_stages)
     begin = 0.0
