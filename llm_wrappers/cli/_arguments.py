@@ -10,7 +10,7 @@ import gymnasium as gym
 
 from llm_wrappers.errors import require
 
-__all__ = ["Commands", "count", "duration", "make_env"]
+__all__ = ["Commands", "count", "duration", "make_env", "whole"]
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -27,6 +27,17 @@ def count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got {text!r}")
     return number
+
+
+def whole(text: str) -> int:
+    """Return a whole number, zero included.
+
+    >>> whole("0")
+    0
+    """
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number >= 0, got {text!r}")
+    return int(text)
 
 
 def make_env(env_id: str) -> gym.Env[Any, Any]:

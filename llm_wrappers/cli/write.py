@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from llm_wrappers.cli._arguments import Commands, count, make_env
+from llm_wrappers.cli._arguments import Commands, count, make_env, whole
 from llm_wrappers.errors import GuidanceFileError
 from llm_wrappers.llm import LLM, Budget
 
@@ -38,7 +38,7 @@ def add_command(commands: Commands) -> None:
     sgrl.add_argument("--goals", nargs="+", default=None, metavar="GOAL", help="goal vocabulary")
     sgrl.add_argument("--states", type=count, default=300, help="situations to record by playing")
     sgrl.add_argument("--seed", type=int, default=0, help="seed of the playing")
-    sgrl.add_argument("--repairs", type=count, default=3, help="how often code may be sent back")
+    sgrl.add_argument("--repairs", type=whole, default=3, help="how often code may be sent back")
     sgrl.add_argument("--per-goal", action="store_true", help="ask for masks goal by goal")
     _add_client_options(sgrl)
     sgrl.set_defaults(run=_write_sgrl)

@@ -230,9 +230,11 @@ class TestCommand:
         assert command(["check", str(tmp_path / "out"), "--states", "30"]) == 0
         assert "100% of the goals named" in capsys.readouterr().out
 
-    def test_what_never_passes_has_status_1(self, tmp_path, capsys):
+    @pytest.mark.parametrize("repairs", [0, 1])
+    def test_what_never_passes_has_status_1(self, tmp_path, capsys, repairs):
         with LLMServer(answer=BROKEN) as server, allow_requests(True):
-            assert self.write(tmp_path, server.api_base, "--repairs", "1") == 1
+            assert self.write(tmp_path, server.api_base, "--repairs", str(repairs)) == 1
+            assert server.count == 3 + repairs
         assert "AuthoringError" in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
 
