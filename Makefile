@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable ".[sb3,llm,redis,sandbox,embed-offline,crafter,craftax,minigrid,atari,vision,minari,docs,dev]"
+	$(BIN)/python -m pip install --quiet --editable ".[sb3,llm,redis,sandbox,embed-offline,crafter,craftax,minigrid,atari,mujoco,vision,minari,docs,dev]"
 	touch $(STAMP)
 
 demo: setup ## train the same agent with and without guidance on Craftax-Classic
