@@ -21,7 +21,8 @@ class GuidanceCallback(BaseCallback):
 
     The progress is the share of the whole training that is done, across all sub-environments; it
     is set before each rollout. With ``reset_num_timesteps=False`` it goes on from the steps done
-    before. The counters of the wrappers are logged as ``guidance/<wrapper>/<counter>``.
+    before, unless `start` says where it begins. The counters of the wrappers are logged as
+    ``guidance/<wrapper>/<counter>``.
 
     Two mistakes with shifted rewards are said here, because only here the discount is known:
     shaping with another discount than the algorithm's raises, and shifts that could add up to more
@@ -30,11 +31,14 @@ class GuidanceCallback(BaseCallback):
     Args:
         total_steps: The steps over which the schedules run from 0 to 1; None for those of this
             call of ``learn``.
+        start: The algorithm's `num_timesteps` at which they are 0: give ``model.num_timesteps``
+            where a trained model is guided from now on.
         verbose: As in Stable-Baselines3.
 
     Raises:
-        InvalidOptionError: If `total_steps` is not a positive whole number; at the start of the
-            training, if a potential assumes another discount than the algorithm has.
+        InvalidOptionError: If `total_steps` is not a positive whole number, or `start` none from 0;
+            at the start of the training, if a potential assumes another discount than the
+            algorithm has.
 
     >>> import gymnasium as gym
     >>> from stable_baselines3 import PPO
@@ -55,21 +59,23 @@ class GuidanceCallback(BaseCallback):
     0.5
     """
 
-    def __init__(self, *, total_steps: int | None = None, verbose: int = 0) -> None:
+    def __init__(
+        self, *, total_steps: int | None = None, start: int = 0, verbose: int = 0
+    ) -> None:
         super().__init__(verbose)
-        whole = isinstance(total_steps, int) and not isinstance(total_steps, bool)
-        if total_steps is not None and not (whole and total_steps > 0):
-            raise InvalidOptionError(
-                f"total_steps must be a whole number >= 1, got {total_steps!r}"
-            )
+        if total_steps is not None:
+            _check_whole("total_steps", total_steps, least=1)
+        _check_whole("start", start, least=0)
         self._total_steps = total_steps
+        self._start = start
         self._outweighing_said = False
 
     @property
     def progress(self) -> float:
         """The share of the training that is done, in [0, 1]."""
-        total = self._total_steps or self.model._total_timesteps
-        return min(self.num_timesteps / max(total, 1), 1.0)
+        total = self._total_steps or self.model._total_timesteps - self._start
+        done = self.num_timesteps - self._start
+        return min(max(done / max(total, 1), 0.0), 1.0)
 
     def _on_training_start(self) -> None:
         self._has_progress = self.training_env.has_attr("set_progress")
@@ -130,6 +136,11 @@ class GuidanceCallback(BaseCallback):
                     GuidanceWarning,
                     stacklevel=2,
                 )
+
+
+def _check_whole(name: str, value: Any, *, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InvalidOptionError(f"{name} must be a whole number >= {least}, got {value!r}")
 
 
 def _scalars(stats: Mapping[str, Any], prefix: str) -> list[tuple[str, float]]:

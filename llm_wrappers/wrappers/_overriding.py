@@ -10,15 +10,19 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_wrappers.adaptive_trust import refuse_trust, resolve_trusted
 from llm_wrappers.errors import (
     GuidanceWarning,
     IncompatibleEnvironmentError,
     InvalidOptionError,
 )
 from llm_wrappers.guidance.critical_states import CriticalStates, resolve_critical_states
-from llm_wrappers.schedules import Schedule, coefficient, resolve_schedule
+from llm_wrappers.schedules import Schedule, coefficient
+from llm_wrappers.wrappers._closeness import Closeness, checked_size
 from llm_wrappers.wrappers._legality import Legality
+from llm_wrappers.wrappers._scheduled_coin import ScheduledCoin
 from llm_wrappers.wrappers._taken import Taken
+from llm_wrappers.wrappers._trust_evidence import TrustEvidence
 
 __all__ = ["Overriding", "is_maskable"]
 
@@ -28,6 +32,13 @@ _CHOICES = {
     "advice": ("execute", "mask"),
 }
 _STEPS_WITHOUT_A_HIT = 1000
+_NO_HITS = (
+    "no critical state was met in {steps} steps with key={key!r}, so that this is training without "
+    "guidance: exact keys never match where episodes begin at random in a continuous space; give "
+    'CriticalStates a coarser key, "rounded:DECIMALS", "bins:WIDTH" or "nearest:RADIUS"; said once'
+)
+_NO_REWARDS = 'mode="A" pays no rewards that could be trusted; give probability an adaptive one'
+_NO_ADVICE = 'mode="R" executes no advice that could be trusted; give schedule an adaptive one'
 
 
 class Overriding:
@@ -40,8 +51,9 @@ class Overriding:
         action_space: Likewise.
         mode: ``"RA"``, ``"A"`` or ``"R"``.
         alpha: The size of the rewards, at least 0.
-        schedule: A coefficient on alpha.
-        probability: With which probability the advice is executed or leaves its action only.
+        schedule: A coefficient on alpha; what `resolve_trusted` takes.
+        probability: With which probability the advice is executed or leaves its action only;
+            what `ScheduledCoin` takes.
         reward: ``"agreement"`` or ``"state"``.
         advice: ``"execute"`` or ``"mask"``.
         tolerance: How far an action may be from the advice to agree, of the range of a Box.
@@ -80,11 +92,17 @@ class Overriding:
         self.table = resolve_critical_states(critical_states).bind(observation_space, action_space)
         self.masks_actions = advice == "mask"
         self._advises = mode != "R"
-        self._alpha = 0.0 if mode == "A" else _checked("alpha", alpha)
+        self._alpha = 0.0 if mode == "A" else checked_size("alpha", alpha)
         self._by_agreement = reward == "agreement"
-        self._near = _nearness(action_space, _checked("tolerance", tolerance))
-        self._schedule = resolve_schedule(schedule)
-        self._probability = resolve_schedule(probability)
+        self._closeness = Closeness(action_space, tolerance)
+        self._schedule = resolve_trusted(schedule)
+        self._evidence = TrustEvidence(n, self._schedule)
+        self._coin = ScheduledCoin(probability, n)
+        if mode == "A":
+            refuse_trust(self._schedule, _NO_REWARDS)
+        if mode == "R":
+            self._coin.refuse_trust(_NO_ADVICE)
+        self._approvals = np.full(n, np.nan)
         self._index = np.full(n, -1, dtype=np.intp)
         self._applied = np.zeros(n, dtype=np.bool_)
         self._skipped = np.zeros(n, dtype=np.bool_)
@@ -114,8 +132,34 @@ class Overriding:
     def set_progress(self, progress: float) -> None:
         """Set the training progress, in [0, 1], from which the schedules give coefficients."""
         self._weight = self._alpha * coefficient(self._schedule, progress)
-        self._chance = coefficient(self._probability, progress)
+        self._coin.set_progress(progress)
         self.progress = float(progress)
+
+    def begin(self, streams: Sequence[np.random.Generator], fresh: NDArray[np.bool_]) -> None:
+        """Begin episodes, before `look`; with an adaptive probability some are without advice.
+
+        Args:
+            streams: The n random generators.
+            fresh: Where an episode begins, shape (n,).
+        """
+        self._evidence.begin(fresh)
+        self._coin.begin(np.flatnonzero(fresh), streams)
+
+    def learn(self, paid: Any, stepped: NDArray[np.bool_], ended: NDArray[np.bool_]) -> None:
+        """Report a step to schedules that adapt, after `act` and before the next `begin`.
+
+        Args:
+            paid: What the environment paid, shape (n,).
+            stepped: Where the step was one of an episode, shape (n,).
+            ended: Where an episode ended, shape (n,).
+        """
+        if not (self.training and len(self.table)):
+            return
+        rows = np.flatnonzero(stepped)
+        self._coin.learn(paid, rows, ended)
+        self._evidence.learn(self._approvals, paid, rows, ended)
+        if self._evidence.trust is not None:
+            self.set_progress(self.progress)
 
     def forget(self, rows: NDArray[Any]) -> None:
         """Take the states of some sub-environments, flags or numbers, for no critical ones."""
@@ -154,8 +198,8 @@ class Overriding:
             self._skipped[critical] = ~self._legality.allows(advised, critical)
         if self._advises:
             # The coin falls also where the advice is forbidden: whether it is changes no stream.
-            heads = [self._toss(streams[row]) for row in critical]
-            self._applied[critical] = np.array(heads, dtype=np.bool_) & ~self._skipped[critical]
+            heads = self._coin.toss([streams[row] for row in critical], critical)
+            self._applied[critical] = heads & ~self._skipped[critical]
 
     def masks(self) -> NDArray[np.bool_]:
         """Return fresh action masks, shape (n, actions); of a Box with no actions."""
@@ -186,9 +230,12 @@ class Overriding:
         overridden = critical & self._applied & (not self.masks_actions)
         executed, implicit = agent, np.zeros(len(agent))
         agrees = np.zeros(0, dtype=np.bool_)
+        self._approvals[:] = np.nan
         if len(rows):
-            agrees = self._agreement(agent, rows)
-            implicit[rows] = self._rewards(rows, agrees)
+            agrees = self._closeness.agree(agent[rows], self.table.actions[self._index[rows]])
+            implicit[rows] = self._weight * self._ratings(rows, agrees)
+            # What was done decides what was paid, whoever chose it.
+            self._approvals[rows] = self._ratings(rows, agrees | overridden[rows])
             executed = agent.copy()
             executed[overridden] = self.table.actions[self._index[overridden]]
         counted = (stepped, critical, overridden, agrees, self._skipped & critical)
@@ -205,7 +252,8 @@ class Overriding:
             "conflicts": self.table.counts["conflicts"],
             "table": dict(self.table.counts),
             "weight": self._weight,
-            "probability": self._chance,
+            "probability": self._coin.xi,
+            **self._trusts(),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -215,6 +263,8 @@ class Overriding:
             "training": self.training,
             "counts": dict(self.counts),
             "warned": self._warned,
+            "advice": self._coin.state_dict(),
+            **self._evidence.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -229,25 +279,25 @@ class Overriding:
                 f"expected the state of {sorted(mine['counts'])}, got "
                 f"{sorted(state.get('counts', {}))}; this is the state of another wrapper"
             )
+        self._evidence.load_state_dict(state)
+        self._coin.load_state_dict(state["advice"])
         self.set_progress(state["progress"])
         self.set_training(state["training"])
         self.counts.update(state["counts"])
         self._warned = state["warned"]
 
-    def _toss(self, stream: np.random.Generator) -> bool:
-        return bool(stream.random() < self._chance)
-
-    def _agreement(self, agent: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[np.bool_]:
-        advised = self.table.actions[self._index[rows]]
-        apart = np.abs(np.subtract(agent[rows], advised, dtype=np.float64))
-        return np.asarray((apart <= self._near).reshape(len(rows), -1).all(axis=1))
-
-    def _rewards(self, rows: NDArray[np.intp], agrees: NDArray[np.bool_]) -> NDArray[np.float64]:
-        rated = self._weight * self.table.rewards[self._index[rows]]
+    def _ratings(self, rows: NDArray[np.intp], agrees: NDArray[np.bool_]) -> NDArray[np.float64]:
+        rated = self.table.rewards[self._index[rows]]
         if not self._by_agreement:
-            return np.asarray(rated)
+            return rated
         # Nobody can agree with advice that is forbidden.
         return np.where(self._skipped[rows], 0.0, np.where(agrees, 1.0, -1.0) * np.abs(rated))
+
+    def _trusts(self) -> dict[str, float]:
+        """Return the counters of the trust in rewards, and of that in advice."""
+        advice = self._coin.stats()
+        del advice["xi"]
+        return {**self._evidence.stats(), **{f"advice_{name}": advice[name] for name in advice}}
 
     def _warn_of_no_hits(self) -> None:
         missed = self.counts["steps"] >= _STEPS_WITHOUT_A_HIT and not self.counts["hits"]
@@ -255,31 +305,10 @@ class Overriding:
             return
         self._warned = True
         warnings.warn(
-            f"no critical state was met in {self.counts['steps']} steps with "
-            f"key={self.table.key!r}, so that this is training without guidance: exact keys never "
-            "match where episodes begin at random in a continuous space; give CriticalStates a "
-            'coarser key, "rounded:DECIMALS", "bins:WIDTH" or "nearest:RADIUS"; said once',
-            GuidanceWarning,
-            stacklevel=2,
+            _NO_HITS.format(**self.counts, key=self.table.key), GuidanceWarning, stacklevel=2
         )
 
 
 def is_maskable(space: gym.Space[Any]) -> bool:
     """Return whether actions of this space can be masked."""
     return not isinstance(space, gym.spaces.Box)
-
-
-def _checked(name: str, value: float) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0.0 <= value < float("inf"):
-        raise InvalidOptionError(f"{name} must be a finite number >= 0, got {value!r}")
-    return float(value)
-
-
-def _nearness(space: gym.Space[Any], tolerance: float) -> NDArray[np.float64]:
-    """Return how far from the advice each part of an action may be, and still agree with it."""
-    if not isinstance(space, gym.spaces.Box) or space.dtype.kind != "f":
-        return np.zeros(space.shape or ())
-    with np.errstate(over="ignore"):
-        width = np.subtract(space.high, space.low, dtype=np.float64)
-    return tolerance * np.where(np.isfinite(width), width, 1.0)

@@ -60,9 +60,11 @@ class CriticalStateOverrideWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstr
         alpha: The size of the added rewards, at least 0: in the paper 0.5 for Pong, and 0.1 for
             Hopper, Walker2d and Ant.
         schedule: A coefficient on alpha: a number, a dict such as ``{"kind": "linear", "start":
-            1.0, "end": 0.0}``, or a callable of the training progress. Constant in the paper.
+            1.0, "end": 0.0}``, or a callable of the training progress. Constant in the paper. With
+            ``{"kind": "adaptive"}`` advice that does not pay loses its rewards.
         probability: With which probability the advice is executed, or leaves its action only; a
-            schedule likewise. 1 in the paper; 0.5 is our choice, as said above.
+            schedule likewise. 1 in the paper; 0.5 is our choice, as said above. An adaptive one
+            compares episodes with advice and without.
         reward: ``"agreement"`` or ``"state"``.
         advice: ``"execute"``, or for MaskablePPO ``"mask"``: `action_masks` then leave only the
             advised action of a Discrete space, which teaches a policy nothing about it either.
@@ -143,6 +145,7 @@ class CriticalStateOverrideWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstr
         observation, info = self.env.reset(seed=seed, options=options)
         if seed is not None:
             self._stream = make_stream(seed, type(self).__name__, self._depth)
+        self._overriding.begin([self._stream], _STEPPED)
         self._look(observation, over=False)
         return observation, self._informed(info, 0.0, Taken.nothing(1, self._overriding.space))
 
@@ -155,9 +158,12 @@ class CriticalStateOverrideWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstr
         taken = self._overriding.act(np.asarray(action)[None], _STEPPED)
         executed = taken.executed[0].copy() if taken.overridden[0] else action
         observation, reward, terminated, truncated, info = self.env.step(executed)
-        self._look(observation, over=bool(terminated or truncated))
+        over = bool(terminated or truncated)
         info = self._informed(info, float(reward), taken)
-        if not self._overriding.is_identity:
+        pays = not self._overriding.is_identity
+        self._overriding.learn([info["extrinsic_reward"]], _STEPPED, np.array([over]))
+        self._look(observation, over=over)
+        if pays:
             reward = float(reward) + float(taken.implicit[0])
         return observation, reward, bool(terminated), bool(truncated), info
 

@@ -171,6 +171,15 @@ def test_progress_starts_again_with_a_training_of_its_own() -> None:
     assert [progress for _, progress in progress_of(vec_env)] == [0.0, 0.0]
 
 
+def test_progress_begins_where_a_trained_model_is_guided() -> None:
+    vec_env = make_vec_env("dummy")
+    model = small_ppo(vec_env).learn(128)
+    callback = GuidanceCallback(start=model.num_timesteps)
+    model.learn(128, callback=callback, reset_num_timesteps=False)
+    assert progress_of(vec_env) == [(64, 0.0), (96, 0.5)]
+    assert callback.progress == 1.0
+
+
 def test_progress_never_exceeds_one() -> None:
     vec_env = make_vec_env("dummy")
     small_ppo(vec_env).learn(192, callback=GuidanceCallback(total_steps=100))
@@ -258,3 +267,9 @@ def test_training_is_the_same_with_the_callback() -> None:
 def test_a_total_that_is_no_number_of_steps(total_steps: Any) -> None:
     with pytest.raises(InvalidOptionError, match="total_steps must be a whole number >= 1"):
         GuidanceCallback(total_steps=total_steps)
+
+
+@pytest.mark.parametrize("start", [-1, 2.5, "now", True])
+def test_a_start_that_is_no_number_of_steps(start: Any) -> None:
+    with pytest.raises(InvalidOptionError, match="start must be a whole number >= 0"):
+        GuidanceCallback(start=start)

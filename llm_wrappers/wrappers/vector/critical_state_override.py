@@ -15,6 +15,7 @@ from llm_wrappers.wrappers._goals_below import find_below, forward_progress, gat
 from llm_wrappers.wrappers._overriding import Overriding, is_maskable
 from llm_wrappers.wrappers._streams import depth_of
 from llm_wrappers.wrappers._taken import Taken
+from llm_wrappers.wrappers._trust_evidence import paid_by_the_environment
 from llm_wrappers.wrappers.vector._episodes import Episodes, take_rows, with_column
 
 __all__ = ["CriticalStateOverrideWrapper"]
@@ -104,6 +105,7 @@ class CriticalStateOverrideWrapper(gym.vector.VectorWrapper):  # generic only fr
         """Reset all sub-environments, or those of ``options["reset_mask"]``."""
         fresh = self._episodes.begin(seed, options)
         observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
+        self._overriding.begin(self._episodes.streams, fresh)
         self._look(observations, fresh)
         nothing = Taken.nothing(self.num_envs, self._overriding.space)
         return observations, self._informed(infos, np.zeros(self.num_envs), nothing, fresh)
@@ -114,16 +116,21 @@ class CriticalStateOverrideWrapper(gym.vector.VectorWrapper):  # generic only fr
         Raises:
             InvalidOptionError: If the actions are not of the shape of the action space.
         """
-        taken = self._overriding.act(actions, ~self._episodes.waiting())
+        stepped = ~self._episodes.waiting()
+        taken = self._overriding.act(actions, stepped)
         executed = taken.executed.copy() if taken.overridden.any() else actions
         observations, rewards, terminated, truncated, infos = self.env.step(executed)
         ended = np.asarray(terminated | truncated, dtype=np.bool_)
         fresh = self._episodes.advance(ended)
+        pays = not self._overriding.is_identity
+        paid = paid_by_the_environment(infos, rewards, ended)
+        self._overriding.learn(paid, stepped, ended & stepped)
+        self._overriding.begin(self._episodes.streams, fresh)
         infos = self._stepped_infos(infos, rewards, taken, fresh)
         # The last state of an episode is acted in by nobody.
         self._overriding.forget(ended)
         self._look(observations, ~ended | fresh)
-        if not self._overriding.is_identity:
+        if pays:
             rewards = np.asarray(rewards, dtype=np.float64) + taken.implicit
         return observations, rewards, terminated, truncated, infos
 
