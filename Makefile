@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage test-slow check format bench bench-llm bench-planners bench-sgrl-http bench-ellm bench-lmgt bench-teaching bench-encoders ablations docs build clean
+.PHONY: help setup demo test coverage test-slow check format bench bench-llm bench-planners bench-sgrl-http bench-ellm bench-lmgt bench-teaching bench-ultra bench-encoders ablations docs build clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -e 's/:.*##/\t/' | expand -t 18
@@ -20,6 +20,9 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
 	$(BIN)/python -m pip install --quiet --editable ".[sb3,llm,redis,sandbox,embed-offline,crafter,craftax,minigrid,atari,mujoco,vision,minari,docs,dev]"
+	# Without the old gym that it asks for: RecSim runs on Gymnasium here.
+	$(BIN)/python -m pip install --quiet absl-py gin-config scipy six
+	$(BIN)/python -m pip install --quiet --no-deps recsim-no-tf==0.2.3
 	touch $(STAMP)
 
 demo: setup ## train the same agent with and without guidance on Craftax-Classic
@@ -67,6 +70,10 @@ bench-ellm: setup ## pretrain without rewards of the environment (ELLM)
 
 bench-teaching: setup ## measure what a policy learns from each way of giving advice (ULTRA)
 	$(BIN)/python benchmarks/ultra_teaching.py
+	$(BIN)/python benchmarks/ultra_lookup.py
+
+bench-ultra: setup ## train a sub-optimal policy on with advice at critical states (ULTRA)
+	$(BIN)/python benchmarks/ultra.py
 
 bench-encoders: setup ## measure what encoding captions costs, and what remembering saves
 	$(BIN)/python benchmarks/encoders.py

@@ -11,6 +11,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import slate_learner
 import torch
 from pocket_watch_learner import ENV_ID as WATCH
 from pocket_watch_learner import learn
@@ -82,12 +83,21 @@ def parts() -> Mapping[str, Part]:
                               for k in (1, 2, 3, 5, 10)}},
             "episodes until solved, or all if never",
         ),
+        "recsim": Part(
+            "RecSim interest evolution, tabular SlateQ (anti-oracle is the reference turned round)",
+            "episodes", (10, 50), 5,
+            {"none": None, **{j: {"judge": j} for j in ("reference", "anti-oracle", "random")}},
+            f"minutes watched in {EVALUATION_EPISODES} greedy episodes without a judge",
+        ),
     }  # fmt: skip
 
 
 def run(part: str, arm: str, *, steps: int, seed: int) -> dict[str, Any]:
     """Train one arm and return `value`, `agreement` with the oracle, and for watches `solved`."""
-    train = {"cartpole": _control, "pendulum": _control, "blackjack": _blackjack, "watch": _watch}
+    train = {
+        "cartpole": _control, "pendulum": _control, "blackjack": _blackjack, "watch": _watch,
+        "recsim": _recsim,
+    }  # fmt: skip
     return train[part](part, parts()[part].arms[arm], steps, seed)
 
 
@@ -124,6 +134,16 @@ def _watch(part: str, options: Options | None, steps: int, seed: int) -> dict[st
         "value": learned.episodes, "solved": learned.solved, "right": learned.right,
         "agreement": _agreement(env),
     }  # fmt: skip
+
+
+def _recsim(part: str, options: Options | None, steps: int, seed: int) -> dict[str, Any]:
+    env: gym.Env[Any, Any] = gym.make(slate_learner.ENV_ID)
+    if options is not None:
+        env = lw.RewardShiftWrapper(env, **options)
+    learner = slate_learner.learn(env, episodes=steps, seed=seed)
+    value = slate_learner.mean_return(learner, episodes=EVALUATION_EPISODES, seed=EVALUATION_SEED)
+    # There is no oracle for it.
+    return {"value": value, "agreement": None}
 
 
 def _blackjack(part: str, options: Options | None, steps: int, seed: int) -> dict[str, Any]:

@@ -46,7 +46,8 @@ class AtariRamCaptioner:
     the same wrapper, and are None without.
 
     Pong names ball, motion, paddles and score. Pitfall names the player, what the screen holds, the
-    score and the time. Of Montezuma's Revenge there are room, position, lives and score only.
+    score and the time. Of Montezuma's Revenge there are room, position, lives, score
+    and what is carried; in the first room also key, doors and skull.
 
     Args:
         game: ``"pong"``, ``"pitfall"`` or ``"montezuma_revenge"``.

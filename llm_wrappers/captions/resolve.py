@@ -17,6 +17,7 @@ from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.captions.frozen_lake import FrozenLakeCaptioner
 from llm_wrappers.captions.generic import GenericCaptioner
 from llm_wrappers.captions.minigrid import known_minigrid
+from llm_wrappers.captions.mujoco import known_mujoco
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 
 __all__ = ["resolve_captioner"]
@@ -31,7 +32,7 @@ def resolve_captioner(env: _AnyEnv, captioner: Captioner | None = None) -> Capti
     The first of these that exists is taken: the captioner given; an attribute ``captioner`` that
     is not None on the environment or a layer below it, looked up from the outside in; the one for
     a classic control environment whose spaces no wrapper changed; the one for MiniGrid, Blackjack,
-    FrozenLake, or the memory of an Atari game; `GenericCaptioner`.
+    FrozenLake, a robot of MuJoCo, or the memory of an Atari game; `GenericCaptioner`.
     Below a `SyncVectorEnv` the first sub-environment is asked, below an `AsyncVectorEnv`, which
     keeps its own in other processes, none. The environment is never reset or stepped.
 
@@ -111,6 +112,9 @@ def _known_captioner(env: _AnyEnv, layers: list[_AnyEnv]) -> Captioner:
         found: Captioner | None = known(env_id, observation_space, action_space)
         if found is not None:
             return found
+    robot = known_mujoco(layers, observation_space, action_space)
+    if robot is not None:
+        return robot
     toy_text = _toy_text(env_id, layers[-1], observation_space, action_space)
     if toy_text is not None:
         return toy_text

@@ -13,6 +13,9 @@ _ENTRY_POINTS = {
     "llm_wrappers/EllmCrafter-v1": {"entry_point": "llm_wrappers.envs.ellm_crafter:EllmCrafterEnv"},
     "llm_wrappers/Household-v0": {"entry_point": "llm_wrappers.envs.household:HouseholdEnv"},
     "llm_wrappers/PocketWatch-v0": {"entry_point": "llm_wrappers.envs.pocket_watch:PocketWatchEnv"},
+    "llm_wrappers/RecSimInterestEvolution-v0": {
+        "entry_point": "llm_wrappers.envs.recsim:InterestEvolutionEnv"
+    },
 }
 
 ENV_IDS = ("llm_wrappers/Crafter-v1", "llm_wrappers/CraftaxClassic-v1")

@@ -47,8 +47,8 @@ class RewardShiftWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs)
         env: The environment.
         judge: A judge; a function from `States` and n actions to n judgements; or a name:
             ``"reference"`` and ``"oracle"`` for classic control, Blackjack, FrozenLake, pocket
-            watches and the household,
-            ``"file:TABLE.json"``, ``"llm:MODEL"``, and for ablations ``"anti-oracle"``,
+            watches, the household, RecSim and Pong, ``"file:TABLE.json"``, ``"llm:MODEL"``, and for
+            ablations ``"anti-oracle"``,
             ``"noisy:0.2"``, ``"random"``, ``"constant:1"``, ``"none"``. With ``mode="potential"`` a
             potential: an object with ``values(states)``, a function, or ``"reference"``.
         captioner: Puts states into words; None for the environment's own, or a generic one.

@@ -8,6 +8,8 @@ pytest.importorskip("ale_py")
 
 from atari_games import GREEN, RED, WHITE, game, pixels, play
 
+YELLOW = (232, 204, 99)
+
 
 class TestPitfall:
     def test_the_player_is_where_the_picture_shows_him(self):
@@ -108,6 +110,94 @@ class TestMontezuma:
                 close += abs(rows.max() - facts["y"]) <= 5
         assert compared > 150
         assert close / (2 * compared) > 0.9
+
+    def placed(self, x, y):
+        """Return the running game with the player put somewhere."""
+        env = game("MontezumaRevenge")
+        env.reset(seed=0)
+        self.after(env, 0, 30)
+        self.put(env, x, y)
+        return env
+
+    def put(self, env, x, y):
+        env.unwrapped.ale.setRAM(42, x)
+        env.unwrapped.ale.setRAM(43, y)
+
+    def after(self, env, action, frames):
+        """Hold an action; return the last picture, the facts and the reward of all frames."""
+        total = 0.0
+        for _ in range(frames):
+            picture, reward, *_, info = env.step(action)
+            total += reward
+        (facts,) = env.captioner.facts(None, batch_infos(info))
+        return picture, facts, total
+
+    def test_the_skull_of_the_first_room_is_where_the_picture_shows_it(self):
+        env = self.placed(77, 235)
+        for _ in range(40):
+            picture, facts, _ = self.after(env, 0, 5)
+            columns = pixels(picture, WHITE, 160, 182)[1]
+            assert (columns.min() + columns.max()) / 2 == pytest.approx(facts["skull_x"], abs=2)
+        assert f"A skull rolls at x {facts['skull_x']}." in env.captioner.state_captions([facts])[0]
+
+    def test_a_skull_that_hit_the_player_is_gone(self):
+        env = self.placed(70, 150)
+        picture, facts, _ = self.after(env, 0, 90)
+        assert facts["lives"] == 5
+        assert facts["skull_x"] is None
+        assert len(pixels(picture, WHITE, 160, 182)[0]) == 0
+        assert "skull" not in env.captioner.state_captions([facts])[0]
+
+    @pytest.mark.parametrize(
+        ("door", "start", "action", "other_room"), [("right", 115, 3, 2), ("left", 38, 4, 0)]
+    )
+    def test_a_key_is_picked_up_and_opens_a_door(self, door, start, action, other_room):
+        env = self.placed(20, 192)
+        _, facts, _ = self.after(env, 0, 10)
+        assert facts["key_here"] is True
+        assert facts["keys"] == 0
+        self.after(env, 1, 3)  # a jump
+        _, facts, reward = self.after(env, 0, 50)
+        assert reward == facts["score"] == 100
+        assert (facts["key_here"], facts["keys"]) == (False, 1)
+        assert facts["closed_doors"] == ("left", "right")
+        (caption,) = env.captioner.state_captions([facts])
+        assert "You carry 1 key." in caption
+        assert "Closed doors: left and right." in caption
+        self.put(env, start, 235)
+        rewards = 0.0
+        while facts["room"] == 1:
+            _, facts, reward = self.after(env, action, 1)
+            rewards += reward
+            if rewards and facts["room"] == 1:
+                assert facts["closed_doors"] == tuple({"left", "right"} - {door})
+                assert facts["keys"] == 0
+        assert rewards == 300
+        assert facts["room"] == other_room
+        assert facts["key_here"] is facts["closed_doors"] is facts["skull_x"] is None
+        assert "You carry nothing." in env.captioner.state_captions([facts])[0]
+
+    @pytest.mark.parametrize(
+        ("bits", "name", "value", "words"),
+        [
+            (0b1, "hammer", True, "a hammer"),
+            (0b10, "keys", 1, "1 key"),
+            (0b11110, "keys", 4, "4 keys"),
+            (0b100000, "swords", 1, "1 sword"),
+            (0b1100000, "swords", 2, "2 swords"),
+            (0b10000000, "torch", True, "a torch"),
+            (0b10100010, "keys", 1, "1 key and 1 sword and a torch"),
+        ],
+    )
+    def test_what_is_carried_is_what_the_picture_shows(self, bits, name, value, words):
+        env = self.placed(77, 235)
+        env.unwrapped.ale.setRAM(65, bits)
+        picture, facts, _ = self.after(env, 0, 2)
+        assert facts[name] == value
+        assert f"You carry {words}." in env.captioner.state_captions([facts])[0]
+        columns = sorted(set(pixels(picture, YELLOW, 26, 46)[1]))
+        shown = sum(column - 1 not in columns for column in columns)
+        assert shown == bits.bit_count()
 
     def test_lives_are_those_of_the_emulator(self):
         env = game("MontezumaRevenge", frameskip=4)

@@ -63,6 +63,32 @@ class TestPong:
             last = where
         assert compared > 60
 
+    def test_the_memory_right_after_a_reset_holds_no_ball_and_no_opponent(self):
+        env = gym.make("ALE/Pong-v5", obs_type="ram")
+        memory, _ = env.reset(seed=0)
+        assert memory[54] != 0  # it is not empty
+        (facts,) = resolve_captioner(env).facts(memory[None], {"previous_ram": memory[None]})
+        assert facts["ball_in_play"] is False
+        assert facts["ball_x"] is facts["ball_dx"] is facts["opponent_y"] is None
+        (sentence,) = resolve_captioner(env).state_captions([facts])
+        assert sentence == (
+            "There is no ball in play. Your paddle is at y 104, the opponent's out of sight. "
+            "The score is 0 to 0."
+        )
+
+    def test_the_motion_of_the_paddles_is_that_of_the_picture(self):
+        for name, colour in (("paddle", GREEN), ("opponent", ORANGE)):
+            last, compared = None, 0
+            for picture, _, facts, _ in play(game("Pong", frameskip=4), 300, range(6), seed=2):
+                rows, _ = pixels(picture, colour, 34, 194)
+                whole = rows.min() if len(set(rows)) == 16 else None
+                if None not in (last, whole, facts[f"{name}_dy"]):
+                    # The picture is drawn a frame before the memory is read.
+                    assert facts[f"{name}_dy"] == pytest.approx(int(whole) - int(last), abs=8)
+                    compared += whole != last
+                last = whole
+            assert compared > 30
+
     def test_motion_cannot_be_told_from_one_moment(self):
         env = gym.make("ALE/Pong-v5", obs_type="ram")
         captioner = resolve_captioner(env)
@@ -73,7 +99,7 @@ class TestPong:
         (facts,) = captioner.facts(observation[None], {})
         assert facts["ball_in_play"]
         assert facts["ball_dx"] is None
-        assert facts["ball_towards_you"] is None
+        assert facts["ball_towards_you"] is facts["paddle_dy"] is facts["opponent_dy"] is None
         assert "moving" not in captioner.state_captions([facts])[0]
 
     def test_a_point_is_no_motion(self):
@@ -101,7 +127,8 @@ class TestPong:
     def test_every_number_can_be_read_back_from_the_sentence(self):
         pattern = re.compile(
             r"The ball is at x (-?\d+), y (-?\d+)(?:, moving (.*?))?\. "
-            r"Your paddle is at y (-?\d+), the opponent's at y (-?\d+)\. "
+            r"Your paddle is at y (-?\d+)(?:, moving .*?)?, "
+            r"the opponent's at y (-?\d+)(?:, moving .*?)?\. "
             r"The score is (\d+) to (\d+)\."
         )
         read = 0
@@ -119,7 +146,7 @@ class TestPong:
             if facts["ball_dx"] is not None:
                 motion = motion or ""
                 read += 1
-                parts = re.findall(r"(\d+) pixels (\w+)", motion)
+                parts = re.findall(r"(\d+) pixels? (\w+)", motion)
                 words = {word: int(number) for number, word in parts}
                 assert words.get("right", 0) - words.get("left", 0) == facts["ball_dx"]
                 assert words.get("down", 0) - words.get("up", 0) == facts["ball_dy"]

@@ -15,7 +15,7 @@ from llm_wrappers.guidance.judges.ablations import (
     RandomJudge,
 )
 from llm_wrappers.guidance.judges.exact import BlackjackOracle, FrozenLakeOracle
-from llm_wrappers.guidance.judges.reference import REFERENCE_RULES
+from llm_wrappers.guidance.judges.reference import REFERENCE_ACTIONS, REFERENCE_RULES
 from llm_wrappers.guidance.judges.reference_potentials import REFERENCE_POTENTIALS
 from llm_wrappers.guidance.judges.rule import RuleJudge
 from llm_wrappers.guidance.judges.table import TableJudge
@@ -63,17 +63,17 @@ def resolve_judge(judge: str | Judge | JudgeFunction, *, description: Any) -> Ju
         return as_judge(judge)
     prefix, _, rest = judge.partition(":")
     if judge == "reference":
-        return _reference(description.env_id, judge)
+        return _reference(description, judge)
     if judge == "oracle":
-        return _oracle(description.env_id, judge)
+        return _oracle(description, judge)
     if judge == "anti-oracle":
-        return NegatedJudge(_oracle(description.env_id, judge))
+        return NegatedJudge(_oracle(description, judge))
     if judge == "random":
         return RandomJudge()
     if judge == "none":
         return ConstantJudge(0)
     if prefix == "noisy":
-        return NoisyJudge(_oracle(description.env_id, judge), _number(rest, judge))
+        return NoisyJudge(_oracle(description, judge), _number(rest, judge))
     if prefix == "constant":
         return ConstantJudge(int(_number(rest, judge)))
     if prefix == "file":
@@ -111,12 +111,21 @@ def _zero(facts: Any) -> float:
     return 0.0
 
 
-def _oracle(env_id: str, name: str) -> Judge:
-    return _EXACT[env_id]() if env_id in _EXACT else _reference(env_id, name)
+def _oracle(description: Any, name: str) -> Judge:
+    exact = _EXACT.get(description.env_id)
+    return _reference(description, name) if exact is None else exact()
 
 
-def _reference(env_id: str, name: str) -> Judge:
-    return RuleJudge(_shipped(REFERENCE_RULES, env_id, name))
+def _reference(description: Any, name: str) -> Judge:
+    rule = _shipped(REFERENCE_RULES, description.env_id, name)
+    known = REFERENCE_ACTIONS.get(description.env_id)
+    found = tuple(description.action_names)
+    if known is not None and found and found != known:
+        raise UnknownNameError(
+            f"{name!r} knows the actions {list(known)} of {description.env_id}, got "
+            f"{list(found)}; make the environment without full_action_space"
+        )
+    return RuleJudge(rule)
 
 
 def _shipped(rules: Mapping[str, _Rule], env_id: str, name: str) -> _Rule:

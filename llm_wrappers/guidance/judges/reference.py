@@ -8,10 +8,20 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from llm_wrappers.guidance.judges.atari_pong import ACTION_NAMES, atari_pong
 from llm_wrappers.guidance.judges.household import household
 from llm_wrappers.guidance.judges.pocket_watch import pocket_watch
+from llm_wrappers.guidance.judges.recsim import interest_evolution
 
-__all__ = ["REFERENCE_RULES", "blackjack", "cart_pole", "frozen_lake", "mountain_car", "pendulum"]
+__all__ = [
+    "REFERENCE_ACTIONS",
+    "REFERENCE_RULES",
+    "blackjack",
+    "cart_pole",
+    "frozen_lake",
+    "mountain_car",
+    "pendulum",
+]
 
 Rule: TypeAlias = "Callable[[Mapping[str, Any], Any], int]"
 
@@ -76,10 +86,15 @@ REFERENCE_RULES: dict[str, Rule] = {
     "Blackjack-v1": blackjack,
     "FrozenLake-v1": frozen_lake,
     "FrozenLake8x8-v1": frozen_lake,
+    "ALE/Pong-v5": atari_pong,
     "llm_wrappers/PocketWatch-v0": pocket_watch,
     "llm_wrappers/Household-v0": household,
+    "llm_wrappers/RecSimInterestEvolution-v0": interest_evolution,
 }
 """Environment id -> rule."""
+
+REFERENCE_ACTIONS: dict[str, tuple[str, ...]] = {"ALE/Pong-v5": ACTION_NAMES}
+"""Environment id -> the only actions that its rule knows, where others are possible."""
 
 
 def _is_index(action: Any) -> bool:
