@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from llm_wrappers.errors import GuidanceFileError, InvalidOptionError
 from llm_wrappers.guidance.critical_state import CriticalState
 
-__all__ = ["read_document", "write_document"]
+__all__ = ["plain_provenance", "read_document", "write_document"]
 
 _FORMAT = "llm_wrappers/critical-states"
 _VERSION = 1
@@ -76,11 +76,35 @@ def read_document(path: str | Path) -> tuple[list[CriticalState], dict[str, Any]
     try:
         types = [_number_type(document[name]) for name in ("state_type", "action_type")]
         entries = [_entry(row, *types) for row in document["entries"]]
-        return entries, {name: document[name] for name in _OPTIONS}
+        options = {name: document[name] for name in _OPTIONS}
+        # Tables that were saved before it was there have none.
+        return entries, {**options, "provenance": document.get("provenance")}
     except (KeyError, TypeError, ValueError, OverflowError, InvalidOptionError) as error:
         raise GuidanceFileError(
             f"{path}: an entry is malformed: {type(error).__name__}: {error}"
         ) from error
+
+
+def plain_provenance(provenance: Any) -> dict[str, Any] | None:
+    """Return a provenance as JSON holds it: tuples become lists.
+
+    Raises:
+        InvalidOptionError: If it is neither None nor a dict of texts to what JSON can hold.
+
+    >>> plain_provenance({"models": ("a", "b")})
+    {'models': ['a', 'b']}
+    """
+    if provenance is None:
+        return None
+    try:
+        if not all(isinstance(key, str) for key in provenance):
+            raise TypeError("its keys must be texts")
+        plain: dict[str, Any] = json.loads(json.dumps(dict(provenance), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidOptionError(
+            f"provenance must be a dict that JSON can hold, or None: {error}"
+        ) from error
+    return plain
 
 
 def _entry(row: Mapping[str, Any], state_type: Any, action_type: Any) -> CriticalState:

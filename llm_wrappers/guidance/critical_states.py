@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,11 @@ from llm_wrappers.errors import (
     InvalidOptionError,
     UnknownNameError,
 )
-from llm_wrappers.guidance._critical_states_file import read_document, write_document
+from llm_wrappers.guidance._critical_states_file import (
+    plain_provenance,
+    read_document,
+    write_document,
+)
 from llm_wrappers.guidance.critical_state import CriticalState
 from llm_wrappers.guidance.state_keys import StateKeys, make_keys
 
@@ -51,6 +55,8 @@ class CriticalStates:
         part: Which entry of a Dict observation the states are; None for other observations.
         scales: The standard deviation of each dimension for ``"nearest"``; None for those of the
             recorded states.
+        provenance: Where the table comes from, anything that JSON can hold: who found the states,
+            with which prompts, at what price. None where it is not known.
 
     Attributes:
         entries: The entries, rewards clipped to [-1, 1].
@@ -77,8 +83,10 @@ class CriticalStates:
         key: str = "nearest:0.25",
         part: str | None = None,
         scales: Sequence[float] | None = None,
+        provenance: Mapping[str, Any] | None = None,
     ) -> None:
         entries = _checked_entries(entries)
+        self.provenance = plain_provenance(provenance)
         self.key = key
         self.part = _checked_part(part)
         self.scales = None if scales is None else tuple(float(scale) for scale in scales)
@@ -142,7 +150,7 @@ class CriticalStates:
             replace(entry, action=action)
             for entry, action in zip(self.entries, actions, strict=True)
         ]
-        bound = CriticalStates(entries, key=self.key, part=self.part, scales=self.scales)
+        bound = CriticalStates(entries, **self._options())
         clipped = [
             not np.array_equal(action, row.astype(action.dtype))
             for action, row in zip(actions, self.advised, strict=True)
@@ -152,17 +160,13 @@ class CriticalStates:
         return bound
 
     def save(self, path: str | Path) -> None:
-        """Write the table to a JSON file, types of the numbers included."""
+        """Write the table to a JSON file, types of the numbers and provenance included."""
         write_document(
             path,
             entries=self.entries,
             states=self.states,
             actions=self.advised,
-            options={
-                "key": self.key,
-                "part": self.part,
-                "scales": None if self.scales is None else list(self.scales),
-            },
+            options=self._options(),
         )
 
     @classmethod
@@ -177,6 +181,14 @@ class CriticalStates:
             return cls(entries, **options)
         except (TypeError, ValueError) as error:
             raise GuidanceFileError(f"{path}: {error}") from error
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "key": self.key,
+            "part": self.part,
+            "scales": None if self.scales is None else list(self.scales),
+            "provenance": self.provenance,
+        }
 
     def _aggregate(self, groups: NDArray[np.intp]) -> None:
         members = [np.flatnonzero(groups == group) for group in range(int(groups.max()) + 1)]
