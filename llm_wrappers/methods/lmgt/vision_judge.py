@@ -12,9 +12,9 @@ from llm_wrappers.guidance.suggester import States
 from llm_wrappers.llm import LLM, Prompt
 from llm_wrappers.llm.live.source import OnMiss
 from llm_wrappers.llm.prompt_template import PromptTemplate
+from llm_wrappers.methods._words import action_in_words
 from llm_wrappers.methods.lmgt._prompts import Example, Prompts
 from llm_wrappers.methods.lmgt._scoring import Scoring
-from llm_wrappers.methods.lmgt._words import action_in_words
 from llm_wrappers.methods.lmgt.frame_captioner import FRAME
 from llm_wrappers.methods.lmgt.llm_judge import LLMJudge
 from llm_wrappers.methods.lmgt.parsing import parse_score

@@ -13,7 +13,7 @@ from llm_wrappers.guidance.factors import bounded_factor
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.names import resolve_llm
 from llm_wrappers.llm.prompt_template import PromptTemplate
-from llm_wrappers.methods.sgrl._names import plain
+from llm_wrappers.methods._names import plain
 from llm_wrappers.methods.sgrl.unlock_report import UnlockReport
 
 __all__ = ["LLMReweigher"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
-from llm_wrappers.methods.sgrl._names import plain
+from llm_wrappers.methods._names import plain
 
 __all__ = ["Achieved", "reached_goals"]
 

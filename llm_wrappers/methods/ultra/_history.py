@@ -1,0 +1,104 @@
+"""What a table needs to know of all episodes, not only of their critical states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_wrappers.guidance.state_keys import make_keys
+from llm_wrappers.guidance.trajectory import Trajectory
+
+__all__ = ["History"]
+
+# Rounding leaves equal numbers a spread that is not quite zero.
+_NOISE = 1e-9
+
+
+@dataclass(frozen=True)
+class History:
+    """The lengths of episodes, and how far their states spread.
+
+    Args:
+        lengths: The number of steps of each episode.
+        example: One flat state, shape (1, d); None where the states are no arrays of numbers.
+        spread: The standard deviation of each dimension, 1 where all are equal; None likewise.
+    """
+
+    lengths: tuple[int, ...]
+    example: NDArray[np.float64] | None
+    spread: NDArray[np.float64] | None
+
+    @classmethod
+    def of(cls, trajectories: Sequence[Trajectory], part: str | None) -> History:
+        """Return that of some episodes, each of which is looked at once.
+
+        Args:
+            trajectories: The episodes.
+            part: Which entry of a Dict observation the states are.
+        """
+        lengths = []
+        sums = _Sums()
+        for trajectory in trajectories:
+            lengths.append(len(trajectory))
+            sums.add(_states(trajectory, part))
+        return cls(tuple(lengths), sums.first, sums.spread())
+
+    def scales(self, key: str) -> list[float] | None:
+        """Return the scales of a table with a key that has some, None for others.
+
+        Raises:
+            InvalidOptionError: If there is no such key.
+        """
+        if self.example is None or self.spread is None:
+            return None
+        make_keys(key, self.example)
+        return self.spread.tolist() if key.startswith("nearest") else None
+
+
+class _Sums:
+    """Sums over states, relative to the first one, so that little is lost to rounding."""
+
+    def __init__(self) -> None:
+        self.first: NDArray[np.float64] | None = None
+        self._count = 0
+        self._sum: Any = 0.0
+        self._squares: Any = 0.0
+        self._largest: Any = 0.0
+
+    def add(self, states: NDArray[np.float64] | None) -> None:
+        if states is None:
+            return
+        if self.first is None:
+            self.first = states[:1]
+        if states.shape[1] != self.first.shape[1]:
+            return
+        with np.errstate(all="ignore"):
+            apart = states - self.first
+            self._count += len(states)
+            self._sum = self._sum + apart.sum(axis=0)
+            self._squares = self._squares + np.square(apart).sum(axis=0)
+            self._largest = np.maximum(self._largest, np.abs(states).max(axis=0))
+
+    def spread(self) -> NDArray[np.float64] | None:
+        if self.first is None:
+            return None
+        with np.errstate(all="ignore"):
+            variance = self._squares / self._count - np.square(self._sum / self._count)
+            spread = np.sqrt(np.maximum(variance, 0.0))
+            kept = np.isfinite(spread) & (spread > _NOISE * self._largest)
+        return np.where(kept, spread, 1.0)
+
+
+def _states(trajectory: Trajectory, part: str | None) -> NDArray[np.float64] | None:
+    observations = trajectory.observations
+    if isinstance(observations, Mapping):
+        observations = observations.get(part)
+    if not isinstance(observations, np.ndarray) or observations.dtype.kind not in "biuf":
+        return None
+    # The state in which an episode ended is never looked up.
+    flat: NDArray[np.float64] = observations[:-1].reshape(len(trajectory), -1).astype(np.float64)
+    return flat

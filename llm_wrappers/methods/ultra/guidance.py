@@ -1,0 +1,195 @@
+"""From played episodes to a table of critical states: select, correct, save."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llm_wrappers._version import __version__
+from llm_wrappers.errors import GuidanceError, GuidanceWarning
+from llm_wrappers.guidance.corrector import Corrector
+from llm_wrappers.guidance.critical_moment import CriticalMoment
+from llm_wrappers.guidance.critical_state import CriticalState
+from llm_wrappers.guidance.critical_states import CriticalStates
+from llm_wrappers.guidance.selector import Selector
+from llm_wrappers.guidance.trajectory import Trajectory
+from llm_wrappers.llm import LLM
+from llm_wrappers.llm.usage import Counts, Usage
+from llm_wrappers.methods.ultra._asking import MISSING
+from llm_wrappers.methods.ultra._history import History
+from llm_wrappers.methods.ultra._options import whole_number
+from llm_wrappers.methods.ultra.llm_corrector import LLMCorrector
+from llm_wrappers.methods.ultra.llm_selector import LLMSelector
+from llm_wrappers.methods.ultra.report import UltraReport
+
+__all__ = ["write_guidance"]
+
+
+def write_guidance(
+    trajectories: Sequence[Trajectory],
+    *,
+    selector: Selector,
+    corrector: Corrector,
+    per_episode: int = 5,
+    key: str = "nearest:0.25",
+    part: str | None = None,
+    out: str | Path | None = None,
+) -> UltraReport:
+    """Have critical states of played episodes found and corrected, and save the table.
+
+    ULTRA (arXiv 2505.20671): both stages run before the policy is trained on; no model is asked
+    during training. Any selector goes with any corrector. Where both ask a model, the corrector is
+    told what the selector's model said of the behaviour in the episode, as in ULTRA-R.
+
+    Interrupted, or where a budget was spent, run it again with the same cache: only what is missing
+    is asked and paid for. A table without any advice is not saved.
+
+    Args:
+        trajectories: The episodes.
+        selector: Finds the moments.
+        corrector: Names better actions and rates what was done.
+        per_episode: How many moments of each episode (our choice; the paper's number is not known
+            to us).
+        key: When two states are the same, see `CriticalStates`. The standard deviations of
+            ``"nearest"`` are those of all states of the episodes, not only the critical ones.
+        part: Which entry of a Dict observation the states are; None for what the corrector's
+            attribute `part` says, if it has one, or other observations.
+        out: The JSON file; None for no file.
+
+    Raises:
+        GuidanceError: If the selector or the corrector returns what its protocol does not allow.
+        UserError: As the selector and the corrector say; as `CriticalStates` says.
+
+    >>> import numpy as np
+    >>> from llm_wrappers.guidance import Trajectory
+    >>> class First:
+    ...     def select(self, trajectories, *, per_episode):
+    ...         return [CriticalMoment(number, 0) for number in range(len(trajectories))]
+    >>> class Opposite:
+    ...     def correct(self, trajectories, moments):
+    ...         played = [(trajectories[moment.episode], moment.step) for moment in moments]
+    ...         return [CriticalState(t.observations[s], 1 - t.actions[s]) for t, s in played]
+    >>> episode = Trajectory(np.zeros((3, 1)), np.array([0, 0]), [0, -1], True, False)
+    >>> report = write_guidance([episode], selector=First(), corrector=Opposite())
+    >>> report.critical_states.actions, report.critical_states.provenance["corrector"]["author"]
+    (array([1]), 'Opposite')
+    """
+    most = whole_number("per_episode", per_episode, least=1)
+    part = getattr(corrector, "part", None) if part is None else part
+    history = History.of(trajectories, part)
+    scales = history.scales(key)
+    clients = _clients(selector, corrector)
+    usage = [client.usage for client in clients]
+    before = _stats(selector), _stats(corrector)
+    moments = _checked_moments(selector.select(trajectories, per_episode=most))
+    states = _checked_states(_corrected(corrector, selector, trajectories, moments), moments)
+    entries = [state for state in states if state is not None]
+    selected, corrected = _gained(selector, before[0]), _gained(corrector, before[1])
+    used = _sum([client.usage - earlier for client, earlier in zip(clients, usage, strict=True)])
+    counts: dict[str, Any] = {
+        "episodes": len(history.lengths),
+        "steps": sum(history.lengths),
+        "corrected": len(entries),
+        "complete": not any(stats.get(kind) for stats in (selected, corrected) for kind in MISSING),
+    }
+    provenance = {
+        "selector": {**_author(selector), "stats": selected},
+        "corrector": {**_author(corrector), "stats": corrected},
+        "per_episode": most,
+        "selected": len(moments),
+        **counts,
+        "usage": used.as_dict(),
+        "library_version": __version__,
+    }
+    table = CriticalStates(entries, key=key, part=part, scales=scales, provenance=provenance)
+    if out is not None:
+        _save(table, out)
+    return UltraReport(
+        critical_states=table,
+        moments=moments,
+        selector_stats=selected,
+        corrector_stats=corrected,
+        usage=used,
+        **counts,
+    )
+
+
+def _save(table: CriticalStates, out: str | Path) -> None:
+    if len(table):
+        table.save(out)
+        return
+    warnings.warn(
+        f"no critical state has any advice, {out} was not written; the report says what became of "
+        "the moments",
+        GuidanceWarning,
+        stacklevel=3,
+    )
+
+
+def _corrected(
+    corrector: Corrector,
+    selector: Selector,
+    trajectories: Sequence[Trajectory],
+    moments: Sequence[CriticalMoment],
+) -> Sequence[CriticalState | None]:
+    if isinstance(corrector, LLMCorrector) and isinstance(selector, LLMSelector):
+        return corrector.correct(trajectories, moments, analyses=selector.analyses)
+    return corrector.correct(trajectories, moments)
+
+
+def _checked_moments(moments: Any) -> list[CriticalMoment]:
+    found = list(moments)
+    for moment in found:
+        if not isinstance(moment, CriticalMoment):
+            raise GuidanceError(
+                f"expected a selector that returns CriticalMoment objects, got {moment!r}"
+            )
+    return found
+
+
+def _checked_states(states: Any, moments: Sequence[CriticalMoment]) -> list[CriticalState | None]:
+    found = list(states)
+    if len(found) != len(moments):
+        raise GuidanceError(
+            f"expected a corrector that returns a CriticalState or None for each of the "
+            f"{len(moments)} moments, got {len(found)}"
+        )
+    return found
+
+
+def _clients(*parts: Any) -> list[LLM]:
+    found = [getattr(part, "llm", None) for part in parts]
+    return list({id(client): client for client in found if isinstance(client, LLM)}.values())
+
+
+def _stats(part: Any) -> dict[str, Any]:
+    stats = getattr(part, "stats", None)
+    counted: Mapping[str, Any] = {} if stats is None else stats()
+    return dict(counted)
+
+
+def _gained(part: Any, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the counters of a selector or corrector since an earlier moment."""
+    return {
+        # Shares and texts are no counts.
+        name: value - before.get(name, 0) if isinstance(value, int) else value
+        for name, value in _stats(part).items()
+    }
+
+
+def _author(part: Any) -> dict[str, Any]:
+    """Return who selected or corrected: a model where one was asked, else the class."""
+    provenance = getattr(part, "provenance", None)
+    told: Mapping[str, Any] = {} if provenance is None else provenance()
+    return {"author": type(part).__name__, **told}
+
+
+def _sum(usages: Sequence[Usage]) -> Usage:
+    purposes = dict.fromkeys(purpose for usage in usages for purpose in usage)
+    return Usage(
+        tuple(
+            (purpose, sum((usage[purpose] for usage in usages), Counts())) for purpose in purposes
+        )
+    )
