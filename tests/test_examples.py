@@ -27,6 +27,16 @@ TINY = {
     "lmgt_cartpole.py": ["--steps", "300", "--seeds", "1", "--episodes", "2"],
     "sgrl_craftax.py": ["--steps", "600", "--num-envs", "4"],
     "sgrl_minigrid.py": ["--steps", "600"],
+    "ultra_cartpole.py": [
+        "--pretraining",
+        "512",
+        "--steps",
+        "512",
+        "--seeds",
+        "1",
+        "--episodes",
+        "2",
+    ],
 }
 # What an example trains: rows of its table and folders of what it leaves behind.
 PHASES = {
@@ -36,6 +46,7 @@ PHASES = {
         "| from scratch, second half": "scratch",
     },
     "lmgt_cartpole.py": {"| a2c": "a2c", "| lmgt": "lmgt"},
+    "ultra_cartpole.py": {"| before": "before", "| ppo": "ppo", "| ultra": "ultra"},
 }
 ARMS = {"| ppo": "ppo", "| sgrl": "sgrl"}
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from llm_wrappers.cli import _write_ultra
 from llm_wrappers.cli._arguments import Commands, count, make_env, whole
+from llm_wrappers.cli._client import add_client_options, client_of
 from llm_wrappers.errors import GuidanceFileError
-from llm_wrappers.llm import LLM, Budget
 
 __all__ = ["add_command"]
 
@@ -40,7 +41,7 @@ def add_command(commands: Commands) -> None:
     sgrl.add_argument("--seed", type=int, default=0, help="seed of the playing")
     sgrl.add_argument("--repairs", type=whole, default=3, help="how often code may be sent back")
     sgrl.add_argument("--per-goal", action="store_true", help="ask for masks goal by goal")
-    _add_client_options(sgrl)
+    add_client_options(sgrl)
     sgrl.set_defaults(run=_write_sgrl)
     ellm = methods.add_parser(
         "ellm",
@@ -57,9 +58,10 @@ def add_command(commands: Commands) -> None:
     ellm.add_argument("--seed", type=int, default=0, help="seed of the playing")
     ellm.add_argument("--prompt", default="ellm/open", choices=["ellm/open", "ellm/open-goals"])
     ellm.add_argument("--strict", action="store_true", help="read answers by ELLM's own rule")
-    _add_client_options(ellm)
+    add_client_options(ellm)
     ellm.set_defaults(run=_write_ellm)
     _add_lmgt(methods)
+    _write_ultra.add_method(methods)
 
 
 def _add_lmgt(methods: Commands) -> None:
@@ -82,42 +84,15 @@ def _add_lmgt(methods: Commands) -> None:
     lmgt.add_argument(
         "--audit-against", default=None, metavar="JUDGE", help='compare with a judge: "oracle"'
     )
-    _add_client_options(lmgt)
+    add_client_options(lmgt)
     lmgt.set_defaults(run=_write_lmgt)
-
-
-def _add_client_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cache", default="answers.sqlite", help="file or Redis URL for answers")
-    parser.add_argument("--mode", default="record", choices=["record", "replay", "refresh", "off"])
-    parser.add_argument("--api-base", default=None, help="address of a server of your own")
-    parser.add_argument("--dollars", type=float, default=None, help="the most to spend")
-    parser.add_argument("--calls", type=int, default=None, help="the most requests to send")
-    parser.add_argument("--max-tokens", type=count, default=None, help="the longest answer")
-    parser.add_argument("--temperature", type=float, default=None)
-    parser.add_argument("--timeout", type=float, default=300.0, help="seconds per answer")
-
-
-def _client(options: argparse.Namespace) -> LLM:
-    optional = {
-        "api_base": options.api_base,
-        "max_tokens": options.max_tokens,
-        "temperature": options.temperature,
-    }
-    return LLM(
-        options.model,
-        cache=options.cache,
-        mode=options.mode,
-        timeout=options.timeout,
-        budget=Budget(dollars=options.dollars, calls=options.calls),
-        **{name: value for name, value in optional.items() if value is not None},
-    )
 
 
 def _write_sgrl(options: argparse.Namespace) -> int:
     from llm_wrappers.methods import sgrl
 
     env = make_env(options.env)
-    with _client(options) as llm:
+    with client_of(options) as llm:
         try:
             artefact = sgrl.write_guidance(
                 env,
@@ -143,7 +118,7 @@ def _write_ellm(options: argparse.Namespace) -> int:
     from llm_wrappers.methods import ellm
 
     env = make_env(options.env)
-    with _client(options) as llm:
+    with client_of(options) as llm:
         try:
             suggester = ellm.LLMSuggester(
                 llm,
@@ -173,7 +148,7 @@ def _write_lmgt(options: argparse.Namespace) -> int:
     oracle = options.audit_against
     if oracle is not None:
         oracle = resolve_judge(oracle, description=description)
-    with _client(options) as llm:
+    with client_of(options) as llm:
         judge = lmgt.LLMJudge(
             llm,
             description,

@@ -7,30 +7,49 @@ require("sb3_contrib", extra="sb3")
 
 from llm_wrappers.sb3.callbacks import GuidanceCallback  # noqa: E402
 from llm_wrappers.sb3.episode_log import EpisodeLogCallback, ProgressBarCallback  # noqa: E402
+from llm_wrappers.sb3.fidelity import (  # noqa: E402
+    FidelityScore,
+    fidelity_scores,
+    seeded_trajectories,
+)
 from llm_wrappers.sb3.grid_extractor import GridExtractor  # noqa: E402
 from llm_wrappers.sb3.guided_exploration import GuidedDQN  # noqa: E402
 from llm_wrappers.sb3.mask_distillation import MaskDistillationCallback  # noqa: E402
+from llm_wrappers.sb3.policy_corrector import PolicyCorrector  # noqa: E402
 from llm_wrappers.sb3.recording import record_trajectories  # noqa: E402
+from llm_wrappers.sb3.refining import Refinement, refine  # noqa: E402
 from llm_wrappers.sb3.relabel_callback import RelabelCallback  # noqa: E402
 from llm_wrappers.sb3.reweighing_callback import ReweighingCallback  # noqa: E402
 from llm_wrappers.sb3.rnd import RandomNetworkDistillation  # noqa: E402
 from llm_wrappers.sb3.run_report import RunReportCallback  # noqa: E402
 from llm_wrappers.sb3.soft_mask import SoftMaskCallback, SoftMaskPolicy  # noqa: E402
+from llm_wrappers.sb3.state_mask import StateMask, train_state_mask  # noqa: E402
+from llm_wrappers.sb3.value_gap import critic_values, value_gap_selector  # noqa: E402
 from llm_wrappers.sb3.vec_env import as_vec_env  # noqa: E402
 
 __all__ = [
     "EpisodeLogCallback",
+    "FidelityScore",
     "GridExtractor",
     "GuidanceCallback",
     "GuidedDQN",
     "MaskDistillationCallback",
+    "PolicyCorrector",
     "ProgressBarCallback",
     "RandomNetworkDistillation",
+    "Refinement",
     "RelabelCallback",
     "ReweighingCallback",
     "RunReportCallback",
     "SoftMaskCallback",
     "SoftMaskPolicy",
+    "StateMask",
     "as_vec_env",
+    "critic_values",
+    "fidelity_scores",
     "record_trajectories",
+    "refine",
+    "seeded_trajectories",
+    "train_state_mask",
+    "value_gap_selector",
 ]

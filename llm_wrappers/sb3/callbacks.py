@@ -59,9 +59,7 @@ class GuidanceCallback(BaseCallback):
     0.5
     """
 
-    def __init__(
-        self, *, total_steps: int | None = None, start: int = 0, verbose: int = 0
-    ) -> None:
+    def __init__(self, *, total_steps: int | None = None, start: int = 0, verbose: int = 0) -> None:
         super().__init__(verbose)
         if total_steps is not None:
             _check_whole("total_steps", total_steps, least=1)

@@ -15,6 +15,7 @@ from sb3_contrib.common.maskable.utils import get_action_masks
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.trajectory import Trajectory
 from llm_wrappers.sb3.vec_env import as_vec_env
@@ -32,6 +33,7 @@ def record_trajectories(
     deterministic: bool = False,
     folder: str | Path | None = None,
     captions: bool = True,
+    captioner: Captioner | None = None,
     metadata: Mapping[str, Any] | None = None,
     progress_bar: bool = False,
 ) -> Sequence[Trajectory]:
@@ -53,6 +55,7 @@ def record_trajectories(
         deterministic: Whether the most likely action is taken instead of a sampled one.
         folder: Where to save, one file per episode, as soon as it ends; None keeps them in memory.
         captions: Whether facts and captions are recorded.
+        captioner: Who makes them; None for the environment's own.
         metadata: Anything that JSON can hold; goes into each trajectory.
         progress_bar: Whether to show one, in episodes.
 
@@ -73,7 +76,8 @@ def record_trajectories(
     if not isinstance(episodes, int) or isinstance(episodes, bool) or episodes < 1:
         raise InvalidOptionError(f"episodes must be a whole number >= 1, got {episodes!r}")
     options: dict[str, Any] = {
-        "folder": folder, "captions": captions, "max_episodes": episodes, "metadata": metadata,
+        "folder": folder, "captions": captions, "captioner": captioner, "max_episodes": episodes,
+        "metadata": metadata,
     }  # fmt: skip
     recorder, vec_env = _recorded(env, options)
     with _torch_seed(seed), _progress(episodes, shown=progress_bar) as bar:

@@ -20,6 +20,8 @@ from llm_wrappers.errors import (
     IncompatibleEnvironmentError,
     InvalidOptionError,
 )
+from llm_wrappers.guidance.critical_states import CriticalStates
+from llm_wrappers.sb3._critical_rows import CriticalRows
 from llm_wrappers.sb3._distillation import Distillation
 
 __all__ = ["RandomNetworkDistillation"]
@@ -36,6 +38,10 @@ class RandomNetworkDistillation(VecEnvWrapper):
     It differs from the paper in that there is one value head, the algorithm's own, and so one
     discount and one horizon for both rewards. The statistics of observations begin with the first
     `warmup` observations of training, in which nothing is paid, and not with random play.
+
+    With `critical_states` it is what we take the LLM-RND of ULTRA (arXiv 2505.20671) to be: states
+    that a language model has chosen, and this reward in place of its ratings. The paper's own
+    description was not to be had, so that is a deduction.
 
     Each info has ``rnd_reward``, before it is weighted, and ``extrinsic_reward``, which layers
     below may have set already. The last observation of an episode is judged, not the first of the
@@ -58,13 +64,18 @@ class RandomNetworkDistillation(VecEnvWrapper):
         gamma: The discount of the sum by whose deviation the reward is divided, in [0, 1).
         seed: Of the networks and of which observations are trained with.
         device: Where the networks are.
+        critical_states: A `llm_wrappers.guidance.critical_states.CriticalStates` table, or
+            ``"file:PATH"``: only steps that lead to one of its states are rewarded, while the
+            predictor is trained with all observations. None rewards all steps.
 
     Attributes:
         training: False to leave networks and statistics as they are, for evaluation.
 
     Raises:
         InvalidOptionError: If an option is outside what is documented.
-        IncompatibleEnvironmentError: If what is to be predicted is no Box.
+        IncompatibleEnvironmentError: If what is to be predicted is no Box, or the critical states
+            are not of these observations.
+        GuidanceFileError: If the file of critical states cannot be read.
 
     >>> from stable_baselines3.common.env_util import make_vec_env
     >>> envs = RandomNetworkDistillation(make_vec_env("CartPole-v1", n_envs=2), warmup=0)
@@ -91,6 +102,7 @@ class RandomNetworkDistillation(VecEnvWrapper):
         gamma: float = 0.99,
         seed: int = 0,
         device: str = "cpu",
+        critical_states: str | CriticalStates | None = None,
     ) -> None:
         sizes = {"features": features, "hidden": hidden, "epochs": epochs}
         for name, number in {**sizes, "update_every": update_every}.items():
@@ -105,6 +117,7 @@ class RandomNetworkDistillation(VecEnvWrapper):
         _check("gamma", gamma, "in [0, 1)", 0.0 <= gamma < 1.0)
         super().__init__(venv)
         self._key = key
+        self._critical = None if critical_states is None else CriticalRows(critical_states, venv)
         self._networks = Distillation(
             _space_of(venv.observation_space, key),
             features=features,
@@ -119,7 +132,7 @@ class RandomNetworkDistillation(VecEnvWrapper):
         self._return_statistics = RunningMeanStd(shape=())
         self._returns: NDArray[np.float64] = np.zeros(self.num_envs)
         self._kept: list[NDArray[Any]] = []
-        self._counts = {"steps": 0, "observed": 0, "trained": 0, "updates": 0}
+        self._counts = {"steps": 0, "observed": 0, "trained": 0, "updates": 0, "critical": 0}
         self._loss = 0.0
         self.training = True
 
@@ -132,6 +145,10 @@ class RandomNetworkDistillation(VecEnvWrapper):
         observations, rewards, dones, infos = self.venv.step_wait()
         reached = self._reached(observations, dones, infos)
         own = self._rewards(reached)
+        if self._critical is not None:
+            critical = self._critical.rows(observations, dones, infos)
+            self._counts["critical"] += int(critical.sum())
+            own = np.where(critical, own, 0.0)
         if self.training:
             self._train(reached)
         informed = [
@@ -184,7 +201,7 @@ class RandomNetworkDistillation(VecEnvWrapper):
         mean, var, count = state["return_statistics"]
         returns.mean, returns.var, returns.count = np.array(mean), np.array(var), float(count)
         self._kept = [rows.numpy().copy() for rows in state["kept"]]
-        self._counts = dict(state["counts"])
+        self._counts = {**self._counts, **state["counts"]}
         self._loss = float(state["loss"])
 
     def save(self, path: str | Path) -> None:
