@@ -71,6 +71,7 @@ bench-ellm: setup ## pretrain without rewards of the environment (ELLM)
 bench-teaching: setup ## measure what a policy learns from each way of giving advice (ULTRA)
 	$(BIN)/python benchmarks/ultra_teaching.py
 	$(BIN)/python benchmarks/ultra_lookup.py
+	$(BIN)/python benchmarks/ultra_fidelity.py
 
 bench-ultra: setup ## train a sub-optimal policy on with advice at critical states (ULTRA)
 	$(BIN)/python benchmarks/ultra.py
