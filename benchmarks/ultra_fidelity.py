@@ -1,8 +1,8 @@
 """How faithful selectors of critical states are: `python benchmarks/ultra_fidelity.py`.
 
 A PPO policy is trained on CartPole-v1 until it is good but not perfect. Selectors look at its
-episodes, and the fidelity score of StateMask and RICE says by how much the return changes where the steps
-that they find important are replaced with random ones: log(d / d_max) - log(l / L), higher is
+episodes, and the fidelity score of StateMask and RICE says by how much the return changes where the
+steps that they find important are replaced with random ones: log(d / d_max) - log(l / L), higher is
 better. No language model is asked; ``--llm`` adds one. All settings are ours.
 """
 
