@@ -226,8 +226,15 @@ def test_another_seed_is_another_run(tmp_path: Path) -> None:
 # --- arms and environments ---
 
 
+# One of each kind of arm; the others differ from these in an option.
+ALWAYS = {"facts", "goals", "masks", "annealed", "soft", "distilled", "reweighed-50k"}
+
+
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("name", ARMS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in ALWAYS else pytest.mark.slow) for name in ARMS],
+)
 def test_every_arm_trains(name: str, tmp_path: Path) -> None:
     result = train(name, tmp_path)
     assert (result.arm, result.steps, result.interrupted) == (name, 512, False)

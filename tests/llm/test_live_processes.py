@@ -94,7 +94,8 @@ def numbered():
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize(
-    ("start_method", "workers"), [("fork", 4), ("forkserver", 4), ("spawn", 2)]
+    ("start_method", "workers"),
+    [("fork", 4), pytest.param("forkserver", 4, marks=pytest.mark.slow), ("spawn", 2)],
 )
 def test_workers_that_share_a_cache_ask_each_question_once_altogether(
     start_method, workers, tmp_path
