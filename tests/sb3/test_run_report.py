@@ -25,7 +25,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
-from llm_wrappers import GoalObservationWrapper
+from llm_wrappers import GoalObservationWrapper, RewardShiftWrapper
 from llm_wrappers.errors import GuidanceFileError, InvalidOptionError
 from llm_wrappers.guidance import GuidanceArtefact, Provenance, save_artefact
 from llm_wrappers.llm.completion import Completion
@@ -460,6 +460,18 @@ class TestSummary:
         assert ["training, per 1,000,000 steps", "100000", "", "", "800000", "unknown"] in rows
         assert ["writing, by some/model", "4", "0", "0", "90", "0.5"] in rows
         assert ["GoalObservationWrapper", "goal_steps: rest", "0"] in rows
+
+    def test_tells_how_good_a_judge_was(self, path):
+        env = RewardShiftWrapper(gym.make("CartPole-v1"), judge="noisy:0.5", audit_against="oracle")
+        callback = RunReportCallback(path)
+        small_ppo(DummyVecEnv([lambda: env])).learn(100, callback=callback)
+        guidance = callback.figures["guidance"]
+        counted = guidance["counters"]["RewardShiftWrapper"]
+        shares = guidance["latest"]["RewardShiftWrapper"]
+        assert counted["compared"] == counted["judged"] >= 100
+        assert 0.3 < shares["agreement"] < 0.7
+        assert shares["share_good"] + shares["share_bad"] == pytest.approx(1.0)
+        assert "agreement" in callback.summary()
 
     def test_is_not_printed_otherwise(self, path, capsys):
         small_ppo("CartPole-v1").learn(50, callback=RunReportCallback(path))
