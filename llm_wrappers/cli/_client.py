@@ -19,6 +19,9 @@ def add_client_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calls", type=int, default=None, help="the most requests to send")
     parser.add_argument("--max-tokens", type=count, default=None, help="the longest answer")
     parser.add_argument("--temperature", type=float, default=None)
+    parser.add_argument(
+        "--schemas", action="store_true", default=None, help="the server takes JSON schemas"
+    )
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds per answer")
 
 
@@ -28,6 +31,7 @@ def client_of(options: argparse.Namespace) -> LLM:
         "api_base": options.api_base,
         "max_tokens": options.max_tokens,
         "temperature": options.temperature,
+        "schemas": options.schemas,
     }
     return LLM(
         options.model,

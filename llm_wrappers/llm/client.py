@@ -62,6 +62,9 @@ class LLM:
         max_entries: The most answers that the cache keeps; the oldest go first. None keeps all.
         prices: Dollars per million prompt tokens and per million completion tokens, for models
             whose price litellm does not know.
+        schemas: Whether the model is handed the JSON schema of an answer, as servers of your own
+            may take it; None for what litellm knows of the model. Otherwise the schema is written
+            into the question.
         transport: What sends requests; None for litellm. For tests and models of your own.
         **params: Everything else. What decides the answer (`temperature`, `max_tokens`, `seed`,
             `reasoning_effort`...) is part of the question; what says how to reach the model
@@ -92,6 +95,7 @@ class LLM:
         remember_failures: float = 3600.0,
         max_entries: int | None = None,
         prices: tuple[float, float] | None = None,
+        schemas: bool | None = None,
         transport: Transport | None = None,
         **params: Any,
     ) -> None:
@@ -121,8 +125,11 @@ class LLM:
         self.params = answer_params
         self.connection = Connection(timeout=timeout, **reach)
         self.prices = prices
+        self.schemas = schemas
         self.transport_given = transport is not None
-        self.transport = transport or LiteLLMTransport(self.connection, prices=prices)
+        self.transport = transport or LiteLLMTransport(
+            self.connection, prices=prices, schemas=schemas
+        )
         self.store = open_store(cache, max_entries=max_entries, read_only=mode == "replay")
         self._ledger = Ledger(self.budget, self.store, lease=max(900.0, 2 * timeout + 60))
         self._build_runtime()

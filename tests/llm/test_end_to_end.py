@@ -119,6 +119,23 @@ def test_a_wrong_schema_is_repaired_over_http(cache):
         client(server, cache=cache, repairs=1).ask("And now?", schema=Goals)
 
 
+@pytest.mark.parametrize("schemas", [None, True])
+def test_a_server_of_ones_own_is_handed_the_schema_where_it_takes_schemas(schemas, cache):
+    with LLMServer(answer='{"goals": ["eat"]}') as server:
+        llm = client(server, cache=cache, schemas=schemas)
+        assert llm.ask("What now?", schema=Goals).parsed == Goals(goals=["eat"])
+        (body,) = server.requests
+    handed = body.get("response_format", {}).get("json_schema", {}).get("schema", {})
+    assert ("goals" in handed.get("properties", {})) == bool(schemas)
+    # Otherwise it stands in the question.
+    assert len(body["messages"]) == (1 if schemas else 2)
+
+
+def test_schemas_are_taken_or_not():
+    with pytest.raises(InvalidOptionError, match="schemas must be True, False or None"):
+        LLM("openai/test", schemas="yes")
+
+
 @pytest.mark.parametrize(
     ("fault", "error", "says"),
     [

@@ -26,6 +26,7 @@ def test_a_name_holds_every_option_of_a_client():
         remember_failures=0,
         max_entries=100,
         prices=(0.25, 2.0),
+        schemas=True,
         budget=Budget(calls=3, tokens=10, dollars=0.5, requests_per_minute=60, name="thesis"),
         api_base="http://127.0.0.1:8000/v1",
         api_key_env="MY_KEY",
@@ -37,7 +38,7 @@ def test_a_name_holds_every_option_of_a_client():
     other = resolve_llm(llm.name)
     assert json.loads(json.dumps(llm.name)) == other.name == llm.name
     options = "cache mode concurrency retries repairs timeout params remember_failures max_entries"
-    for option in [*options.split(), "prices", "budget", "connection"]:
+    for option in [*options.split(), "prices", "schemas", "budget", "connection"]:
         assert getattr(other, option) == getattr(llm, option), option
 
 

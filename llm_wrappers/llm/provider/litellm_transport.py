@@ -42,9 +42,11 @@ class LiteLLMTransport:
             variables.
         prices: Dollars per million prompt tokens and per million completion tokens; None to take
             them from litellm's list.
+        schemas: Whether the model can be held to a JSON schema; None for what litellm knows.
 
     Raises:
-        InvalidOptionError: If the prices are no two numbers from zero upwards.
+        InvalidOptionError: If the prices are no two numbers from zero upwards, or `schemas` is
+            neither a bool nor None.
 
     >>> LiteLLMTransport(Connection(api_base="http://localhost:8000/v1"))
     LiteLLMTransport(Connection(api_base='http://localhost:8000/v1', timeout=60.0))
@@ -55,9 +57,13 @@ class LiteLLMTransport:
         connection: Connection | None = None,
         *,
         prices: tuple[float, float] | None = None,
+        schemas: bool | None = None,
     ) -> None:
+        if schemas is not None and not isinstance(schemas, bool):
+            raise InvalidOptionError(f"schemas must be True, False or None, got {schemas!r}")
         self.connection = connection or Connection()
         self.prices = _checked_prices(prices)
+        self.schemas = schemas
 
     def complete(self, request: Request, *, send_schema: bool) -> Completion:
         """Return the model's answer; see `Transport` for what is raised.
@@ -76,10 +82,13 @@ class LiteLLMTransport:
         return outcome
 
     def supports_schema(self, model: str) -> bool:
-        """Return whether litellm knows that the model can be held to a JSON schema.
+        """Return whether the model can be held to a JSON schema, by `schemas` or as litellm knows.
 
-        False while requests are not allowed, so that litellm is not imported for nothing.
+        Where litellm would be asked it is False while requests are not allowed, so that litellm is
+        not imported for nothing.
         """
+        if self.schemas is not None:
+            return self.schemas
         if not requests_allowed():
             return False
         module = litellm()
