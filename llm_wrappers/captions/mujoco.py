@@ -82,8 +82,8 @@ class MujocoCaptioner:
 
     Raises:
         UnknownNameError: If the environment is not one of these.
-        InvalidOptionError: If a setting is unknown or changes what the observation means, or
-            `steps` is below 1.
+        InvalidOptionError: If a setting is unknown, is no range where it has to be one, or changes
+            what the observation means, or `steps` is no whole number >= 1.
 
     >>> captioner = MujocoCaptioner("Hopper-v5")
     >>> state = [[1.2, 0.1, -0.1, -0.5, 0.2, 1.5, -0.3, 1.0, 0.0, -0.4, 2.0]]
@@ -111,9 +111,9 @@ class MujocoCaptioner:
         fault = _fault(env_id, settings)
         if fault:
             raise InvalidOptionError(f"{fault}; GenericCaptioner works with any environment")
-        if steps is not None and steps < 1:
+        if steps is not None and not (isinstance(steps, int) and steps >= 1):
             raise InvalidOptionError(
-                f"steps must be at least 1, or None for no limit, got {steps!r}"
+                f"steps must be a whole number >= 1, or None for no limit, got {steps!r}"
             )
         complete = {name: settings.get(name, value) for name, value in _SETTINGS[env_id].items()}
         self._body: Body = (AntBody if env_id == "Ant-v5" else PlanarBody)(env_id, complete)
@@ -219,10 +219,20 @@ def _fault(env_id: str, settings: Mapping[str, Any]) -> str:
             return f"{name} must be True, got {value!r}"
         if name not in _SILENT and name not in _LAYOUT and name not in _SETTINGS[env_id]:
             return f"settings must be among {sorted(_SETTINGS[env_id])}, got {name!r}"
+        if name.endswith("_range") and not _is_range(value):
+            return f"{name} must be a lower and a higher limit, got {value!r}"
     low, high = settings.get("contact_force_range", (-1.0, 1.0))
     if not low <= 0.0 < high:
         return f"contact_force_range must have 0 inside, got {(low, high)}"
     return ""
+
+
+def _is_range(value: Any) -> bool:
+    try:
+        low, high = map(float, value)
+    except (TypeError, ValueError):
+        return False
+    return low < high
 
 
 def _has_spec(layer: Any) -> bool:

@@ -36,6 +36,9 @@ def write_document(
         states: Their states, shape (entries, ...), in the type they have.
         actions: Their actions, shape (entries, ...), likewise.
         options: What else the table is made with.
+
+    Raises:
+        GuidanceFileError: If the file cannot be written.
     """
     rows = [
         {
@@ -52,7 +55,11 @@ def write_document(
         "format": _FORMAT, "version": _VERSION, **options,
         "state_type": states.dtype.name, "action_type": actions.dtype.name, "entries": rows,
     }  # fmt: skip
-    Path(path).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise GuidanceFileError(f"cannot write {path}: {error}; choose another place") from error
 
 
 def read_document(path: str | Path) -> tuple[list[CriticalState], dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 from llm_wrappers.errors import InvalidOptionError
 
@@ -19,7 +20,8 @@ class CriticalMoment:
 
     Args:
         episode: Which of the episodes, from 0.
-        step: Which of its steps, from 0: the state before its action is the critical one.
+        step: Which of its steps, from 0: the state before its action is the critical one. Numbers
+            of numpy are taken too, and become plain ones.
         importance: How much the selector makes of it, a finite number; only comparable within one
             selector.
         rationale: Why, in words.
@@ -39,10 +41,12 @@ class CriticalMoment:
     def __post_init__(self) -> None:
         for name in ("episode", "step"):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
                 raise InvalidOptionError(f"{name} must be a whole number >= 0, got {value!r}")
-        number = isinstance(self.importance, int | float) and not isinstance(self.importance, bool)
+            object.__setattr__(self, name, int(value))
+        number = isinstance(self.importance, Real) and not isinstance(self.importance, bool)
         if not number or not math.isfinite(self.importance):
             raise InvalidOptionError(f"importance must be a finite number, got {self.importance!r}")
+        object.__setattr__(self, "importance", float(self.importance))
         if not isinstance(self.rationale, str):
             raise InvalidOptionError(f"rationale must be a text, got {self.rationale!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from llm_wrappers.errors import InvalidOptionError
@@ -42,15 +43,18 @@ class CriticalState:
     step: int | None = None
 
     def __post_init__(self) -> None:
-        number = isinstance(self.reward, int | float) and not isinstance(self.reward, bool)
+        number = isinstance(self.reward, Real) and not isinstance(self.reward, bool)
         if not number or not math.isfinite(self.reward):
             raise InvalidOptionError(
                 f"the reward of a critical state must be a number in [-1, 1], got {self.reward!r}"
             )
+        object.__setattr__(self, "reward", float(self.reward))
         if not isinstance(self.rationale, str):
             raise InvalidOptionError(f"rationale must be a text, got {self.rationale!r}")
         for name in ("episode", "step"):
             value = getattr(self, name)
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            if value is not None and not (whole and value >= 0):
+            if value is None:
+                continue
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
                 raise InvalidOptionError(f"{name} must be a whole number >= 0, got {value!r}")
+            object.__setattr__(self, name, int(value))

@@ -18,22 +18,17 @@ from llm_wrappers.errors import (
     InvalidOptionError,
     UnknownNameError,
 )
+from llm_wrappers.guidance._advised_actions import SIMPLE_SPACES, check_advisable, fitted_action
 from llm_wrappers.guidance._critical_states_file import (
     plain_provenance,
     read_document,
     write_document,
 )
+from llm_wrappers.guidance._stacking import flat, stacked
 from llm_wrappers.guidance.critical_state import CriticalState
-from llm_wrappers.guidance.state_keys import StateKeys, make_keys
+from llm_wrappers.guidance.state_keys import StateKeys, check_key, checked_scales, make_keys
 
 __all__ = ["CriticalStates", "resolve_critical_states"]
-
-_SIMPLE = (
-    gym.spaces.Box,
-    gym.spaces.Discrete,
-    gym.spaces.MultiDiscrete,
-    gym.spaces.MultiBinary,
-)
 
 
 class CriticalStates:
@@ -89,12 +84,12 @@ class CriticalStates:
         self.provenance = plain_provenance(provenance)
         self.key = key
         self.part = _checked_part(part)
-        self.scales = None if scales is None else tuple(float(scale) for scale in scales)
+        self.scales = checked_scales(scales)
         self.entries = tuple(
             replace(entry, reward=min(max(float(entry.reward), -1.0), 1.0)) for entry in entries
         )
-        self.states = _stacked("state", [entry.state for entry in entries])
-        advised = _stacked("action", [entry.action for entry in entries])
+        self.states = stacked("state", [entry.state for entry in entries])
+        advised = stacked("action", [entry.action for entry in entries])
         self.counts = {
             "entries": len(entries),
             "keys": 0,
@@ -106,8 +101,10 @@ class CriticalStates:
         self.actions, self.rewards = advised[:0], np.zeros(0)
         self._keys: StateKeys | None = None
         if entries:
-            self._keys = make_keys(key, _flat(self.states), self.scales)
+            self._keys = make_keys(key, flat(self.states), self.scales)
             self._aggregate(self._keys.groups)
+        else:
+            check_key(key, self.scales)
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -117,11 +114,20 @@ class CriticalStates:
 
         Args:
             observations: Shape (n, ...), or with `part` a dict that has such an entry.
+
+        Raises:
+            InvalidOptionError: If they are not n states of the shape that those of the table have.
         """
         states = np.asarray(observations if self.part is None else observations[self.part])
         if self._keys is None:
             return np.full(len(states), -1, dtype=np.intp)
-        return self._keys.match(_flat(states))
+        shape = self.states.shape[1:]
+        if not states.ndim or states.shape[1:] != shape:
+            raise InvalidOptionError(
+                f"expected n observations of shape {shape}, as the critical states have, got "
+                f"an array of shape {states.shape}; look up batches, and with the shape recorded"
+            )
+        return self._keys.match(flat(states))
 
     def bind(
         self, observation_space: gym.Space[Any], action_space: gym.Space[Any]
@@ -137,15 +143,15 @@ class CriticalStates:
                 the action space is another one.
             InvalidOptionError: If an action is not of the action space, out of bounds excepted.
         """
-        if not isinstance(action_space, _SIMPLE):
-            raise IncompatibleEnvironmentError(
-                "expected a Box, Discrete, MultiDiscrete or MultiBinary action space, got "
-                f"{action_space}; actions of other spaces cannot be advised"
-            )
+        check_advisable(action_space)
         if not self.entries:
             return self
         self._check_states(observation_space)
-        actions = [_fitting(number, row, action_space) for number, row in enumerate(self.advised)]
+        wrong = f"must be of {action_space}"
+        actions = [
+            fitted_action(row, action_space, f"the action of critical state {number} {wrong}")
+            for number, row in enumerate(self.advised)
+        ]
         entries = [
             replace(entry, action=action)
             for entry, action in zip(self.entries, actions, strict=True)
@@ -160,7 +166,13 @@ class CriticalStates:
         return bound
 
     def save(self, path: str | Path) -> None:
-        """Write the table to a JSON file, types of the numbers and provenance included."""
+        """Write the table to a JSON file, types of the numbers and provenance included.
+
+        Folders that are missing are made.
+
+        Raises:
+            GuidanceFileError: If the file cannot be written.
+        """
         write_document(
             path,
             entries=self.entries,
@@ -214,7 +226,7 @@ class CriticalStates:
             raise IncompatibleEnvironmentError(
                 f"part={self.part!r} is only for Dict observations, got {space}"
             )
-        if not isinstance(space, _SIMPLE) or space.shape != self.states.shape[1:]:
+        if not isinstance(space, SIMPLE_SPACES) or space.shape != self.states.shape[1:]:
             raise IncompatibleEnvironmentError(
                 f"expected observations of shape {self.states.shape[1:]}, as the critical states "
                 f"have, got {space}; record the states below the same wrappers"
@@ -259,43 +271,6 @@ def _agreed(actions: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     winner, _ = votes.most_common(1)[0]
     backs = np.array([action.tobytes() == winner for action in actions])
     return actions[backs][0], backs
-
-
-def _fitting(number: int, action: NDArray[Any], space: gym.Space[Any]) -> NDArray[Any]:
-    """Return an action in the type of the space, clipped where the space is a Box."""
-    wrong = f"the action of critical state {number} must be of {space}, got {action.tolist()!r}"
-    if action.shape != space.shape:
-        raise InvalidOptionError(f"{wrong} of shape {action.shape}")
-    if isinstance(space, gym.spaces.Box):
-        clipped: NDArray[Any] = np.clip(action, space.low, space.high).astype(space.dtype)
-        return clipped
-    fitting = action.astype(space.dtype)
-    if not np.array_equal(fitting, action) or not space.contains(fitting):
-        raise InvalidOptionError(wrong)
-    return fitting
-
-
-def _stacked(what: str, values: Sequence[Any]) -> NDArray[Any]:
-    try:
-        array = np.stack([np.asarray(value) for value in values]) if values else np.zeros(0)
-    except ValueError as error:
-        raise InvalidOptionError(
-            f"expected every {what} of the table to have one shape, got "
-            f"{sorted({np.shape(value) for value in values})}"
-        ) from error
-    if array.dtype.kind not in "biuf":
-        raise InvalidOptionError(f"expected every {what} to be of numbers, got {array.dtype}")
-    finite = np.isfinite(_flat(array)).all(axis=1) if values else np.ones(0, dtype=np.bool_)
-    if not finite.all():
-        raise InvalidOptionError(
-            f"the {what} of critical state {int(finite.argmin())} has a number that is not finite: "
-            "leave that state out"
-        )
-    return array
-
-
-def _flat(states: NDArray[Any]) -> NDArray[np.float64]:
-    return np.asarray(states, dtype=np.float64).reshape(len(states), -1)
 
 
 def _checked_entries(entries: Sequence[CriticalState]) -> tuple[CriticalState, ...]:

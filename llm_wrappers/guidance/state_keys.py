@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from llm_wrappers.errors import InvalidOptionError
 
-__all__ = ["CellKeys", "NearestKeys", "StateKeys", "make_keys"]
+__all__ = ["CellKeys", "NearestKeys", "StateKeys", "check_key", "checked_scales", "make_keys"]
 
 _KNOWN = '"exact", "rounded:DECIMALS", "bins:WIDTH", "bins:WIDTH,WIDTH,..." or "nearest:RADIUS"'
 
@@ -123,8 +123,33 @@ def make_keys(
             )
         return CellKeys(recorded, _Bins(np.array(numbers)))
     if kind == "nearest" and len(numbers) == 1 and numbers[0] >= 0.0:
-        return NearestKeys(recorded, numbers[0], _checked_scales(scales, recorded))
+        return NearestKeys(recorded, numbers[0], _fitting_scales(scales, recorded))
     raise InvalidOptionError(f"expected a key {_KNOWN}, got {key!r}")
+
+
+def check_key(key: str, scales: Sequence[float] | None = None) -> None:
+    """Refuse a key that no states could have.
+
+    Raises:
+        InvalidOptionError: If the key is not one that `make_keys` takes, or scales are not for it.
+    """
+    widths = _numbers(key.partition(":")[2]) if isinstance(key, str) else []
+    dimensions = max(len(widths), 1) if scales is None else len(scales)
+    make_keys(key, np.zeros((1, dimensions)), scales)
+
+
+def checked_scales(scales: Sequence[float] | None) -> tuple[float, ...] | None:
+    """Return scales as numbers.
+
+    Raises:
+        InvalidOptionError: If they are neither None nor a row of numbers.
+    """
+    try:
+        return None if scales is None else tuple(float(scale) for scale in scales)
+    except (TypeError, ValueError) as error:
+        raise InvalidOptionError(
+            f"scales must be one number for each dimension, or None, got {scales!r}"
+        ) from error
 
 
 class _Rounded:
@@ -156,7 +181,7 @@ def _numbers(text: str) -> list[float]:
     return numbers if all(map(math.isfinite, numbers)) else []
 
 
-def _checked_scales(
+def _fitting_scales(
     scales: Sequence[float] | None, recorded: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     if scales is None:

@@ -18,7 +18,8 @@ class BlindingEnv(gym.Wrapper[Any, Any, Any, Any]):
     """Lets an agent replace the actions of a trained policy by random ones (RICE, StateMask).
 
     Action 0 executes what the policy does, action 1 a random action; the latter pays `alpha` more.
-    Observations are as the policy sees them.
+    Observations are as the policy sees them. The reward is the extrinsic one, whatever wrappers
+    below add to it.
 
     Args:
         env: The environment of the policy.
@@ -61,5 +62,5 @@ class BlindingEnv(gym.Wrapper[Any, Any, Any, Any]):
                 self._observation, deterministic=self._deterministic, masks=masks
             )
         self._observation, reward, *ends, info = self.env.step(executed)
-        paid = float(reward) + self._alpha * blinded
+        paid = float(info.get("extrinsic_reward", reward)) + self._alpha * blinded
         return self._policy.normalized(self._observation), paid, *ends, info

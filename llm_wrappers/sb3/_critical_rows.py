@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
+from llm_wrappers.guidance._no_hits import warn_of_no_hits
 from llm_wrappers.guidance.critical_states import CriticalStates, resolve_critical_states
 
 __all__ = ["CriticalRows"]
@@ -16,6 +17,8 @@ __all__ = ["CriticalRows"]
 
 class CriticalRows:
     """Looks up what the steps of a `VecEnv` led to in a table of critical states.
+
+    Warns once if none was met in 1,000 steps: nothing is paid then.
 
     Args:
         critical_states: The table, or its name.
@@ -31,6 +34,7 @@ class CriticalRows:
     def __init__(self, critical_states: str | CriticalStates, venv: VecEnv) -> None:
         table = resolve_critical_states(critical_states)
         self._table = table.bind(venv.observation_space, venv.action_space)
+        self._steps, self._hits, self._warned = 0, 0, not len(self._table)
 
     def rows(
         self, observations: Any, dones: NDArray[np.bool_], infos: Sequence[Mapping[str, Any]]
@@ -40,7 +44,14 @@ class CriticalRows:
         for row in np.flatnonzero(dones).tolist():
             last = _batch_of_one(infos[row]["terminal_observation"])
             found[row] = self._table.match(last)[0] >= 0
+        self._count(found)
         return found
+
+    def _count(self, found: NDArray[np.bool_]) -> None:
+        self._steps += len(found)
+        self._hits += int(found.sum())
+        if not self._warned:
+            self._warned = warn_of_no_hits(self._table.key, steps=self._steps, hits=self._hits)
 
 
 def _batch_of_one(observation: Any) -> Any:

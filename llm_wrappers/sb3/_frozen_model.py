@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch as th
 from numpy.typing import NDArray
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.utils import get_action_masks
@@ -13,8 +16,11 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
+from llm_wrappers.guidance._trees import leaves, map_leaves
 
 __all__ = ["FrozenModel", "random_action"]
+
+_BATCH = 1024
 
 
 class FrozenModel:
@@ -77,6 +83,32 @@ class FrozenModel:
         """
         # An array without dimensions becomes a number, which some environments insist on.
         return self.actions(observation, deterministic=deterministic, masks=masks)[()]
+
+    def scores(
+        self, policy: Any, observations: Any, score: Callable[[Any], th.Tensor]
+    ) -> NDArray[np.float64]:
+        """Return a number for each of n observations, shape (n,), computed in batches.
+
+        Args:
+            policy: Of this model or of another one with the same observations; turns them into
+                tensors.
+            observations: Shape (n, ...), nested as the space is, not normalised.
+            score: From tensors to one number each.
+
+        Raises:
+            IncompatibleEnvironmentError: If they are not of the observation space.
+        """
+        policy.set_training_mode(False)
+        parts = []
+        for first in range(0, len(next(leaves(observations))), _BATCH):
+            batch = map_leaves(observations, itemgetter(slice(first, first + _BATCH)))
+            try:
+                seen, _ = policy.obs_to_tensor(self.normalized(batch))
+            except (ValueError, KeyError, AssertionError) as error:
+                raise self.misfit(error) from error
+            with th.no_grad():
+                parts.append(score(seen).reshape(-1).cpu().numpy().astype(np.float64))
+        return np.concatenate(parts) if parts else np.zeros(0)
 
     def masks(self, env: gym.Env[Any, Any]) -> NDArray[np.bool_] | None:
         """Return the action mask of an environment, None if the model takes none."""

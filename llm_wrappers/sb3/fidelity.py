@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
 
@@ -20,6 +20,7 @@ from llm_wrappers.guidance._trees import leaves, map_leaves
 from llm_wrappers.guidance.selector import Selector
 from llm_wrappers.guidance.selectors._picking import check_whole
 from llm_wrappers.guidance.selectors.importances import importances_of
+from llm_wrappers.guidance.selectors.names import resolve_selector
 from llm_wrappers.guidance.trajectory import Trajectory
 from llm_wrappers.sb3._frozen_model import FrozenModel, random_action
 from llm_wrappers.sb3.recording import record_trajectories
@@ -40,6 +41,8 @@ class FidelityScore:
         d_max: The largest change, which the score is relative to.
         length: l / L, the mean share that windows of whole steps had.
         replays: How many replays the means are over.
+        unranked: How many episodes have equally important steps only, by the selector: their first
+            window was spoiled, which says nothing of it.
     """
 
     share: float
@@ -48,10 +51,11 @@ class FidelityScore:
     d_max: float
     length: float
     replays: int
+    unranked: int = 0
 
 
 def fidelity_scores(
-    selector: Selector,
+    selector: str | Selector,
     model: BaseAlgorithm,
     env: gym.Env[Any, Any],
     trajectories: Sequence[Trajectory],
@@ -77,11 +81,13 @@ def fidelity_scores(
 
     An episode is replayed by its seed: reset, then the recorded actions up to the window. The
     random actions depend on `seed`, the episode and the repeat, and on nothing else, so selectors
-    are compared with the same ones. Where windows are equally important the first is taken. What a
-    selector without importances of its own gives is said at `importances_of`.
+    are compared with the same ones. Where windows are equally important the first is taken; where
+    all steps of an episode are, it is counted in `unranked`. What a selector without importances of
+    its own gives is said at `importances_of`.
 
     Args:
-        selector: What is measured.
+        selector: What is measured, or a name that `resolve_selector` makes one of with this model,
+            environment and seed.
         model: The policy that played the episodes.
         env: An environment like that in which they were played, and which gives the same again for
             the same seed and actions. It is reset, and not closed.
@@ -97,14 +103,16 @@ def fidelity_scores(
             part of the changes.
         normalizer: What observations are normalised with; None for that of the model's own
             environment, if it has one.
-        seed: Of the random actions.
+        seed: Of the random actions, and of a selector that is made by its name.
 
     Returns:
         One score for each share.
 
     Raises:
         InvalidOptionError: If an option is outside what is documented, or an episode has no seed.
-        IncompatibleEnvironmentError: If the environment does not give the recorded rewards again.
+        UnknownNameError: If no resolver knows the selector's name.
+        IncompatibleEnvironmentError: If the environment does not give the recorded rewards again,
+            or has other actions than the model.
 
     >>> from stable_baselines3 import PPO
     >>> from llm_wrappers.guidance.selectors import RandomSelector
@@ -123,6 +131,8 @@ def fidelity_scores(
         raise InvalidOptionError(f"d_max must be a finite number above 0, got {d_max!r}")
     _check_seeds(trajectories)
     frozen = FrozenModel(model, normalizer=normalizer)
+    _check_env(env, model)
+    selector = resolve_selector(selector, model=model, env=env, seed=seed)
     replay = _Replay(frozen, env, deterministic=deterministic, seed=seed)
     if d_max is None:
         whole = [
@@ -130,6 +140,7 @@ def fidelity_scores(
         ]
         d_max = max(*whole, _SMALLEST_CHANGE)
     rows = importances_of(selector, trajectories, per_episode=per_episode)
+    unranked = sum(bool((row == row[0]).all()) for row in rows)
     scores = []
     for share in shares:
         lengths = [max(1, round(share * len(each))) for each in trajectories]
@@ -140,7 +151,8 @@ def fidelity_scores(
             for repeat in range(repeats)
         ]
         shown = [length / len(each) for length, each in zip(lengths, trajectories, strict=True)]
-        scores.append(_score(share, changes, d_max, float(np.mean(shown))))
+        found = _score(share, changes, d_max, float(np.mean(shown)))
+        scores.append(replace(found, unranked=unranked))
     return scores
 
 
@@ -163,11 +175,9 @@ def seeded_trajectories(
 
     Raises:
         InvalidOptionError: If `env` is no single environment.
+        IncompatibleEnvironmentError: If it has other actions than the model.
     """
-    if not isinstance(env, gym.Env):
-        raise InvalidOptionError(
-            f"expected env to be a gymnasium.Env, got a {type(env).__name__}: give a single one"
-        )
+    _check_env(env, model)
     options: dict[str, Any] = {"deterministic": deterministic, "captions": captions}
     return [
         record_trajectories(model, env, episodes=1, seed=int(seed), **options)[0] for seed in seeds
@@ -189,13 +199,14 @@ class _Replay:
         place = np.random.SeedSequence([self._seed, episode, repeat])
         self._space.seed(int(place.generate_state(1)[0]))
         observation, _ = self._env.reset(seed=trajectory.seed)
+        _check_same(trajectory, 0, observation)
         step, over, total = 0, False, 0.0
         while not over:
             action = self._action(trajectory, window, step, observation)
             observation, paid, terminated, truncated, info = self._env.step(action)
             reward = float(info.get("extrinsic_reward", paid))
             if step < window.start:
-                _check_same(trajectory, step, reward, observation)
+                _check_same(trajectory, step + 1, observation, reward)
             total, over, step = total + reward, bool(terminated or truncated), step + 1
         return abs(total - float(trajectory.rewards.sum()))
 
@@ -223,22 +234,40 @@ def _score(share: float, changes: list[float], d_max: float, length: float) -> F
     return FidelityScore(float(share), score, change, float(d_max), length, len(changes))
 
 
-def _check_same(trajectory: Trajectory, step: int, reward: float, observation: Any) -> None:
-    recorded = map_leaves(trajectory.observations, itemgetter(step + 1))
+def _check_same(
+    trajectory: Trajectory, index: int, observation: Any, reward: float | None = None
+) -> None:
+    recorded = map_leaves(trajectory.observations, itemgetter(index))
     pairs = zip(leaves(recorded), leaves(map_leaves(observation, np.asarray)), strict=True)
-    if np.isclose(reward, trajectory.rewards[step]) and all(_equal(*pair) for pair in pairs):
+    paid = reward is None or np.isclose(reward, trajectory.rewards[index - 1])
+    if paid and all(_equal(*pair) for pair in pairs):
         return
+    place = "the reset" if reward is None else f"step {index - 1}"
     raise IncompatibleEnvironmentError(
-        f"expected the recorded reward and observation again at step {step} of the episode with "
+        f"expected the recorded reward and observation again at {place} of the episode with "
         f"seed {trajectory.seed}, got others: fidelity needs an environment that depends on its "
         "seed and the actions only, made with the same options as when it was recorded"
     )
 
 
 def _equal(one: Any, two: Any) -> bool:
+    if np.shape(one) != np.shape(two):
+        return False
     if np.asarray(one).dtype.kind == "f":
         return bool(np.allclose(one, two, equal_nan=True))
     return bool(np.array_equal(one, two))
+
+
+def _check_env(env: Any, model: BaseAlgorithm) -> None:
+    if not isinstance(env, gym.Env):
+        raise InvalidOptionError(
+            f"expected env to be a gymnasium.Env, got a {type(env).__name__}: give a single one"
+        )
+    if env.action_space != model.action_space:
+        raise IncompatibleEnvironmentError(
+            f"expected an environment with the actions of the model, {model.action_space}, got "
+            f"{env.action_space}; make it as for the training of the model"
+        )
 
 
 def _check_shares(shares: Sequence[float]) -> None:

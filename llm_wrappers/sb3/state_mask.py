@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecNormalize
 
 from llm_wrappers.errors import GuidanceFileError, InvalidOptionError
+from llm_wrappers.guidance._closeness import checked_size
 from llm_wrappers.guidance.critical_moment import CriticalMoment
 from llm_wrappers.guidance.selectors._picking import check_whole, moments_of
 from llm_wrappers.guidance.trajectory import Trajectory
@@ -26,6 +26,7 @@ from llm_wrappers.sb3._frozen_model import FrozenModel
 
 __all__ = ["StateMask", "named_state_mask", "train_state_mask"]
 
+_CHOICES = gym.spaces.Discrete(2)
 _STEPS = 20_000
 _PPO: dict[str, Any] = {"n_steps": 512, "device": "cpu"}
 
@@ -37,7 +38,8 @@ class StateMask:
     2405.03064): a second policy decides at each step whether that of the agent is "blinded", its
     action replaced by a random one. It is trained for the return of the environment plus a bonus
     for each blinded step, so that it learns to blind where actions do not matter. The importance of
-    a step is its probability of not being blinded. A baseline of ULTRA without a language model.
+    a step is its probability of not being blinded. An explanation without a language model, to
+    compare one with.
 
     Args:
         network: The mask network, as `train_state_mask` trains it: action 0 keeps, 1 blinds.
@@ -61,10 +63,11 @@ class StateMask:
         min_gap: int = 1,
     ) -> None:
         check_whole("min_gap", min_gap, at_least=1)
-        if network.action_space != gym.spaces.Discrete(2):
+        actions = getattr(network, "action_space", None)
+        if actions != _CHOICES:
             raise InvalidOptionError(
-                "expected a mask network with two actions, keep and blind, got one with "
-                f"{network.action_space}; train it with train_state_mask"
+                "expected a mask network with two actions, keep and blind, got a "
+                f"{type(network).__name__} with {actions}; train it with train_state_mask"
             )
         self.network, self.min_gap = network, min_gap
         self._frozen = FrozenModel(model, normalizer=normalizer)
@@ -119,25 +122,33 @@ class StateMask:
 
         Raises:
             GuidanceFileError: If the file cannot be read, or holds no mask network.
+            InvalidOptionError: If an option is outside what is documented.
+            IncompatibleEnvironmentError: If the policy of `model` has a memory.
         """
         try:
-            return cls(PPO.load(path, device=device), model, normalizer=normalizer, min_gap=min_gap)
+            network = PPO.load(path, device=device)
         except Exception as error:  # torch, zip and pickle raise many kinds for other files
             raise GuidanceFileError(
-                f"expected a file written by StateMask.save, got {path}: {error}"
+                f"expected a file written by StateMask.save, got {path}: {error}; train a mask "
+                "with train_state_mask and save it there"
             ) from error
+        if network.action_space != _CHOICES:
+            raise GuidanceFileError(
+                f"expected a file written by StateMask.save, got {path}, which holds no mask "
+                f"network: that has two actions, keep and blind, and this one "
+                f"{network.action_space}"
+            )
+        return cls(network, model, normalizer=normalizer, min_gap=min_gap)
 
     def _kept(self, observations: Any) -> NDArray[np.float64]:
         policy = self.network.policy
-        policy.set_training_mode(False)
-        try:
-            seen, _ = policy.obs_to_tensor(self._frozen.normalized(observations))
-        except (ValueError, KeyError, AssertionError) as error:
-            raise self._frozen.misfit(error) from error
-        with th.no_grad():
+
+        def kept(seen: Any) -> th.Tensor:
             shares: Any = policy.get_distribution(seen).distribution
-        kept: NDArray[np.float64] = shares.probs[:, KEPT].cpu().numpy().astype(np.float64)
-        return kept
+            probabilities: th.Tensor = shares.probs[:, KEPT]
+            return probabilities
+
+        return self._frozen.scores(policy, observations, kept)
 
 
 def train_state_mask(
@@ -181,8 +192,7 @@ def train_state_mask(
     """
     check_whole("steps", steps, at_least=1)
     check_whole("seed", seed, at_least=0)
-    if not 0.0 <= alpha < math.inf:
-        raise InvalidOptionError(f"alpha must be a finite number >= 0, got {alpha!r}")
+    checked_size("alpha", alpha)
     if not isinstance(env, gym.Env):
         raise InvalidOptionError(
             f"expected env to be a gymnasium.Env, got a {type(env).__name__}: give a single one"

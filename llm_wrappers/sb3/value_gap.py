@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
-from llm_wrappers.guidance._trees import leaves, map_leaves
 from llm_wrappers.guidance.selectors.value_gap import ValueGapSelector
 from llm_wrappers.sb3._frozen_model import FrozenModel
 
 __all__ = ["critic_values", "named_value_gap", "value_gap_selector"]
-
-_BATCH = 1024
 
 
 def critic_values(
@@ -51,22 +47,9 @@ def critic_values(
     """
     frozen = FrozenModel(model, normalizer=normalizer)
     score = _critic(model)
-    policy: Any = model.policy
 
     def values(observations: Any) -> NDArray[np.float64]:
-        count = len(next(leaves(observations)))
-        policy.set_training_mode(False)
-        parts = []
-        for first in range(0, count, _BATCH):
-            rows = slice(first, first + _BATCH)
-            batch = map_leaves(observations, itemgetter(rows))
-            try:
-                seen, _ = policy.obs_to_tensor(frozen.normalized(batch))
-            except (ValueError, KeyError, AssertionError) as error:
-                raise frozen.misfit(error) from error
-            with th.no_grad():
-                parts.append(score(seen).reshape(-1).cpu().numpy().astype(np.float64))
-        return np.concatenate(parts) if parts else np.zeros(0)
+        return frozen.scores(model.policy, observations, score)
 
     return values
 

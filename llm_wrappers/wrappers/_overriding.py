@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,14 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_wrappers.adaptive_trust import refuse_trust, resolve_trusted
-from llm_wrappers.errors import (
-    GuidanceWarning,
-    IncompatibleEnvironmentError,
-    InvalidOptionError,
-)
+from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
+from llm_wrappers.guidance._closeness import Closeness, checked_size
+from llm_wrappers.guidance._no_hits import warn_of_no_hits
 from llm_wrappers.guidance.critical_states import CriticalStates, resolve_critical_states
 from llm_wrappers.schedules import Schedule, coefficient
-from llm_wrappers.wrappers._closeness import Closeness, checked_size
 from llm_wrappers.wrappers._legality import Legality
 from llm_wrappers.wrappers._scheduled_coin import ScheduledCoin
 from llm_wrappers.wrappers._taken import Taken
@@ -31,12 +27,6 @@ _CHOICES = {
     "reward": ("agreement", "state"),
     "advice": ("execute", "mask"),
 }
-_STEPS_WITHOUT_A_HIT = 1000
-_NO_HITS = (
-    "no critical state was met in {steps} steps with key={key!r}, so that this is training without "
-    "guidance: exact keys never match where episodes begin at random in a continuous space; give "
-    'CriticalStates a coarser key, "rounded:DECIMALS", "bins:WIDTH" or "nearest:RADIUS"; said once'
-)
 _NO_REWARDS = 'mode="A" pays no rewards that could be trusted; give probability an adaptive one'
 _NO_ADVICE = 'mode="R" executes no advice that could be trusted; give schedule an adaptive one'
 
@@ -92,7 +82,7 @@ class Overriding:
         self.table = resolve_critical_states(critical_states).bind(observation_space, action_space)
         self.masks_actions = advice == "mask"
         self._advises = mode != "R"
-        self._alpha = 0.0 if mode == "A" else checked_size("alpha", alpha)
+        self._alpha = checked_size("alpha", alpha) * (mode != "A")
         self._by_agreement = reward == "agreement"
         self._closeness = Closeness(action_space, tolerance)
         self._schedule = resolve_trusted(schedule)
@@ -300,13 +290,9 @@ class Overriding:
         return {**self._evidence.stats(), **{f"advice_{name}": advice[name] for name in advice}}
 
     def _warn_of_no_hits(self) -> None:
-        missed = self.counts["steps"] >= _STEPS_WITHOUT_A_HIT and not self.counts["hits"]
-        if self._warned or not missed or not self.training or not len(self.table):
-            return
-        self._warned = True
-        warnings.warn(
-            _NO_HITS.format(**self.counts, key=self.table.key), GuidanceWarning, stacklevel=2
-        )
+        if self.training and len(self.table) and not self._warned:
+            steps, hits = self.counts["steps"], self.counts["hits"]
+            self._warned = warn_of_no_hits(self.table.key, steps=steps, hits=hits)
 
 
 def is_maskable(space: gym.Space[Any]) -> bool:

@@ -310,8 +310,15 @@ class TestErrors:
             MujocoCaptioner("Ant-v5", settings={"include_cfrc_ext_in_observation": False})
         with pytest.raises(InvalidOptionError, match=r"contact_force_range must have 0 inside"):
             MujocoCaptioner("Ant-v5", settings={"contact_force_range": (0.1, 1.0)})
-        with pytest.raises(InvalidOptionError, match=r"steps must be at least 1, or None .*got 0"):
+        with pytest.raises(
+            InvalidOptionError, match=r"steps must be a whole number >= 1, or None .*got 0"
+        ):
             MujocoCaptioner("Ant-v5", steps=0)
+
+    @pytest.mark.parametrize("limits", [3, (2.0, 1.0), (0.7,), ("low", "high"), None], ids=repr)
+    def test_limits_that_are_no_range_are_refused(self, limits):
+        with pytest.raises(InvalidOptionError, match="must be a lower and a higher limit, got"):
+            MujocoCaptioner("Hopper-v5", settings={"healthy_z_range": limits})
 
     @pytest.mark.parametrize("env_id", ROBOTS)
     def test_observations_and_actions_of_another_shape(self, env_id):

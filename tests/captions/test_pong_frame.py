@@ -33,7 +33,7 @@ def following(facts, random):
 
 
 @functools.cache
-def told(policy, steps=900):
+def told(policy, steps=450):
     """Return what memory and frames tell of the same steps of some play."""
     below = AtariRam(gym.make("ALE/Pong-v5"))
     env, random = PongFrames(below), np.random.default_rng(0)

@@ -103,6 +103,14 @@ def test_continuous_actions_agree_within_a_share_of_the_range(
     assert correct(rule, episode([action]))[0].reward == reward
 
 
+def test_advice_in_bytes_is_clipped_not_wrapped_and_has_to_be_equal() -> None:
+    """As in the table and the wrapper that it is for."""
+    levels = gym.spaces.Box(0, 200, (1,), np.uint8)
+    near, equal = correct(RuleCorrector(lambda facts: [300], levels), episode([[199], [200]]))
+    assert near.action.tolist() == [200]
+    assert (near.reward, equal.reward) == (-1.0, 1.0)
+
+
 def test_continuous_advice_is_clipped() -> None:
     [found] = correct(RuleCorrector(lambda facts: [9.0, 9.0], TORQUES), episode([[2.0, 9.0]]))
     assert found.action.tolist() == [2.0, 9.0]
@@ -141,14 +149,23 @@ def test_the_best_judged_action_is_advised(table: list[list[int | None]], data: 
     found = correct(corrector, episode(actions))
     assert asked == [4 * len(table)]
     for row, mine, each in zip(table, actions, found, strict=True):
-        known = [value for value in row if value is not None]
-        if len(set(row)) == 1:
+        values = [value or 0 for value in row]
+        if len(set(values)) == 1:
             assert each is None
             continue
-        assert row[each.action] == max(known)
-        assert each.reward == (1.0 if row[mine] == max(known) else -1.0)
-        first = next(index for index, value in enumerate(row) if value == max(known))
-        assert each.action == (mine if row[mine] == max(known) else first)
+        assert values[each.action] == max(values)
+        assert each.reward == (1.0 if values[mine] == max(values) else -1.0)
+        assert each.action == (mine if values[mine] == max(values) else values.index(max(values)))
+
+
+@pytest.mark.parametrize(
+    ("said", "action"), [([None, -1], 0), ([None, 0], None), ([None, 1], 1), ([None, None], None)]
+)
+def test_silence_is_neither_praise_nor_worse_than_blame(said: Any, action: int | None) -> None:
+    """The only action that the judge calls harmful was advised once, as the best it knew."""
+    judge = FunctionJudge(lambda states, actions: said)
+    [found] = correct(JudgeCorrector(judge, PUSHES), episode([1 if action == 0 else 0]))
+    assert (found and (found.action, found.reward)) == (None if action is None else (action, -1.0))
 
 
 def test_a_judge_reads_recorded_captions_or_those_it_is_given() -> None:
@@ -207,6 +224,8 @@ def test_random_torques_are_of_the_space() -> None:
     [
         (lambda: RuleCorrector(len, gym.spaces.Text(3)), IncompatibleEnvironmentError, "Text"),
         (lambda: RuleCorrector(len, PUSHES, tolerance=-1), InvalidOptionError, "tolerance"),
+        (lambda: RuleCorrector(len, PUSHES, tolerance="far"), InvalidOptionError, "tolerance"),  # type: ignore[arg-type]
+        (lambda: RuleCorrector(len, TORQUES, tolerance=np.inf), InvalidOptionError, "tolerance"),
         (lambda: RandomCorrector(PUSHES, seed=-1), InvalidOptionError, "seed must be"),
         (lambda: JudgeCorrector(None, TORQUES), IncompatibleEnvironmentError, "Discrete"),  # type: ignore[arg-type]
     ],

@@ -78,6 +78,13 @@ class TestKeys:
         odd = [[np.nan, 2.0], [np.inf, 2.0], [1e300, -1e300], [1.0, 2.0]]
         assert matched(states, *odd) == [-1, -1, -1, 0]
 
+    @pytest.mark.parametrize("key", ["exact", "rounded:1", "bins:0.5", "nearest:5"])
+    @pytest.mark.parametrize("observations", [[0.0, 0.0], [[0.0]], [[0.0] * 3], 0.0], ids=str)
+    def test_observations_of_another_shape_are_refused(self, key: str, observations: Any) -> None:
+        """A single one was taken for two, each number compared with all dimensions."""
+        with pytest.raises(InvalidOptionError, match=r"n observations of shape \(2,\)"):
+            table(([0.0, 0.0], 0), key=key).match(np.array(observations))
+
     def test_numbers_and_pictures_are_states_too(self) -> None:
         numbers = table((3, 0), (5, 1), key="exact")
         assert numbers.match(np.array([5, 4, 3])).tolist() == [1, -1, 0]
@@ -123,6 +130,7 @@ class TestKeys:
             ({"key": "nearest:1", "scales": [1.0, 0.0]}, "scales must be 2 finite numbers"),
             ({"key": "exact", "scales": [1.0, 1.0]}, "only for the key"),
             ({"part": 3}, "part must be a key"),
+            ({"key": "nearest:1", "scales": "wide"}, "scales must be one number for each dim"),
         ],
     )
     def test_options_that_do_not_fit_are_refused(self, options: Any, message: str) -> None:
@@ -180,6 +188,11 @@ class TestRewards:
         assert states.rewards.tolist() == [kept]
         assert states.counts["clipped_rewards"] == clipped
         assert states.bind(PLANE, THREE).counts["clipped_rewards"] == clipped
+
+    def test_of_numpy_are_kept_as_plain_ones(self) -> None:
+        found = CriticalState([1.0], 1, reward=np.float32(0.5), episode=np.int64(3), step=np.int8(2))
+        assert (found.reward, found.episode, found.step) == (0.5, 3, 2)
+        assert (type(found.reward), type(found.episode)) == (float, int)
 
     @pytest.mark.parametrize("reward", [float("nan"), float("inf"), "1", None, True])
     def test_that_are_no_numbers_are_refused(self, reward: Any) -> None:
@@ -267,6 +280,23 @@ class TestBinding:
         with pytest.raises(IncompatibleEnvironmentError, match="expected a Box, Discrete"):
             CriticalStates([]).bind(PLANE, gym.spaces.Text(4))
 
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"key": "near"}, "expected a key"),
+            ({"key": "bins:0"}, "expected a key"),
+            ({"key": "exact", "scales": [1.0]}, "only for the key"),
+            ({"key": "nearest:1", "scales": [0.0]}, "finite numbers above 0"),
+        ],
+    )
+    def test_an_empty_table_has_its_options_checked(self, options: Any, message: str) -> None:
+        with pytest.raises(InvalidOptionError, match=message):
+            CriticalStates([], **options)
+
+    def test_numbers_that_the_type_cannot_hold_are_clipped_not_wrapped(self) -> None:
+        bytes_ = gym.spaces.Box(0, 200, (1,), np.uint8)
+        assert table(([0.0, 0.0], [300])).bind(PLANE, bytes_).actions.tolist() == [[200]]
+
     def test_an_empty_table_fits_anything_and_matches_nothing(self) -> None:
         empty = CriticalStates([]).bind(PLANE, THREE)
         assert len(empty) == 0
@@ -321,8 +351,18 @@ class TestFiles:
         assert found.tolist() == [-1, 0]
 
     def test_an_empty_table_comes_back_empty(self, tmp_path: Path) -> None:
-        CriticalStates([]).save(tmp_path / "table.json")
-        assert len(CriticalStates.load(tmp_path / "table.json")) == 0
+        CriticalStates([], key="bins:0.1,2").save(tmp_path / "table.json")
+        loaded = CriticalStates.load(tmp_path / "table.json")
+        assert (len(loaded), loaded.key) == (0, "bins:0.1,2")
+
+    def test_folders_are_made_and_places_that_cannot_be_written_are_said(
+        self, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "new" / "deep" / "table.json"
+        table(([1.0], 0)).save(path)
+        assert len(CriticalStates.load(path)) == 1
+        with pytest.raises(GuidanceFileError, match=r"cannot write .*choose another place"):
+            table(([1.0], 0)).save(path / "below-a-file.json")
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -330,7 +370,7 @@ class TestFiles:
             ({"format": "other"}, "expected a table of critical states"),
             ({"version": 2}, "expected version 1, got 2"),
             ({"key": "near"}, "expected a key"),
-            ({"scales": 3}, "not iterable"),
+            ({"scales": 3}, "scales must be one number for each dimension, or None, got 3"),
             ({"state_type": "object"}, "expected a type of numbers"),
             ({"entries": [{"state": [1.0]}]}, "an entry is malformed: KeyError"),
             ({"entries": [{"state": [1.0], "action": 0, "more": 1}]}, "an entry is malformed"),

@@ -157,15 +157,29 @@ def test_a_critic_that_answers_nonsense_is_told(answer: Any, problem: str) -> No
         ValueGapSelector(answer).select([episode([1.0, 1.0])], per_episode=1)
 
 
+def test_moments_take_numbers_of_numpy_and_keep_plain_ones() -> None:
+    """A selector of one's own is mostly `argmax`."""
+    found = CriticalMoment(np.int64(1), np.uint8(2), importance=np.float32(0.5))  # type: ignore
+    assert found == CriticalMoment(1, 2, importance=0.5)
+    assert [type(value) for value in (found.episode, found.step, found.importance)] == [
+        int, int, float,
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("build", "problem"),
     [
+        (lambda: CriticalMoment(np.float64(1), 0), "episode must be a whole number"),  # type: ignore
+        (lambda: CriticalMoment(0, np.int64(-1)), "step must be a whole number"),  # type: ignore
+        (lambda: CriticalMoment(0, True), "step must be a whole number"),
+        (lambda: CriticalMoment(0, 0, importance=np.inf), "importance must be a finite number"),
         (lambda: RandomSelector(seed=-1), "seed must be a whole number >= 0, got -1"),
         (lambda: RandomSelector(min_gap=0), "min_gap must be a whole number >= 1, got 0"),
         (lambda: ReturnDropSelector(window=True), "window must be a whole number >= 1, got True"),
         (lambda: ReturnDropSelector(min_gap=1.5), "min_gap"),  # type: ignore[arg-type]
         (lambda: ValueGapSelector(None), "values must be a function"),  # type: ignore[arg-type]
         (lambda: ValueGapSelector(len, gamma=1.1), r"gamma must be in \[0, 1\]"),  # type: ignore
+        (lambda: ValueGapSelector(len, gamma="0.9"), "gamma must be a finite number"),  # type: ignore
         (lambda: ValueGapSelector(len, reward_scale=0.0), "reward_scale"),  # type: ignore[arg-type]
         (lambda: ValueGapSelector(len, min_gap=0), "min_gap"),  # type: ignore[arg-type]
         (lambda: make("random").select([], per_episode=0), "per_episode must be a whole number"),

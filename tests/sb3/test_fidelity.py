@@ -87,6 +87,19 @@ def test_the_score_of_a_larger_window_is_lower(model: PPO, episodes: Any) -> Non
     assert numbers[0] - numbers[3] == pytest.approx(math.log(4.0), abs=0.6)
 
 
+def test_episodes_in_which_nothing_stands_out_are_counted(model: PPO, episodes: Any) -> None:
+    """Their first window is spoiled, which must not pass for a finding of the selector."""
+
+    class Silent(Picks):
+        def select(self, trajectories: Any, *, per_episode: int) -> Any:
+            return super().select(trajectories[:3], per_episode=per_episode)
+
+    [found] = fidelity_scores(Silent(FORK), model, Fork(), episodes[:5], shares=[0.1], d_max=10.0)
+    assert found.unranked == 2
+    [found] = fidelity_scores(Picks(FORK), model, Fork(), episodes[:5], shares=[0.1], d_max=10.0)
+    assert found.unranked == 0
+
+
 def test_moments_are_asked_for_once(model: PPO, episodes: Any) -> None:
     picks = Picks(FORK)
     fidelity_scores(picks, model, Fork(), episodes[:2], per_episode=3)
@@ -149,13 +162,17 @@ def test_the_seed_repeats_a_measurement_and_the_action_space_is_left_alone(
     assert env.action_space.sample() == gym.spaces.Discrete(2, seed=3).sample()
 
 
-@pytest.mark.parametrize("fault", ["noise", "drift"])
+@pytest.mark.parametrize(
+    ("fault", "picked", "place"),
+    [("noise", FORK, "step 0"), ("drift", FORK, "the reset"), ("drift", 0, "the reset")],
+)
 def test_an_environment_that_does_not_repeat_itself_is_refused(
-    fault: str, model: PPO, episodes: Any
+    fault: str, picked: int, place: str, model: PPO, episodes: Any
 ) -> None:
     env = Fork(**{fault: True})
-    with pytest.raises(IncompatibleEnvironmentError, match="at step 0 of the episode with seed 0"):
-        fidelity_scores(Picks(FORK), model, env, episodes, shares=[0.1], d_max=10.0)
+    problem = f"at {place} of the episode with seed 0"
+    with pytest.raises(IncompatibleEnvironmentError, match=problem):
+        fidelity_scores(Picks(picked), model, env, episodes, shares=[0.1], d_max=10.0)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +204,24 @@ def test_episodes_that_cannot_be_replayed_are_refused(model: PPO) -> None:
         fidelity_scores(Picks(FORK), model, Fork(), [])
     with pytest.raises(InvalidOptionError, match="give a single one"):
         seeded_trajectories(model, make_vec_env(Fork), seeds=[0])  # type: ignore[arg-type]
+
+
+def test_other_environments_and_selectors_are_refused(model: PPO, episodes: Any) -> None:
+    with pytest.raises(InvalidOptionError, match="give a single one"):
+        fidelity_scores(Picks(FORK), model, make_vec_env(Fork), episodes)  # type: ignore[arg-type]
+    with pytest.raises(IncompatibleEnvironmentError, match=r"with the actions of the model.*Box"):
+        fidelity_scores(Picks(FORK), model, gym.make("Pendulum-v1"), episodes)
+    with pytest.raises(InvalidOptionError, match="expected a selector object or a name"):
+        fidelity_scores(3, model, Fork(), episodes)  # type: ignore[arg-type]
+
+
+def test_a_name_stands_for_a_selector(model: PPO, episodes: Any) -> None:
+    options: dict[str, Any] = {"shares": [0.3], "d_max": 10.0, "seed": 4}
+    named, made = (
+        fidelity_scores(selector, model, Fork(), episodes, **options)
+        for selector in ("random", RandomSelector(seed=4))
+    )
+    assert named == made
 
 
 def test_on_cartpole_the_steps_before_the_pole_is_lost_matter_little_when_it_is_lost_anyway() -> (

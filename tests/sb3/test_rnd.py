@@ -297,9 +297,9 @@ def test_ppo_trains_with_it_and_finds_the_wrapped_environment() -> None:
     assert envs.get_attr("spec")[0].id == "CartPole-v1"
 
 
-def test_it_works_over_a_native_vector_environment() -> None:
-    craftax = gym.make_vec("llm_wrappers/CraftaxClassic-v1", num_envs=4)
-    wrapped = ellm.wrap(craftax, "reference:craftax-classic", caption_observation=True)
+def test_it_works_over_a_vector_environment_that_goals_reward() -> None:
+    crafter = gym.make_vec("llm_wrappers/Crafter-v1", 4, vectorization_mode="sync")
+    wrapped = ellm.wrap(crafter, "reference:crafter", caption_observation=True)
     envs = RandomNetworkDistillation(as_vec_env(wrapped), key="obs", **{**QUICK, "warmup": 16})
     model = PPO("MultiInputPolicy", envs, n_steps=16, batch_size=64, n_epochs=1, device="cpu")
     model.learn(128)

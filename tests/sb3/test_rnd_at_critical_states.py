@@ -12,7 +12,11 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from llm_wrappers.errors import GuidanceFileError, IncompatibleEnvironmentError
+from llm_wrappers.errors import (
+    GuidanceFileError,
+    GuidanceWarning,
+    IncompatibleEnvironmentError,
+)
 from llm_wrappers.guidance.critical_state import CriticalState
 from llm_wrappers.guidance.critical_states import CriticalStates
 from llm_wrappers.sb3 import RandomNetworkDistillation
@@ -110,6 +114,20 @@ def test_a_file_is_read_and_counts_go_on(tmp_path: Path) -> None:
     state = made[0].state_dict()
     del state["counts"]["critical"]
     RandomNetworkDistillation(DummyVecEnv([Corridor]), **QUICK).load_state_dict(state)
+
+
+def test_states_that_are_never_met_are_warned_of_once() -> None:
+    """Otherwise training goes on without any reward: normalised observations match no state."""
+    lost = CriticalStates([CriticalState(np.full(ROOMS, 0.5), 0)], key="exact")
+    envs = RandomNetworkDistillation(
+        DummyVecEnv([Corridor] * 100), critical_states=lost, **{**QUICK, "update_every": 10_000}
+    )
+    envs.reset()
+    for _ in range(9):
+        envs.step(np.zeros(100, int))
+    with pytest.warns(GuidanceWarning, match=r"1000 steps with key='exact'.*normalised"):
+        envs.step(np.zeros(100, int))
+    envs.step(np.zeros(100, int))
 
 
 def test_tables_that_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from llm_wrappers.errors import (
     InvalidOptionError,
 )
 from llm_wrappers.guidance.selector import Selector
+from llm_wrappers.guidance.trajectory import Trajectory
 from llm_wrappers.sb3 import record_trajectories
 from llm_wrappers.sb3._blinding_env import BLINDED, KEPT, BlindingEnv
 from llm_wrappers.sb3._frozen_model import FrozenModel
@@ -73,6 +74,24 @@ def test_a_kept_step_is_the_policys_and_a_blinded_one_is_random_and_paid(knowing
         done += inner.executed
     # 400 fair coins: a standard deviation is 0.025.
     assert np.mean(done) == pytest.approx(0.5, abs=0.1)
+
+
+class Shaped(gym.RewardWrapper[Any, Any]):
+    """Pays 100 more in each step, and says what the environment paid, as guidance does."""
+
+    def reward(self, reward: Any) -> Any:
+        self.paid = reward
+        return reward + 100.0
+
+    def step(self, action: Any) -> Any:
+        *result, info = super().step(action)
+        return *result, {**info, "extrinsic_reward": self.paid}
+
+
+def test_rewards_of_guidance_do_not_count(knowing: PPO) -> None:
+    env = blinding(knowing, Shaped(Fork()))
+    env.reset(seed=0)
+    assert [env.step(KEPT)[1] for _ in range(STEPS)] == [10.0 * (s == FORK) for s in range(STEPS)]
 
 
 def test_random_actions_follow_the_seed_and_leave_the_space_alone(knowing: PPO) -> None:
@@ -142,7 +161,8 @@ def test_masks_of_other_spaces_are_refused() -> None:
 
 def test_the_mask_keeps_the_decisive_step_and_blinds_others(knowing: PPO) -> None:
     """Blinding pays a little at each step, and costs half of ten at the fork."""
-    mask = train_state_mask(knowing, Fork(), steps=3072, alpha=0.5, ppo=QUICK)
+    eager = {"n_steps": 128, "batch_size": 128, "n_epochs": 10, "learning_rate": 1e-2}
+    mask = train_state_mask(knowing, Fork(), steps=1280, alpha=0.5, ppo=eager)
     history = record_trajectories(knowing, Fork(), episodes=2, seed=0, captions=False)
     [row, _] = mask.importances(history)
     assert row.shape == (STEPS,)
@@ -207,6 +227,27 @@ def test_files_that_hold_no_mask_are_refused(cartpole: PPO, tmp_path: Path) -> N
         StateMask.load(tmp_path / "other.zip", cartpole)
 
 
+def test_faults_that_are_not_of_the_file_are_not_blamed_on_it(
+    mask: StateMask, cartpole: PPO, tmp_path: Path
+) -> None:
+    mask.save(tmp_path / "mask.zip")
+    with pytest.raises(InvalidOptionError, match="min_gap must be a whole number"):
+        StateMask.load(tmp_path / "mask.zip", cartpole, min_gap=0)
+    memory = RecurrentPPO("MlpLstmPolicy", "CartPole-v1", n_steps=8, device="cpu")
+    with pytest.raises(IncompatibleEnvironmentError, match="a policy without memory"):
+        StateMask.load(tmp_path / "mask.zip", memory)
+
+
+def test_long_episodes_are_looked_at_in_parts(mask: StateMask, monkeypatch: Any) -> None:
+    observations = np.random.default_rng(0).normal(size=(26, 4))
+    long = Trajectory(observations, np.zeros(25, int), np.ones(25), False, True)
+    [whole] = mask.importances([long])
+    monkeypatch.setattr("llm_wrappers.sb3._frozen_model._BATCH", 7)
+    [parts] = mask.importances([long])
+    assert parts == pytest.approx(whole)
+    assert len(np.unique(whole)) == 25
+
+
 def test_the_mask_sees_what_the_policy_sees() -> None:
     envs = VecNormalize(make_vec_env("CartPole-v1", n_envs=1), norm_reward=False)
     model = PPO("MlpPolicy", envs, n_steps=64, batch_size=64, seed=0, device="cpu").learn(256)
@@ -251,7 +292,9 @@ def test_names_train_as_long_as_they_say(knowing: PPO) -> None:
         (lambda m: train_state_mask(m, Fork(), alpha=-1.0), InvalidOptionError, "alpha must be"),
         (lambda m: train_state_mask(m, make_vec_env(Fork)), InvalidOptionError, "a single one"),
         (lambda m: train_state_mask(3, Fork()), InvalidOptionError, "got a int"),  # type: ignore[arg-type]
+        (lambda m: train_state_mask(m, Fork(), alpha="1"), InvalidOptionError, "alpha must be"),  # type: ignore[arg-type]
         (lambda m: StateMask(m, m, min_gap=0), InvalidOptionError, "min_gap must be"),
+        (lambda m: StateMask(None, m), InvalidOptionError, "two actions, keep and blind, got a No"),  # type: ignore[arg-type]
         (lambda m: named_state_mask("", env=Fork()), InvalidOptionError, "needs model="),
         (lambda m: named_state_mask("9", model=m), InvalidOptionError, "needs env=.*to train"),
     ],

@@ -410,6 +410,7 @@ class TestOptions:
             ({"advice": "none"}, "advice must be one of"),
             ({"advice": "mask", "mode": "R"}, "needs a mode with advice"),
             ({"alpha": -1.0}, "alpha must be a finite number >= 0"),
+            ({"alpha": -1.0, "mode": "A"}, "alpha must be a finite number >= 0"),
             ({"alpha": float("nan")}, "alpha must be a finite number >= 0"),
             ({"tolerance": "1"}, "tolerance must be a finite number >= 0"),
             ({"probability": 1.5}, "must be a number in"),

@@ -9,26 +9,22 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
+from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.guidance._advised_actions import check_advisable, fitted_action
+from llm_wrappers.guidance._closeness import Closeness
 from llm_wrappers.guidance.critical_moment import CriticalMoment
 from llm_wrappers.guidance.critical_state import CriticalState
 from llm_wrappers.guidance.trajectory import Trajectory
 
 __all__ = ["Advice", "episode_of", "facts_of", "split_part"]
 
-_SIMPLE = (
-    gym.spaces.Box,
-    gym.spaces.Discrete,
-    gym.spaces.MultiDiscrete,
-    gym.spaces.MultiBinary,
-)
-
 
 class Advice:
     """Makes critical states of advised actions, for correctors.
 
     The reward is +1 if the agent did what is advised, else -1, which is our choice. Actions of a
-    Box agree if they are near enough in each dimension.
+    Box of floats agree if they are near enough in each dimension, as for
+    `CriticalStateOverrideWrapper`.
 
     Args:
         action_space: Of one environment: a Box, Discrete, MultiDiscrete or MultiBinary.
@@ -38,7 +34,7 @@ class Advice:
 
     Raises:
         IncompatibleEnvironmentError: If actions of this space cannot be advised.
-        InvalidOptionError: If the tolerance is below 0.
+        InvalidOptionError: If the tolerance is no finite number >= 0.
 
     >>> episode = Trajectory(np.array([[0.5], [0.7]]), np.array([1]), [1.0], True, False)
     >>> found = Advice(gym.spaces.Discrete(2)).critical_state([episode], CriticalMoment(0, 0), 0)
@@ -49,14 +45,9 @@ class Advice:
     def __init__(
         self, action_space: gym.Space[Any], *, part: str | None = None, tolerance: float = 0.1
     ) -> None:
-        if not isinstance(action_space, _SIMPLE):
-            raise IncompatibleEnvironmentError(
-                "expected a Box, Discrete, MultiDiscrete or MultiBinary action space, got "
-                f"{action_space}; actions of other spaces cannot be advised"
-            )
-        if not tolerance >= 0.0:
-            raise InvalidOptionError(f"tolerance must be a number >= 0, got {tolerance!r}")
-        self.space, self.part, self.tolerance = action_space, part, tolerance
+        check_advisable(action_space)
+        self._closeness = Closeness(action_space, tolerance)
+        self.space, self.part = action_space, part
 
     def critical_state(
         self,
@@ -79,8 +70,9 @@ class Advice:
                 `part` does not fit the observations.
         """
         trajectory = episode_of(trajectories, moment)
-        advised = self._fitting(action)
-        agrees = self.agree(np.asarray(trajectory.actions)[moment.step], advised)
+        advised = fitted_action(action, self.space, f"expected an action of {self.space}")
+        done = np.asarray(trajectory.actions)[moment.step]
+        agrees = self._closeness.agree(done[None], advised[None])[0]
         words = [text for text in (moment.rationale, rationale) if text]
         return CriticalState(
             self._state(trajectory, moment.step),
@@ -90,26 +82,6 @@ class Advice:
             episode=moment.episode,
             step=moment.step,
         )
-
-    def agree(self, action: Any, advised: Any) -> bool:
-        """Return whether an action is the advised one, or of a Box near to it."""
-        if not isinstance(self.space, gym.spaces.Box):
-            return bool(np.array_equal(action, advised))
-        with np.errstate(over="ignore"):
-            ranges = np.subtract(self.space.high, self.space.low, dtype=np.float64)
-        allowed = self.tolerance * np.where(np.isfinite(ranges), ranges, 1.0)
-        apart = np.abs(np.subtract(action, advised, dtype=np.float64))
-        return bool((apart <= allowed).all())
-
-    def _fitting(self, action: Any) -> NDArray[Any]:
-        value = np.asarray(action)
-        fitting = value.astype(self.space.dtype) if value.dtype.kind in "biuf" else value
-        if isinstance(self.space, gym.spaces.Box) and value.shape == self.space.shape:
-            fitting = np.clip(fitting, self.space.low, self.space.high)
-        whole = isinstance(self.space, gym.spaces.Box) or np.array_equal(fitting, value)
-        if not whole or not self.space.contains(fitting):
-            raise InvalidOptionError(f"expected an action of {self.space}, got {action!r}")
-        return fitting
 
     def _state(self, trajectory: Trajectory, step: int) -> NDArray[Any]:
         observations = trajectory.observations

@@ -24,9 +24,10 @@ Caption = Callable[[Sequence[Mapping[str, Any]]], Sequence[str]]
 class JudgeCorrector:
     """Advises the action that a judge thinks best, with every action of a Discrete space judged.
 
-    Of equally good ones it is that of the agent, if that is among them, else the first. There is no
-    advice where the judge says the same of all actions, or nothing of any. The reward of a critical
-    state is +1 if the agent did what is advised, else -1. All of this is our choice.
+    An action of which the judge says nothing counts as 0, which is unknown for LMGT, too. Of
+    equally good ones it is that of the agent, if that is among them, else the first. There is no
+    advice where all actions count the same. The reward of a critical state is +1 if the agent did
+    what is advised, else -1. All of this is our choice.
 
     Args:
         judge: The judge.
@@ -107,16 +108,15 @@ class JudgeCorrector:
     def _corrected(
         self, trajectories: Sequence[Trajectory], moment: CriticalMoment, judgements: Judgements
     ) -> CriticalState | None:
-        known = [value for value in judgements if value is not None]
-        if not known or (len(known) == len(judgements) and min(known) == max(known)):
+        values = [0 if value is None else value for value in judgements]
+        highest = max(values)
+        if highest == min(values):
             return None
         best = [
-            action
-            for action, value in zip(self._actions, judgements, strict=True)
-            if value == max(known)
+            action for action, value in zip(self._actions, values, strict=True) if value == highest
         ]
         mine = int(trajectories[moment.episode].actions[moment.step])
         advised = mine if mine in best else int(best[0])
         return self._advice.critical_state(
-            trajectories, moment, advised, rationale=f"judged {max(known):+d}"
+            trajectories, moment, advised, rationale=f"judged {highest:+g}"
         )

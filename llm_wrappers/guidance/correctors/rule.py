@@ -30,7 +30,7 @@ class RuleCorrector:
 
     Raises:
         IncompatibleEnvironmentError: If actions of this space cannot be advised.
-        InvalidOptionError: If the tolerance is below 0.
+        InvalidOptionError: If the tolerance is no finite number >= 0.
 
     >>> import numpy as np
     >>> facts = [{"lean": 3.0}, {"lean": 5.0}]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.guidance._closeness import checked_size
 from llm_wrappers.guidance.critical_moment import CriticalMoment
 from llm_wrappers.guidance.selectors._picking import check_whole, moments_of
 from llm_wrappers.guidance.trajectory import Trajectory
@@ -55,12 +55,10 @@ class ValueGapSelector:
                 "values must be a function of observations that returns one number for each, got "
                 f"{values!r}"
             )
-        if not 0.0 <= gamma <= 1.0:
+        if checked_size("gamma", gamma) > 1.0:
             raise InvalidOptionError(f"gamma must be in [0, 1], got {gamma!r}")
-        if not 0.0 < reward_scale < math.inf:
-            raise InvalidOptionError(
-                f"reward_scale must be a finite number above 0, got {reward_scale!r}"
-            )
+        if not checked_size("reward_scale", reward_scale):
+            raise InvalidOptionError(f"reward_scale must be above 0, got {reward_scale!r}")
         check_whole("min_gap", min_gap, at_least=1)
         self.values, self.gamma = values, gamma
         self.reward_scale, self.min_gap = reward_scale, min_gap
