@@ -72,6 +72,8 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=20, help="episodes of evaluation")
     parser.add_argument("--out", type=Path, default=Path("runs/example-ultra"))
     options = parser.parse_args()
+    if min(options.seeds, options.steps, options.pretraining, options.episodes) < 1:
+        parser.error("--seeds, --steps, --pretraining and --episodes must be at least 1")
     returns: dict[str, list[float]] = {"before": [], "ppo": [], "ultra": []}
     for seed in range(options.seeds):
         folder = options.out / "before" / f"seed-{seed}"

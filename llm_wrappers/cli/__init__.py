@@ -11,7 +11,7 @@ from gymnasium.error import Error as GymnasiumError
 
 from llm_wrappers._version import __version__
 from llm_wrappers.cli import cache, calibrate, demo, guidance, write
-from llm_wrappers.errors import LLMError, UserError
+from llm_wrappers.errors import GuidanceError, LLMError, UserError
 
 __all__ = ["main"]
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UserError, GymnasiumError) as error:
         print(f"llm-wrappers: {error}", file=sys.stderr)
         return _USER_ERROR
-    except LLMError as error:
+    except (LLMError, GuidanceError) as error:
         print(f"llm-wrappers: {type(error).__name__}: {error}", file=sys.stderr)
         return _FAILED
     except KeyboardInterrupt:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
+
 from llm_wrappers.cli._arguments import Commands, count, make_env
 from llm_wrappers.cli._client import add_client_options, client_of
+from llm_wrappers.cli._history import history_of
 from llm_wrappers.errors import AuthoringError, InvalidOptionError
-from llm_wrappers.guidance.trajectory import Trajectory
-from llm_wrappers.guidance.trajectory_files import open_trajectories
 
 __all__ = ["add_method"]
 
@@ -29,13 +29,17 @@ def add_method(methods: Commands) -> None:
     )
     ultra.add_argument("--env", required=True, help="id of the environment")
     ultra.add_argument("--policy", type=Path, default=None, help="a model that SB3 saved: .zip")
+    ultra.add_argument(
+        "--vec-normalize", type=Path, default=None,
+        help="what VecNormalize.save wrote, if the policy was trained behind one: .pkl",
+    )  # fmt: skip
     ultra.add_argument("--model", default=None, help="as litellm names it: openai/gpt-5-mini")
     ultra.add_argument("--out", type=Path, required=True, help="file for the table")
-    ultra.add_argument("--episodes", type=count, default=10, help="episodes to play")
+    ultra.add_argument("--episodes", type=count, default=10, help="episodes to look at")
     ultra.add_argument("--per-episode", type=count, default=5, help="critical states in each")
     ultra.add_argument(
         "--history", type=Path, default=None,
-        help="folder of episodes: if there are any in it they are used, else they are kept there",
+        help="folder of episodes: those in it are used, what is missing is played and kept there",
     )  # fmt: skip
     ultra.add_argument("--key", default="nearest:0.25", help="when states count as the same")
     ultra.add_argument("--part", default=None, help="the part of a Dict observation that tells")
@@ -48,18 +52,19 @@ def add_method(methods: Commands) -> None:
 
 def _write(options: argparse.Namespace) -> int:
     from llm_wrappers.methods import ultra
-    from llm_wrappers.sb3.model_files import load_model
+    from llm_wrappers.methods.ultra._places import check_writable
 
     asks = options.selector is None or options.corrector is None
     if asks and options.model is None:
         raise InvalidOptionError("give --model, or both --selector and --corrector")
-    model = None if options.policy is None else load_model(options.policy)
+    check_writable(options.out)
     env = make_env(options.env)
+    model = _policy(options, env)
     with contextlib.ExitStack() as stack:
         stack.callback(env.close)
         llm = stack.enter_context(client_of(options)) if asks else None
         try:
-            trajectories = _history(model, env, options)
+            trajectories = history_of(model, env, options)
             selector, corrector = ultra.resolve_guides(
                 env, llm=llm, selector=options.selector, corrector=options.corrector,
                 model=model, part=options.part, seed=options.seed,
@@ -82,16 +87,13 @@ def _write(options: argparse.Namespace) -> int:
     return 0
 
 
-def _history(model: Any, env: Any, options: argparse.Namespace) -> Sequence[Trajectory]:
-    from llm_wrappers.sb3 import record_trajectories
+def _policy(options: argparse.Namespace, env: gym.Env[Any, Any]) -> Any:
+    from llm_wrappers.sb3._training_env import normalize_with
+    from llm_wrappers.sb3.model_files import load_model, load_normalizer
 
-    folder = options.history
-    if folder is not None and folder.is_dir() and len(open_trajectories(folder)):
-        recorded = open_trajectories(folder)
-        print(f"{len(recorded)} episodes are in {folder}; none are played\n")
-        return recorded
-    if model is None:
-        raise InvalidOptionError("give --policy, or a --history that has episodes")
-    return record_trajectories(
-        model, env, episodes=options.episodes, seed=options.seed, folder=folder, progress_bar=True
-    )
+    if options.policy is None:
+        return None
+    model = load_model(options.policy)
+    if options.vec_normalize is not None:
+        normalize_with(load_normalizer(options.vec_normalize), model, env)
+    return model

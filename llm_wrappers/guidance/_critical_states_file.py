@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_wrappers.errors import GuidanceFileError, InvalidOptionError
+from llm_wrappers.guidance._whole_file import write_whole
 from llm_wrappers.guidance.critical_state import CriticalState
 
 __all__ = ["plain_provenance", "read_document", "write_document"]
@@ -55,11 +56,7 @@ def write_document(
         "format": _FORMAT, "version": _VERSION, **options,
         "state_type": states.dtype.name, "action_type": actions.dtype.name, "entries": rows,
     }  # fmt: skip
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise GuidanceFileError(f"cannot write {path}: {error}; choose another place") from error
+    write_whole(path, json.dumps(document, indent=1) + "\n")
 
 
 def read_document(path: str | Path) -> tuple[list[CriticalState], dict[str, Any]]:

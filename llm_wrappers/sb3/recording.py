@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from sb3_contrib import MaskablePPO
-from sb3_contrib.common.maskable.utils import get_action_masks
+from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from llm_wrappers.captions.captioner import Captioner
-from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance.trajectory import Trajectory
+from llm_wrappers.sb3._training_env import check_spaces
 from llm_wrappers.sb3.vec_env import as_vec_env
 from llm_wrappers.wrappers import TrajectoryRecorder, vector
 
@@ -43,7 +45,8 @@ def record_trajectories(
     not said there. With a vector environment the first `episodes` that begin are returned, in the
     order in which they end, so that short ones are not preferred. Nothing is trained. A model that
     was trained behind `VecNormalize` sees observations normalised as in training, and those that
-    are recorded are as the environment gives them. A `MaskablePPO` is given the action masks.
+    are recorded are as the environment gives them. A `MaskablePPO` is given the action masks, and a
+    policy with a memory (`RecurrentPPO`) keeps it for as long as an episode lasts.
 
     Args:
         model: An algorithm of Stable-Baselines3 or sb3-contrib.
@@ -64,7 +67,8 @@ def record_trajectories(
 
     Raises:
         InvalidOptionError: If an option is outside what is documented, or `env` is a `VecEnv`.
-        IncompatibleEnvironmentError: If a space cannot be recorded, or not be bridged to SB3.
+        IncompatibleEnvironmentError: If a space cannot be recorded, not be bridged to SB3, or is
+            not that of the model.
         GuidanceFileError: If an episode cannot be saved.
 
     >>> from stable_baselines3 import PPO
@@ -80,6 +84,12 @@ def record_trajectories(
         "metadata": metadata,
     }  # fmt: skip
     recorder, vec_env = _recorded(env, options)
+    check_spaces(model, vec_env)
+    if isinstance(model, MaskablePPO) and not is_masking_supported(vec_env):
+        raise IncompatibleEnvironmentError(
+            "expected an environment with action_masks(), which a MaskablePPO needs, got "
+            f"{env}: wrap it as it was in training"
+        )
     with _torch_seed(seed), _progress(episodes, shown=progress_bar) as bar:
         _play(model, vec_env, recorder, bar, episodes, seed=seed, deterministic=deterministic)
     recorded: Sequence[Trajectory] = recorder.trajectories()
@@ -114,11 +124,13 @@ def _play(
     if seed is not None:
         vec_env.seed(seed)
     observations: Any = vec_env.reset()
-    recorded = 0
+    dones, memory, recorded = np.ones(vec_env.num_envs, dtype=np.bool_), None, 0
     while recorded < episodes:
         seen = observations if normalizer is None else normalizer.normalize_obs(observations)
         masks: dict[str, Any] = {"action_masks": get_action_masks(vec_env)} if masked else {}
-        actions, _ = model.predict(seen, deterministic=deterministic, **masks)
+        actions, memory = model.predict(
+            seen, state=memory, episode_start=dones, deterministic=deterministic, **masks
+        )
         observations, _, dones, _ = vec_env.step(actions)
         if dones.any():
             now = recorder.stats()["recorded"]

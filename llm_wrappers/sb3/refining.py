@@ -16,12 +16,14 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from llm_wrappers.captions.captioner import Captioner
-from llm_wrappers.errors import AuthoringError, InvalidOptionError
+from llm_wrappers.errors import AuthoringError
 from llm_wrappers.guidance.corrector import Corrector
 from llm_wrappers.guidance.critical_states import CriticalStates
 from llm_wrappers.guidance.selector import Selector
 from llm_wrappers.guidance.trajectory import Trajectory
 from llm_wrappers.llm import LLM
+from llm_wrappers.methods.ultra._options import whole_number
+from llm_wrappers.methods.ultra._places import check_writable
 from llm_wrappers.methods.ultra.guidance import write_guidance
 from llm_wrappers.methods.ultra.guides import resolve_guides
 from llm_wrappers.methods.ultra.recipe import wrap
@@ -90,7 +92,9 @@ def refine(
     The paper leaves open how many episodes are played and how many critical states each has; these
     numbers are our choice. So is what the wrapper does with the advice, see `methods.ultra.wrap`.
 
-    The model is trained in place, and gets its own environment back. Off-policy algorithms store
+    The model is trained in place, and gets its own environment back; a model that was loaded
+    without one has none afterwards. With a spent budget it is trained on with what was answered;
+    `report.complete` is False then. Off-policy algorithms store
     the executed actions (`RelabelCallback`). What a model answered is in the client's cache: with a
     `seed`, a refinement that was interrupted asks nothing twice when it is called again with the
     same policy.
@@ -134,14 +138,15 @@ def refine(
     >>> len(refinement.trajectories), refinement.stats["steps"]
     (3, 128)
     """
-    _check_whole("steps", steps)
-    _check_whole("episodes", episodes)
-    _check_whole("per_episode", per_episode)
+    for name, value in (("steps", steps), ("episodes", episodes), ("per_episode", per_episode)):
+        whole_number(name, value, least=1)
     options = dict(override or {})
     if isinstance(env, gym.Env) and not is_wrapped(env, Monitor):
         # Inside of what pays advice, so that the reward logged is that of the environment.
         env = Monitor(env)
     _check_fits(model, wrap(env, "none", **options))
+    if folder is not None:
+        check_writable(Path(folder) / TABLE)
     finds, corrects = resolve_guides(
         env, llm=llm, selector=selector, corrector=corrector, model=model, part=part,
         captioner=captioner, seed=seed or 0,
@@ -188,8 +193,3 @@ def _callbacks(model: BaseAlgorithm, options: Mapping[str, Any]) -> list[BaseCal
 
 def _as_list(callback: BaseCallback | Sequence[BaseCallback]) -> list[BaseCallback]:
     return [callback] if isinstance(callback, BaseCallback) else list(callback)
-
-
-def _check_whole(name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidOptionError(f"{name} must be a whole number >= 1, got {value!r}")

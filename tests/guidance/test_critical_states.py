@@ -361,7 +361,7 @@ class TestFiles:
         path = tmp_path / "new" / "deep" / "table.json"
         table(([1.0], 0)).save(path)
         assert len(CriticalStates.load(path)) == 1
-        with pytest.raises(GuidanceFileError, match=r"cannot write .*choose another place"):
+        with pytest.raises(GuidanceFileError, match=r"cannot write .*name another place"):
             table(([1.0], 0)).save(path / "below-a-file.json")
 
     @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,10 @@ def test_dqn_stores_what_was_executed() -> None:
 
 def test_continuous_actions_and_a_better_policy_as_corrector() -> None:
     pendulum = partial(gym.make, "Pendulum-v1", max_episode_steps=30)
-    options: dict[str, Any] = {"learning_starts": 8, "buffer_size": 256, "device": "cpu"}
+    options: dict[str, Any] = {
+        "learning_starts": 8, "buffer_size": 256, "device": "cpu",
+        "policy_kwargs": {"net_arch": [8]}, "train_freq": 20, "batch_size": 16,
+    }  # fmt: skip
     better = SAC("MlpPolicy", pendulum(), seed=7, **options)
 
     class Better:
@@ -238,7 +242,8 @@ def test_another_environment(ppo: PPO) -> None:
 def test_interrupted_training_gives_the_model_its_environment_back(ppo: PPO) -> None:
     class Interrupt(BaseCallback):
         def _on_step(self) -> bool:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
+            return True
 
     own = ppo.get_env()
     with pytest.raises(KeyboardInterrupt):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_wrappers.errors import GuidanceFileError
+from llm_wrappers.guidance._whole_file import write_whole
 from llm_wrappers.guidance.suggester import States
 
 __all__ = ["TableJudge"]
@@ -62,7 +63,7 @@ class TableJudge:
         document = {
             "format": _FORMAT, "version": _VERSION, "facts": list(self.reads), "entries": entries,
         }  # fmt: skip
-        Path(path).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(document, indent=1) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> TableJudge:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, NonNegativeInt
 
 from llm_wrappers.errors import GuidanceFileError
+from llm_wrappers.guidance._whole_file import write_whole
 
 __all__ = ["ReweighingState"]
 
@@ -52,15 +51,4 @@ class ReweighingState(BaseModel):
         Raises:
             GuidanceFileError: If it cannot be written.
         """
-        beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with beside.open("w", encoding="utf-8") as file:
-                file.write(self.model_dump_json(indent=1) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, path)
-        except OSError as error:
-            with suppress(OSError):
-                beside.unlink(missing_ok=True)
-            raise GuidanceFileError(f"cannot write {path}: {error}; name another place") from error
+        write_whole(path, self.model_dump_json(indent=1) + "\n")

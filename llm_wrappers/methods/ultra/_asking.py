@@ -90,10 +90,11 @@ def _asked(
     if errors:
         counted = ", ".join(f"{missing[kind]} {kind.replace('_', ' ')}" for kind in MISSING)
         first = next(iter(errors.values()))
+        used = "; the others are used, and are in the client's cache" * (len(errors) < len(answers))
         warnings.warn(
             f"{len(errors)} of {len(answers)} questions ({purpose}) have no answer: {counted}; the "
-            f"first: {type(first).__name__}: {_shortened(str(first))}; the others are used, and "
-            "are in the client's cache: run it again to ask for the rest",
+            f"first: {type(first).__name__}: {_shortened(str(first))}{used}: run it again to ask "
+            "for the rest",
             GuidanceWarning,
             stacklevel=4,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from llm_wrappers.guidance.state_keys import make_keys
 from llm_wrappers.guidance.trajectory import Trajectory
+from llm_wrappers.methods.ultra._places import states_of
 
 __all__ = ["History"]
 
 # Rounding leaves equal numbers a spread that is not quite zero.
 _NOISE = 1e-9
+_NUMBERS_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,16 @@ class History:
         Args:
             trajectories: The episodes.
             part: Which entry of a Dict observation the states are.
+
+        Raises:
+            InvalidOptionError: If the observations have no such part.
         """
         lengths = []
         sums = _Sums()
         for trajectory in trajectories:
             lengths.append(len(trajectory))
-            sums.add(_states(trajectory, part))
+            for states in _states(trajectory, part):
+                sums.add(states)
         return cls(tuple(lengths), sums.first, sums.spread())
 
     def scales(self, key: str) -> list[float] | None:
@@ -69,9 +75,7 @@ class _Sums:
         self._squares: Any = 0.0
         self._largest: Any = 0.0
 
-    def add(self, states: NDArray[np.float64] | None) -> None:
-        if states is None:
-            return
+    def add(self, states: NDArray[np.float64]) -> None:
         if self.first is None:
             self.first = states[:1]
         if states.shape[1] != self.first.shape[1]:
@@ -93,12 +97,13 @@ class _Sums:
         return np.where(kept, spread, 1.0)
 
 
-def _states(trajectory: Trajectory, part: str | None) -> NDArray[np.float64] | None:
-    observations = trajectory.observations
-    if isinstance(observations, Mapping):
-        observations = observations.get(part)
+def _states(trajectory: Trajectory, part: str | None) -> Iterator[NDArray[np.float64]]:
+    """Yield flat states a few at a time: an episode of pictures is too large to copy at once."""
+    observations = states_of(trajectory.observations, part)
     if not isinstance(observations, np.ndarray) or observations.dtype.kind not in "biuf":
-        return None
+        return
     # The state in which an episode ended is never looked up.
-    flat: NDArray[np.float64] = observations[:-1].reshape(len(trajectory), -1).astype(np.float64)
-    return flat
+    flat = observations[:-1].reshape(len(trajectory), -1)
+    rows = max(_NUMBERS_AT_ONCE // max(flat.shape[1], 1), 1)
+    for start in range(0, len(flat), rows):
+        yield flat[start : start + rows].astype(np.float64)

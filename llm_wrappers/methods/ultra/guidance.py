@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from llm_wrappers.llm.usage import Counts, Usage
 from llm_wrappers.methods.ultra._asking import MISSING
 from llm_wrappers.methods.ultra._history import History
 from llm_wrappers.methods.ultra._options import whole_number
+from llm_wrappers.methods.ultra._places import check_writable
 from llm_wrappers.methods.ultra.llm_corrector import LLMCorrector
 from llm_wrappers.methods.ultra.llm_selector import LLMSelector
 from llm_wrappers.methods.ultra.report import UltraReport
@@ -60,6 +62,8 @@ def write_guidance(
 
     Raises:
         GuidanceError: If the selector or the corrector returns what its protocol does not allow.
+        GuidanceFileError: If `out` cannot be written; said before anybody is asked.
+        InvalidOptionError: If `part` is none of the observations'; likewise.
         UserError: As the selector and the corrector say; as `CriticalStates` says.
 
     >>> import numpy as np
@@ -78,12 +82,16 @@ def write_guidance(
     """
     most = whole_number("per_episode", per_episode, least=1)
     part = getattr(corrector, "part", None) if part is None else part
+    if out is not None:
+        check_writable(out)
     history = History.of(trajectories, part)
     scales = history.scales(key)
     clients = _clients(selector, corrector)
     usage = [client.usage for client in clients]
     before = _stats(selector), _stats(corrector)
-    moments = _checked_moments(selector.select(trajectories, per_episode=most))
+    moments = _checked_moments(
+        selector.select(trajectories, per_episode=most), history.lengths, most
+    )
     states = _checked_states(_corrected(corrector, selector, trajectories, moments), moments)
     entries = [state for state in states if state is not None]
     selected, corrected = _gained(selector, before[0]), _gained(corrector, before[1])
@@ -139,13 +147,25 @@ def _corrected(
     return corrector.correct(trajectories, moments)
 
 
-def _checked_moments(moments: Any) -> list[CriticalMoment]:
+def _checked_moments(moments: Any, lengths: Sequence[int], most: int) -> list[CriticalMoment]:
     found = list(moments)
     for moment in found:
         if not isinstance(moment, CriticalMoment):
             raise GuidanceError(
                 f"expected a selector that returns CriticalMoment objects, got {moment!r}"
             )
+        if moment.episode >= len(lengths) or moment.step >= lengths[moment.episode]:
+            raise GuidanceError(
+                f"expected a selector that returns steps of the {len(lengths)} episodes, got step "
+                f"{moment.step} of episode {moment.episode}"
+            )
+    if len({(moment.episode, moment.step) for moment in found}) < len(found):
+        raise GuidanceError("expected a selector that returns no moment twice; it did")
+    if max(Counter(moment.episode for moment in found).values(), default=0) > most:
+        raise GuidanceError(
+            f"expected a selector that returns at most per_episode={most} moments of an episode, "
+            "it returned more"
+        )
     return found
 
 

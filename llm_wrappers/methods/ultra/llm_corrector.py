@@ -24,6 +24,7 @@ from llm_wrappers.methods.ultra._actions import action_form
 from llm_wrappers.methods.ultra._asking import MISSING, ask_all
 from llm_wrappers.methods.ultra._correction import UNUSABLE, answer_model, usable_corrections
 from llm_wrappers.methods.ultra._options import instructions_block, whole_number
+from llm_wrappers.methods.ultra._places import states_of
 from llm_wrappers.methods.ultra._steps import StepWriter, heading
 
 __all__ = ["LLMCorrector"]
@@ -247,15 +248,7 @@ def _state(trajectory: Trajectory, moment: CriticalMoment, part: str | None) -> 
             f"expected moments within the {len(trajectory)} steps of episode {moment.episode}, got "
             f"step {moment.step}"
         )
-    observations = trajectory.observations
-    if isinstance(observations, Mapping):
-        if part not in observations:
-            raise InvalidOptionError(
-                f"expected part to be one of the observation's {sorted(observations)}, got {part!r}"
-            )
-        observations = observations[part]
-    elif part is not None:
-        raise InvalidOptionError(f"part={part!r} is only for Dict observations")
+    observations = states_of(trajectory.observations, part)
     if not isinstance(observations, np.ndarray):
         raise InvalidOptionError(
             "expected observations that are one array, or a Dict with such a part; got "
