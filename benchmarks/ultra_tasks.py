@@ -20,6 +20,7 @@ PONG = "ALE/Pong-v5"
 NUMBERS, FRAMES = "numbers", "frames"
 NUM_ENVS = 8
 _TOP = 34
+MOVES = (0, 2, 3)  # stay, up and down, of the six actions of the game
 
 
 @dataclass(frozen=True)
@@ -140,15 +141,21 @@ class PongNumbers(gym.Wrapper[Any, Any, Any, Any]):
 
 
 def pong_rule(facts: Mapping[str, Any]) -> int | None:
-    """Return the action that takes the paddle to where the ball will arrive, None if none comes."""
-    return reference_action(facts) if facts["ball_towards_you"] else None
+    """Return the move that takes the paddle to where the ball will arrive, None if none comes."""
+    return MOVES.index(reference_action(facts)) if facts["ball_towards_you"] else None
 
 
 def _pong(observation: str) -> gym.Env[Any, Any]:
     gym.register_envs(ale_py)
     if observation == FRAMES:
-        return PongFrames(gym.make(PONG))
-    return PongNumbers(AtariRam(gym.make(PONG, obs_type="ram")))
+        return _three_moves(PongFrames(gym.make(PONG)))
+    return PongNumbers(_three_moves(AtariRam(gym.make(PONG, obs_type="ram"))))
+
+
+def _three_moves(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    # Pong has two names for each move. An agent that uses the other one would count as one that
+    # disagrees with the advice.
+    return gym.wrappers.TransformAction(env, MOVES.__getitem__, gym.spaces.Discrete(len(MOVES)))
 
 
 _PONG_PPO = {
@@ -174,7 +181,8 @@ def tasks(observation: str = NUMBERS) -> Mapping[str, Task]:
         pretraining=75_000, oracle=0, steps=30_000, seeds=5, history=5, per_episode=40,
         radius=0.05 if frames else 0.25, scale=255.0 if frames else None, tolerance=0.0,
         episodes=8,
-        describes=f"{seen}, frames skipped 4, sticky actions 0.25, whole games (-21 to 21)",
+        describes=f"{seen}, three moves, frames skipped 4, sticky actions 0.25, whole games "
+        "(-21 to 21)",
     )  # fmt: skip
     return {
         "pong": pong,
