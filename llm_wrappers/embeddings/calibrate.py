@@ -125,11 +125,12 @@ def _separated(
         same[goals.index(goal), captions.index(caption)] = True
     order = np.argsort(cosines, axis=None)
     values, labels = cosines.ravel()[order], same.ravel()[order]
-    # Cut k pays for all but the k lowest; equal values cannot be parted.
+    # Cut k pays for all but the k lowest; equal values cannot be parted, and no threshold pays for a
+    # cosine of -1.
     missed = np.concatenate([[0], np.cumsum(labels)])
     false_pay = (~labels).sum() - np.concatenate([[0], np.cumsum(~labels)])
     bounds = np.concatenate([[-1.0], values, [1.0]])
-    possible = np.concatenate([[True], values[1:] > values[:-1], [True]])
+    possible = np.concatenate([values[:1] > -1.0, values[1:] > values[:-1], [True]])
     mistakes = np.where(possible, missed + false_pay, len(values) + 1)
     gaps = bounds[1:] - bounds[:-1]
     # Of equally good cuts the one in the widest gap.

@@ -70,6 +70,12 @@ def test_matches_that_cannot_be_separated_are_counted() -> None:
     assert "75.0% of 4 pairs right, 0 paid that are no match, 1 of 2 matches missed" in str(result)
 
 
+def test_no_threshold_pays_for_opposites() -> None:
+    result = calibrate(Angles(), ["0"], ["180"], matches=[("0", "180")])
+    assert result.separation is not None
+    assert (result.separation.false_pay, result.separation.missed) == (0, 1)
+
+
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 @given(st.data())
 def test_no_other_threshold_makes_fewer_mistakes(data: Any) -> None:
