@@ -93,11 +93,10 @@ def refine(
     numbers are our choice. So is what the wrapper does with the advice, see `methods.ultra.wrap`.
 
     The model is trained in place, and gets its own environment back; a model that was loaded
-    without one has none afterwards. With a spent budget it is trained on with what was answered;
-    `report.complete` is False then. Off-policy algorithms store
-    the executed actions (`RelabelCallback`). What a model answered is in the client's cache: with a
-    `seed`, a refinement that was interrupted asks nothing twice when it is called again with the
-    same policy.
+    without one has none afterwards. Off-policy algorithms store the executed actions
+    (`RelabelCallback`). With a spent budget it is trained on with what was answered;
+    `report.complete` is False then. Answers are in the client's cache: with a `seed`, a refinement
+    that was interrupted asks nothing twice when it is called again with the same policy.
 
     Args:
         model: A trained algorithm of Stable-Baselines3 or sb3-contrib.
