@@ -125,8 +125,8 @@ def _separated(
         same[goals.index(goal), captions.index(caption)] = True
     order = np.argsort(cosines, axis=None)
     values, labels = cosines.ravel()[order], same.ravel()[order]
-    # Cut k pays for all but the k lowest; equal values cannot be parted, and no threshold pays for a
-    # cosine of -1.
+    # Cut k pays for all but the k lowest; equal values cannot be parted, and no threshold pays for
+    # a cosine of -1.
     missed = np.concatenate([[0], np.cumsum(labels)])
     false_pay = (~labels).sum() - np.concatenate([[0], np.cumsum(~labels)])
     bounds = np.concatenate([[-1.0], values, [1.0]])
