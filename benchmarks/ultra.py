@@ -32,14 +32,15 @@ from llm_wrappers.scores import bootstrap_interval, format_table, interquartile_
 
 PREPARE = "prepare"
 SIZES = ("steps", "pretraining", "oracle", "history", "episodes")
+SETTINGS = (*SIZES, "alpha")
 QUICK = ("pong", "hopper")
 FOOTNOTE = "Advice is a rule's or a better policy's: no language model was asked."
 
 
 def task_of(name: str, options: argparse.Namespace) -> Task:
     """Return an environment with the sizes that were asked for."""
-    sizes = {size: getattr(options, size) for size in SIZES}
-    return ultra_cells.smaller(tasks(options.observation)[name], sizes)
+    settings = {setting: getattr(options, setting) for setting in SETTINGS}
+    return ultra_cells.changed(tasks(options.observation)[name], settings)
 
 
 def folder_of(name: str, options: argparse.Namespace) -> Path:
@@ -106,8 +107,8 @@ def train_missing(name: str, options: argparse.Namespace) -> list[str]:
     """Prepare an environment and train its arms, where that is not done; return what failed."""
 
     def command(run: Run) -> list[str]:
-        sizes = {size: getattr(options, size) for size in SIZES}
-        given = [f"--{size}={value}" for size, value in sizes.items() if value is not None]
+        settings = {setting: getattr(options, setting) for setting in SETTINGS}
+        given = [f"--{key}={value}" for key, value in settings.items() if value is not None]
         return [
             sys.executable, __file__, "--one", run.arm, "--env", name, "--seeds", str(run.seed),
             "--observation", options.observation, "--out", str(options.out), *given,
@@ -215,6 +216,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "episodes to measure a policy",
     ), strict=True):  # fmt: skip
         parser.add_argument(f"--{size}", type=int, metavar="N", help=meaning)
+    parser.add_argument("--alpha", type=float, help="size of the rewards; default: the paper's")
     parser.add_argument("--processes", type=int, default=1, help="trainings at a time")
     parser.add_argument("--out", type=Path, default=Path("runs/ultra"))
     parser.add_argument("--one", choices=(PREPARE, *ARMS), help=argparse.SUPPRESS)
@@ -223,6 +225,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         value = getattr(options, name)
         if value is not None and value < 1:
             parser.error(f"--{name} must be at least 1, got {value}")
+    if options.alpha is not None and not 0.0 <= options.alpha < float("inf"):
+        parser.error(f"--alpha must be a finite number from 0, got {options.alpha}")
     if options.seeds and min(options.seeds) < 0:
         parser.error(f"--seeds must be at least 0, got {min(options.seeds)}")
     if options.observation == FRAMES and options.env != ["pong"]:

@@ -190,9 +190,9 @@ def returns_of(model: PPO, task: Task) -> list[float]:
     return [float(value) for value in found]  # type: ignore[union-attr]
 
 
-def smaller(task: Task, sizes: Mapping[str, int | None]) -> Task:
-    """Return the task with other sizes where they are given; a rule stays the oracle."""
-    given = {name: size for name, size in sizes.items() if size is not None}
+def changed(task: Task, settings: Mapping[str, float | None]) -> Task:
+    """Return the task with other settings where they are given; a rule stays the oracle."""
+    given = {name: value for name, value in settings.items() if value is not None}
     if task.has_rule:
         given.pop("oracle", None)
     return replace(task, **given)  # type: ignore[arg-type]

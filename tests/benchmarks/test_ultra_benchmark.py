@@ -78,6 +78,7 @@ def test_the_list_names_environments_and_arms(
         (("--steps", "0"), "--steps must be at least 1, got 0"),
         (("--processes", "0"), "--processes must be at least 1, got 0"),
         (("--seeds", "-1"), "--seeds must be at least 0, got -1"),
+        (("--alpha", "-1"), "--alpha must be a finite number from 0, got -1"),
         (("--observation", "frames"), "frames is for Pong only: give --env pong"),
     ],
 )
