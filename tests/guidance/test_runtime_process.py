@@ -50,9 +50,10 @@ def script(text, *, code=0):
 
 
 def alive(pid):
-    """Return whether a process exists and is no zombie."""
+    """Return whether a process exists and is no zombie; one with threads that still end is none."""
     with contextlib.suppress(OSError):
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state != "Z" or len(os.listdir(f"/proc/{pid}/task")) > 1
     return False
 
 
