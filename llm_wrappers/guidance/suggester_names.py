@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
 
-from llm_wrappers.errors import InvalidOptionError, UnknownNameError
+from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.guidance._registered import registered
 from llm_wrappers.guidance.resolve import resolve_planner
 from llm_wrappers.guidance.suggester import Suggester, SuggesterFunction, as_suggester
 from llm_wrappers.guidance.suggesters import FixedSuggester, PlannerSuggester, UniformSuggester
@@ -78,27 +78,9 @@ def resolve_suggester(
         return PlannerSuggester(
             resolve_planner(name, env_id=description.env_id, goals=description.goals)
         )
-    return _from_package(suggester, prefix, rest, description)
-
-
-def _from_package(name: str, prefix: str, rest: str, description: Described) -> Suggester:
-    found = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
-    if prefix not in found:
-        installed = "".join(f", {other}:..." for other in sorted(found))
-        raise UnknownNameError(f"expected one of {_NAMES}{installed}; got {name!r}")
-    made: Suggester = _loaded(found[prefix])(rest, description=description)  # type: ignore[operator]
-    return as_suggester(made)
-
-
-def _loaded(entry: EntryPoint) -> object:
-    try:
-        loaded: object = entry.load()
-    except (ImportError, AttributeError) as error:
-        raise UnknownNameError(
-            f"the prefix {entry.name!r} is registered for {entry.value}, which cannot be loaded "
-            f"({error}); install that package again"
-        ) from error
-    return loaded
+    return as_suggester(
+        registered(ENTRY_POINTS, suggester, known=_NAMES, context={"description": description})
+    )
 
 
 def _vocabulary(description: Described, name: str) -> tuple[str, ...]:

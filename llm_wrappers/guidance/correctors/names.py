@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.guidance._registered import checked_guide, registered
 from llm_wrappers.guidance.corrector import Corrector
 from llm_wrappers.guidance.correctors._advice import split_part
 from llm_wrappers.guidance.correctors.judged import JudgeCorrector
 from llm_wrappers.guidance.correctors.random import RandomCorrector
 from llm_wrappers.guidance.judges import resolve_judge
-from llm_wrappers.guidance.selectors._registered import registered
 
 __all__ = ["ENTRY_POINTS", "resolve_corrector"]
 
@@ -102,14 +102,6 @@ def _needed(name: str, what: str, context: dict[str, Any]) -> Any:
 
 
 def _checked(corrector: Any, wanted: str) -> Corrector:
-    # A class has the methods of its objects, but corrects nothing.
-    if isinstance(corrector, type):
-        raise InvalidOptionError(
-            f"expected {wanted}, got the class {corrector.__name__}; call it first"
-        )
-    if not isinstance(corrector, Corrector):
-        raise InvalidOptionError(
-            f"expected {wanted}, with correct(trajectories, moments); got a "
-            f"{type(corrector).__name__}"
-        )
-    return corrector
+    method = "correct(trajectories, moments)"
+    checked: Corrector = checked_guide(corrector, Corrector, wanted, method)
+    return checked

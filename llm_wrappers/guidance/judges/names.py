@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
+from llm_wrappers.guidance._registered import registered
 from llm_wrappers.guidance.judge import Judge, JudgeFunction, as_judge
 from llm_wrappers.guidance.judges.ablations import (
     ConstantJudge,
@@ -78,7 +78,7 @@ def resolve_judge(judge: str | Judge | JudgeFunction, *, description: Any) -> Ju
         return ConstantJudge(int(_number(rest, judge)))
     if prefix == "file":
         return TableJudge.load(rest)
-    found: Judge = _registered(_JUDGES, judge, description, _NAMES)
+    found: Judge = registered(_JUDGES, judge, known=_NAMES, context={"description": description})
     return found
 
 
@@ -103,7 +103,9 @@ def resolve_potential(
     if potential == "reference":
         rules = REFERENCE_POTENTIALS
         return RulePotential(_shipped(rules, description.env_id, potential))
-    found: Potential = _registered(_POTENTIALS, potential, description, "reference, none")
+    found: Potential = registered(
+        _POTENTIALS, potential, known="reference, none", context={"description": description}
+    )
     return found
 
 
@@ -142,12 +144,3 @@ def _number(text: str, name: str) -> float:
         return float(text)
     except ValueError:
         raise InvalidOptionError(f"expected a number behind the colon, got {name!r}") from None
-
-
-def _registered(group: str, name: str, description: Any, known: str) -> Any:
-    prefix, colon, rest = name.partition(":")
-    found = {entry.name: entry for entry in entry_points(group=group)}
-    if not colon or prefix not in found:
-        more = "".join(f", {other}:..." for other in sorted(found))
-        raise UnknownNameError(f"expected one of {known}{more}; got {name!r}")
-    return found[prefix].load()(rest, description=description)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.guidance._registered import checked_guide, registered
 from llm_wrappers.guidance.selector import Selector
-from llm_wrappers.guidance.selectors._registered import registered
 from llm_wrappers.guidance.selectors.random import RandomSelector
 from llm_wrappers.guidance.selectors.return_drop import ReturnDropSelector
 
@@ -75,17 +75,9 @@ def _named(name: str, context: dict[str, Any]) -> Selector:
 
 
 def _checked(selector: Any, wanted: str) -> Selector:
-    # A class has the methods of its objects, but selects nothing.
-    if isinstance(selector, type):
-        raise InvalidOptionError(
-            f"expected {wanted}, got the class {selector.__name__}; call it first"
-        )
-    if not isinstance(selector, Selector):
-        raise InvalidOptionError(
-            f"expected {wanted}, with select(trajectories, per_episode=...); got a "
-            f"{type(selector).__name__}"
-        )
-    return selector
+    method = "select(trajectories, per_episode=...)"
+    checked: Selector = checked_guide(selector, Selector, wanted, method)
+    return checked
 
 
 def _window(rest: str) -> int:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-from llm_wrappers.errors import UnknownNameError
+from llm_wrappers.errors import InvalidOptionError, UnknownNameError
 
-__all__ = ["registered"]
+__all__ = ["checked_guide", "registered"]
 
 
-def registered(group: str, name: str, *, known: str, context: dict[str, Any]) -> Any:
+def registered(group: str, name: str, *, known: str, context: Mapping[str, Any]) -> Any:
     """Return what the entry point of a name makes.
 
     Args:
@@ -36,3 +37,25 @@ def registered(group: str, name: str, *, known: str, context: dict[str, Any]) ->
             f"({error}); install that package again"
         ) from error
     return make(rest, **context)
+
+
+def checked_guide(found: Any, protocol: type, wanted: str, method: str) -> Any:
+    """Return an object that follows a protocol.
+
+    Args:
+        found: What should.
+        protocol: A runtime-checkable protocol.
+        wanted: What was expected, for the message.
+        method: What it must have, for the message.
+
+    Raises:
+        InvalidOptionError: If it is a class, or does not follow the protocol.
+    """
+    # A class has the methods of its objects, but does nothing itself.
+    if isinstance(found, type):
+        raise InvalidOptionError(
+            f"expected {wanted}, got the class {found.__name__}; call it first"
+        )
+    if not isinstance(found, protocol):
+        raise InvalidOptionError(f"expected {wanted}, with {method}; got a {type(found).__name__}")
+    return found
