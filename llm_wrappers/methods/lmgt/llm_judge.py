@@ -59,9 +59,9 @@ class LLMJudge:
 
     >>> from llm_wrappers.testing import ScriptedLLM
     >>> toy = EnvDescription(env_id="Toy-v0", rules="Find the key.", action_names=("stay", "go"))
-    >>> judge = LLMJudge(ScriptedLLM(["SCORE: -1", "SCORE: +1"]), toy, on_miss="block")
-    >>> judge.judge(States([{}, {}], lambda facts: ["The key is near."] * 2), [0, 1])
-    [-1, 1]
+    >>> judge = LLMJudge(ScriptedLLM(["SCORE: -1"]), toy, on_miss="block")
+    >>> judge.judge(States([{}], lambda facts: ["The key is near."]), [0])
+    [-1]
     """
 
     def __init__(
