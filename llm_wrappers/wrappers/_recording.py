@@ -7,17 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
-import numpy as np
-
-from llm_wrappers.captions.captioner import Captioner, Facts
-from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance._trees import check_space, copied, stacked
+from llm_wrappers.captions.captioner import Facts
+from llm_wrappers.guidance._trees import copied, stacked
 from llm_wrappers.guidance.trajectory import Trajectory
 from llm_wrappers.guidance.trajectory_files import TrajectoryFiles, append_trajectory, make_folder
-from llm_wrappers.wrappers._transitions import TransitionCaptions
+from llm_wrappers.wrappers._core import Place, Tally
+from llm_wrappers.wrappers._world import Voice
 
-__all__ = ["Recording", "env_id_of"]
+__all__ = ["Recording"]
 
 
 @dataclass
@@ -33,13 +30,11 @@ class _Episode:
 
 
 class Recording:
-    """Takes in steps and keeps finished episodes; shared by both recorders.
+    """Takes in steps and keeps finished episodes, as a part.
 
     Args:
-        n: The number of sub-environments.
-        observation_space: The space of one observation.
-        action_space: The space of one action.
-        captioner: Makes captions of facts; None for none.
+        place: Where the recorder stands.
+        voice: Makes captions of facts; None for none.
         folder: Where episodes are saved; None keeps them in memory.
         every: Each k-th episode that begins is recorded.
         max_episodes: How many are recorded at most; None for all.
@@ -47,40 +42,30 @@ class Recording:
         env_id: The name of the environment, "" if it is not known.
 
     Raises:
-        InvalidOptionError: If an option is outside what is documented.
-        IncompatibleEnvironmentError: If a space has parts that cannot be recorded.
         GuidanceFileError: If the folder cannot be made.
     """
 
     def __init__(
         self,
-        n: int,
+        place: Place,
         *,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        captioner: Captioner | None,
+        voice: Voice | None,
         folder: str | Path | None,
         every: int,
         max_episodes: int | None,
-        metadata: Mapping[str, Any] | None,
+        metadata: Mapping[str, Any],
         env_id: str,
     ) -> None:
-        check_space(observation_space, "observations")
-        check_space(action_space, "actions")
-        _require_positive("every", every)
-        if max_episodes is not None:
-            _require_positive("max_episodes", max_episodes)
-        self.captioner = captioner
-        self._spaces = (observation_space, action_space)
+        self._spaces = (place.observation_space, place.action_space)
+        self._voice = voice
         self._every = every
         self._most = max_episodes
-        self._metadata = {"env_id": env_id, **_checked_metadata(metadata)}
+        self._metadata = {"env_id": env_id, **metadata}
         self._folder = None if folder is None else make_folder(folder)
-        self._says = None if captioner is None else TransitionCaptions(captioner)
-        self._open: list[_Episode | None] = [None] * n
+        self._open: list[_Episode | None] = [None] * place.n
         self._kept: list[Trajectory] = []
         self._paths: list[Path] = []
-        self._counts = {"episodes": 0, "recorded": 0, "abandoned": 0, "steps": 0}
+        self._counts = Tally("episodes", "recorded", "abandoned", "steps")
 
     def is_open(self, row: int) -> bool:
         """Return whether a sub-environment is in an episode that is recorded."""
@@ -103,11 +88,12 @@ class Recording:
             self._open[row] = _Episode(number, seed, [copied(observation)])
         return self.is_open(row)
 
-    def describe(self, row: int, facts: Facts) -> None:
-        """Take in the facts of the first state of an episode that is recorded."""
+    def describe(self, row: int, facts: Sequence[Facts] | None) -> None:
+        """Take in the facts, of all n, of the first state of an episode that is recorded."""
         episode = self._open[row]
         assert episode is not None
-        episode.facts.append(dict(facts))
+        if facts is not None:
+            episode.facts.append(dict(facts[row]))
 
     def add(
         self,
@@ -159,12 +145,12 @@ class Recording:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counters, for checkpoints."""
-        return {"counts": dict(self._counts)}
+        return self._counts.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the counters; what is running is given up."""
+        self._counts.load_state_dict(state)
         self._open = [None] * len(self._open)
-        self._counts.update(state["counts"])
 
     def _has_room(self) -> bool:
         # Running ones count, or with several sub-environments the shortest would be recorded.
@@ -181,11 +167,11 @@ class Recording:
     def _trajectory(self, episode: _Episode, terminated: bool, truncated: bool) -> Trajectory:
         observation_space, action_space = self._spaces
         captions = said = facts = None
-        if self.captioner is not None and self._says is not None:
+        if self._voice is not None:
             facts = episode.facts
-            captions = self.captioner.state_captions(facts)
+            captions = self._voice.captioner.state_captions(facts)
             rows = range(len(episode.actions))
-            said = self._says.of(facts[:-1], episode.actions, facts[1:], rows)
+            said = self._voice.transitions.of(facts[:-1], episode.actions, facts[1:], rows)
         return Trajectory(
             observations=stacked(observation_space, episode.observations),
             actions=stacked(action_space, episode.actions),
@@ -198,33 +184,3 @@ class Recording:
             seed=episode.seed,
             metadata={**self._metadata, "episode": episode.number},
         )
-
-
-def env_id_of(env: Any) -> str:
-    """Return the id under which an environment, or the first of several, is registered, or ""."""
-    base = env.unwrapped
-    spec = getattr(base, "spec", None)
-    if spec is None and isinstance(base, gym.vector.SyncVectorEnv):
-        spec = base.envs[0].unwrapped.spec
-    return "" if spec is None else str(spec.id)
-
-
-def _require_positive(name: str, value: Any) -> None:
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or value < 1:
-        raise InvalidOptionError(f"{name} must be a whole number >= 1, got {value!r}")
-
-
-def _checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
-    if metadata is None:
-        return {}
-    if not isinstance(metadata, Mapping):
-        raise InvalidOptionError(f"metadata must be a dict, got {metadata!r}")
-    taken = sorted({"env_id", "episode"} & metadata.keys())
-    if taken:
-        raise InvalidOptionError(
-            f"metadata must not have {taken}, which the recorder writes; use other names"
-        )
-    # Whatever JSON cannot hold should be known now, and not when the first episode ends.
-    Trajectory(np.zeros(2), np.zeros(1), [0.0], True, False, metadata=metadata)
-    return dict(metadata)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.embeddings import Encoder
 from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.wrappers._core import Tally, require_keys
 from llm_wrappers.wrappers._text_vectors import TextVectors
 
 __all__ = [
@@ -17,7 +18,6 @@ __all__ = [
     "NO_MATCH",
     "Match",
     "Similarity",
-    "checked_threshold",
     "no_effect_captions",
 ]
 
@@ -66,7 +66,21 @@ class Similarity:
         self._threshold = threshold
         self._no_effect = frozenset(no_effect)
         self._known: dict[_Pair, Match] = {}
-        self.counts = {"pairs": 0, "pairs_remembered": 0}
+        self.counts = Tally("pairs", "pairs_remembered")
+
+    def stats(self) -> dict[str, int]:
+        """Return the counters, of pairs and of texts."""
+        return {**self.counts, **self.vectors.counts}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counters."""
+        return {"pairs": self.counts.state_dict(), "texts": self.vectors.counts.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        require_keys(state, ("pairs", "texts"))
+        self.counts.load_state_dict(state["pairs"])
+        self.vectors.counts.load_state_dict(state["texts"])
 
     def matches(self, captions: Sequence[str], goals: Sequence[tuple[str, ...]]) -> list[Match]:
         """Return the best match of each transition.
@@ -108,14 +122,6 @@ class Similarity:
         best = int(cosines.argmax())
         similarity = float(cosines[best])
         return Match(usable[best][0], similarity) if similarity > self._threshold else NO_MATCH
-
-
-def checked_threshold(threshold: Any) -> float:
-    """Return the threshold, or say what it must be."""
-    number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-    if not number or not -1.0 <= threshold <= 1.0:
-        raise InvalidOptionError(f"threshold must be a number in [-1, 1], got {threshold!r}")
-    return float(threshold)
 
 
 def no_effect_captions(captioner: Captioner) -> frozenset[str]:

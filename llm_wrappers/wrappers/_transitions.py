@@ -1,23 +1,17 @@
-"""What the actions did, in words, and the facts of n sub-environments from step to step."""
+"""What the actions did, in words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import gymnasium as gym
-import numpy as np
-from gymnasium.vector.utils import iterate
-from numpy.typing import NDArray
-
 from llm_wrappers.captions.captioner import Captioner, Facts
-from llm_wrappers.captions.facts_table import FactsTable
 from llm_wrappers.errors import IncompatibleEnvironmentError
 from llm_wrappers.guidance.judging import action_key
 from llm_wrappers.guidance.remembering import Remembering
 from llm_wrappers.guidance.suggesting import facts_keys, facts_row
 
-__all__ = ["TransitionCaptions", "listed_actions", "with_rows"]
+__all__ = ["TransitionCaptions"]
 
 _MOST_REMEMBERED = 100_000
 
@@ -84,44 +78,3 @@ class TransitionCaptions:
                 f"each of {len(rows)} transitions, got {captions!r}"
             )
         return captions
-
-
-def listed_actions(space: gym.Space[Any], actions: Any) -> Sequence[Any]:
-    """Return n actions one by one.
-
-    Args:
-        space: The batched action space.
-        actions: A batch of n actions, as the vector environment takes them.
-    """
-    if isinstance(space, gym.spaces.MultiDiscrete | gym.spaces.Discrete):
-        listed: list[Any] = np.asarray(actions).tolist()
-        return listed
-    return list(iterate(space, actions))
-
-
-def with_rows(
-    facts: Sequence[Facts], rows: NDArray[np.intp], changed: Sequence[Facts]
-) -> Sequence[Facts]:
-    """Return the facts of n sub-environments with some of them exchanged.
-
-    Args:
-        facts: Of all n, left as they are.
-        rows: Which of them are exchanged.
-        changed: Their new facts, in the order of `rows`.
-    """
-    if _is_table_like(facts, changed):
-        matrix = facts.matrix.copy()  # type: ignore[attr-defined]
-        matrix[rows] = changed.matrix  # type: ignore[attr-defined]
-        return FactsTable(facts.columns, matrix)  # type: ignore[attr-defined]
-    merged = list(facts)
-    for row, new in zip(rows.tolist(), changed, strict=True):
-        merged[row] = new
-    return merged
-
-
-def _is_table_like(facts: Sequence[Facts], changed: Sequence[Facts]) -> bool:
-    return (
-        isinstance(facts, FactsTable)
-        and isinstance(changed, FactsTable)
-        and facts.columns == changed.columns
-    )

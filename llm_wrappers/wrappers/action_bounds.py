@@ -2,26 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
+from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
+from llm_wrappers.guidance.mask_bank import BoundsBank
 from llm_wrappers.schedules import Schedule
-from llm_wrappers.wrappers._bounding import Bounding, make_bounds
-from llm_wrappers.wrappers._goals_below import forward_progress, gathered_stats, goal_source
-from llm_wrappers.wrappers._scheduled_coin import ScheduledCoin
-from llm_wrappers.wrappers._streams import depth_of, make_stream
+from llm_wrappers.wrappers._core import Place, Step, Tally
+from llm_wrappers.wrappers._guided import Guided
+from llm_wrappers.wrappers._layers import reject_unknown_goals
+from llm_wrappers.wrappers._pruning import GoalSource, Pruning
+from llm_wrappers.wrappers._trust import ScheduledCoin
 
-__all__ = ["ActionBoundsWrapper"]
-
-_ROW = np.array([0])
+__all__ = ["ActionBoundsWrapper", "Bounds", "BoundsMethods"]
 
 
-class ActionBoundsWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+class Bounds(Pruning):
+    """Bounds actions, once per state; the options are those of `ActionBoundsWrapper`."""
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        bounds: Mapping[str, Any],
+        schedule: float | Mapping[str, Any] | Schedule,
+    ) -> None:
+        coin = ScheduledCoin(place.n, schedule)
+        space = place.action_space
+        if not isinstance(space, gym.spaces.Box):
+            raise IncompatibleEnvironmentError(
+                f"expected a Box action space, got {space}; use ActionMaskWrapper for it"
+            )
+        source = GoalSource(place, "ActionBoundsWrapper")
+        reject_unknown_goals(bounds, source.vocabulary)
+        bank = BoundsBank(bounds, space)
+        self._rows_of: dict[str | None, int] = {goal: row for row, goal in enumerate(bank.bounds)}
+        # The last row belongs to no goal: it is the whole space.
+        self._low, self._high = bank.arrays([*bank.bounds, ""])
+        self._open = place.world.open_actions(space)
+        self.low, self.high = self._low[[-1] * place.n], self._high[[-1] * place.n]
+        self.counts = Tally("states", "bounded_states", "clipped_actions")
+        told = {
+            # Nothing is executed at a reset.
+            "executed_action": np.zeros_like(self.low),
+            "bounds_applied": np.zeros(place.n, dtype=np.bool_),
+        }
+        super().__init__(place, told, source=source, coin=coin, parts={"counts": self.counts})
+
+    def draw(
+        self,
+        goals: Sequence[str | None],
+        heads: NDArray[np.bool_],
+        rows: NDArray[np.intp],
+        *,
+        shown: bool,
+    ) -> None:
+        """Take the bounds of the goals."""
+        last = len(self._low) - 1
+        wanted = np.array([self._rows_of.get(goal, last) for goal in goals])
+        applied = heads & (wanted != last)
+        chosen = np.where(applied, wanted, last)
+        self.low[rows], self.high[rows] = self._low[chosen], self._high[chosen]
+        if shown:
+            self._open.close(self.low[rows], self.high[rows], rows)
+        self.told["bounds_applied"][rows] = applied
+        self.counts["states"] += len(rows)
+        self.counts["bounded_states"] += int(applied.sum())
+
+    def act(self, actions: Any, rows: NDArray[np.intp], streams: Any) -> Any:
+        """Return the actions clipped to the bounds."""
+        given = np.asarray(actions)
+        fits = given.shape == self.low.shape
+        if not fits or not np.can_cast(given.dtype, self.low.dtype, "same_kind"):
+            space = self.place.action_space
+            raise InvalidOptionError(f"expected an action in {space}, got {actions!r}")
+        given = given.astype(self.low.dtype)
+        clipped: NDArray[Any] = np.clip(given, self.low, self.high)
+        changed = (clipped != given).reshape(self.n, -1).any(axis=1)
+        self.counts["clipped_actions"] += int(changed[rows].sum())
+        return clipped
+
+    def step(self, step: Step) -> None:
+        """Say what was executed, and draw the bounds of the states that it led to."""
+        rows = step.rows
+        self.told["executed_action"][rows] = np.asarray(step.executed)[rows]
+        super().step(step)
+
+    def bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return fresh copies of the current low and high, each of shape (n, ...)."""
+        return self.low.copy(), self.high.copy()
+
+
+class BoundsMethods:
+    """The options of `ActionBoundsWrapper`, in front of one environment or of many."""
+
+    core: Bounds
+    _guide: Any
+
+    def __init__(
+        self,
+        env: Any,
+        *,
+        bounds: Mapping[str, Any],
+        schedule: float | Mapping[str, Any] | Schedule = 1.0,
+    ) -> None:
+        self._guide(env, Bounds, bounds=bounds, schedule=schedule)
+
+
+class ActionBoundsWrapper(BoundsMethods, Guided):
     """Clips continuous actions to the bounds that serve the current goal.
 
     The counterpart of `ActionMaskWrapper` for Box action spaces. SGRL (arXiv 2509.22008) prunes
@@ -56,84 +148,7 @@ class ActionBoundsWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs
     array([0.], dtype=float32)
     """
 
-    def __init__(
-        self,
-        env: gym.Env[Any, Any],
-        *,
-        bounds: Mapping[str, Any],
-        schedule: float | Mapping[str, Any] | Schedule = 1.0,
-    ) -> None:
-        self._coin = ScheduledCoin(schedule)
-        bank = make_bounds(env, env.action_space, bounds)
-        self._bounding = Bounding(1, bank=bank, coin=self._coin)
-        goal_source(env, type(self).__name__)
-        RecordConstructorArgs.__init__(self, bounds=bounds, schedule=schedule)
-        gym.Wrapper.__init__(self, env)
-        self._depth = depth_of(env, type(self).__name__)
-        self._stream = make_stream(None, type(self).__name__, self._depth)
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Reset the environment and draw whether the first goal's bounds apply."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        if seed is not None:
-            self._stream = make_stream(seed, type(self).__name__, self._depth)
-        self._coin.begin(_ROW, [self._stream])
-        self._draw()
-        executed = np.zeros(self.action_space.shape or (), self.action_space.dtype)
-        return observation, self._informed(info, 0.0, executed)
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Step the environment with the action clipped to the current bounds.
-
-        Raises:
-            InvalidOptionError: If an action is not of the shape of the action space.
-        """
-        executed = self._bounding.clip(np.asarray(action)[None])[0]
-        observation, reward, terminated, truncated, info = self.env.step(executed.copy())
-        over = np.array([bool(terminated or truncated)])
-        self._coin.learn([info.get("extrinsic_reward", reward)], _ROW, over)
-        self._draw()
-        info = self._informed(info, float(reward), executed)
-        return observation, float(reward), bool(terminated), bool(truncated), info
-
     def action_bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return fresh copies of the current low and high, each of the action's shape."""
-        return self._bounding.low[0].copy(), self._bounding.high[0].copy()
-
-    def set_progress(self, progress: float) -> None:
-        """Set the training progress, in [0, 1], from which the schedule gives xi."""
-        self._coin.set_progress(progress)
-        forward_progress(self.env, progress)
-
-    def stats(self) -> dict[str, Any]:
-        """Return counters and xi."""
-        return {**self._bounding.counts, **self._coin.stats()}
-
-    def all_stats(self) -> dict[str, dict[str, Any]]:
-        """Return the counters of this wrapper and of those below, by class name."""
-        return gathered_stats(self)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what outlives an episode: the progress and the counters."""
-        return {**self._coin.state_dict(), "counts": dict(self._bounding.counts)}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        self._coin.load_state_dict(state)
-        self._bounding.counts.update(state["counts"])
-
-    def _draw(self) -> None:
-        self._bounding.draw([self.env.get_wrapper_attr("current_goal")()], [self._stream])
-
-    def _informed(
-        self, info: Mapping[str, Any], reward: float, executed: NDArray[Any]
-    ) -> dict[str, Any]:
-        return {
-            "extrinsic_reward": reward,
-            # A layer below may have executed yet another action.
-            "executed_action": executed,
-            **info,
-            "bounds_applied": bool(self._bounding.applied[0]),
-        }
+        low, high = self.core.bounds()
+        return low[0], high[0]

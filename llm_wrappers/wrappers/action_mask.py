@@ -2,41 +2,238 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
-from llm_wrappers.captions.resolve import resolve_captioner
+from llm_wrappers import checks
 from llm_wrappers.errors import IncompatibleEnvironmentError
 from llm_wrappers.guidance.mask_bank import MaskBank, flat_action_count
 from llm_wrappers.guidance.resolve import resolve_masks
 from llm_wrappers.schedules import Schedule
-from llm_wrappers.wrappers._goals_below import (
-    find_below,
-    forward_progress,
-    gathered_stats,
-    goal_source,
-    reject_unknown_goals,
-    vocabulary_below,
+from llm_wrappers.wrappers._core import Place, Step, Tally, joined, joined_space
+from llm_wrappers.wrappers._guided import Guided
+from llm_wrappers.wrappers._layers import ask_sub_environments, find_below, reject_unknown_goals
+from llm_wrappers.wrappers._pruning import GoalSource, Pruning
+from llm_wrappers.wrappers._trust import ScheduledCoin
+
+__all__ = ["ActionMaskWrapper", "Mask", "MaskMethods"]
+
+_ENFORCE = ("mask", "resample", "penalty")
+_NOT_FOR_PENALTIES = (
+    'with enforce="penalty" episodes with and without masks pay the same, because the mask '
+    'is not executed; use "mask" or "resample"'
 )
-from llm_wrappers.wrappers._masking import (
-    Masking,
-    checked_enforce,
-    checked_penalty,
-    scheduled_coin,
-)
-from llm_wrappers.wrappers._streams import depth_of, make_stream
-
-__all__ = ["ActionMaskWrapper", "make_bank"]
-
-_ROW = np.array([0])
 
 
-class ActionMaskWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+class Mask(Pruning):
+    """Closes actions, once per state; the options are those of `ActionMaskWrapper`."""
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        masks: str | Mapping[str, Any],
+        schedule: float | Mapping[str, Any] | Schedule,
+        enforce: str,
+        penalty: float,
+        observe_mask: bool,
+        mask_key: str,
+    ) -> None:
+        self._enforce = checks.one_of("enforce", enforce, _ENFORCE)
+        self._penalty = checks.number("penalty", penalty, least=0)
+        coin = ScheduledCoin(place.n, schedule)
+        if enforce == "penalty":
+            coin.refuse_trust(_NOT_FOR_PENALTIES)
+        _refuse_overrides_inside(place)
+        source = GoalSource(place, "ActionMaskWrapper")
+        bank = _bank(place, masks, source.vocabulary)
+        self._rows_of = {goal: row for row, goal in enumerate(bank.masks)}
+        # The last row, of a goal without an entry, leaves everything open.
+        everything = np.ones((1, bank.length), dtype=np.bool_)
+        self._matrix = np.concatenate([bank.matrix(list(bank.masks)), everything])
+        self._open = place.world.open_actions(place.action_space)
+        self.masks = np.ones((place.n, bank.length), dtype=np.bool_)
+        """What this layer and those below leave open, shape (n, actions)."""
+        self.counts = Tally(
+            "states", "masked_states", "open_actions", "empty_intersections", "empty_inner_masks",
+            "forbidden_actions",
+        )  # fmt: skip
+        super().__init__(
+            place,
+            _told(place, bank.length, executes=enforce == "resample"),
+            source=source,
+            coin=coin,
+            parts={"counts": self.counts},
+        )
+        self._mask_key = mask_key if checks.flag("observe_mask", observe_mask) else None
+        if self._mask_key is not None:
+            flags = gym.spaces.Box(0.0, 1.0, (bank.length,), np.float32)
+            space = place.observation_space
+            self.space = joined_space(space, self._mask_key, flags, option="mask_key")
+
+    def draw(
+        self,
+        goals: Sequence[str | None],
+        heads: NDArray[np.bool_],
+        rows: NDArray[np.intp],
+        *,
+        shown: bool,
+    ) -> None:
+        """Close what does not serve the goals; what is shown is combined with the masks below."""
+        last = len(self._matrix) - 1
+        wanted = np.array([self._rows_of.get(goal, last) for goal in goals])  # type: ignore[arg-type]
+        applied = heads & (wanted != last)
+        masks = self._matrix[np.where(applied, wanted, last)]
+        counts, open_actions = self.counts, self._open
+        if shown:
+            counts["empty_inner_masks"] += open_actions.empty
+            if applied.any():
+                counts["empty_intersections"] += open_actions.close(masks, rows)
+            masks = open_actions.masks[rows]
+        self.masks[rows] = masks
+        self.told["mask_applied"][rows] = applied
+        # Nobody acts in the last state of an episode.
+        self.told["action_mask"][rows] = open_actions.now()[rows] if shown else 1
+        counts["states"] += len(rows)
+        counts["masked_states"] += int(applied.sum())
+        counts["open_actions"] += int(masks.sum())
+
+    def act(self, actions: Any, rows: NDArray[np.intp], streams: Any) -> Any:
+        """Return the actions with open ones in place of closed ones, if that is how to enforce."""
+        self._allowed = np.ones(self.n, dtype=np.bool_)
+        given = np.asarray(actions)
+        self._allowed[rows] = self._open.allows(given[rows], rows, self.masks)
+        closed = np.flatnonzero(~self._allowed)
+        self.counts["forbidden_actions"] += len(closed)
+        if self._enforce != "resample" or not len(closed):
+            return actions
+        executed = given.copy()
+        for row in closed.tolist():
+            executed[row] = self._open.open_action(row, given[row], streams[row])
+        return executed
+
+    def step(self, step: Step) -> None:
+        """Say what was done, and draw the masks of the states that it led to."""
+        told, rows = self.told, step.rows
+        told["action_was_open"][rows] = self._allowed[rows]
+        if "executed_action" in told:
+            told["executed_action"][rows] = np.asarray(step.executed)[rows]
+        super().step(step)
+
+    def pay(self, rewards: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Return the rewards without the penalty for closed actions."""
+        if self._enforce != "penalty":
+            return None
+        return rewards - self._penalty * ~self._allowed
+
+    def show(self, observations: Any, row: Any = slice(None)) -> Any:
+        """Return observations, with the masks where that was asked for."""
+        if self._mask_key is None:
+            return observations
+        return joined(observations, self._mask_key, self.told["action_mask"][row].astype(np.float32))
+
+    def open_actions(self) -> NDArray[np.bool_]:
+        """Return fresh masks of the whole stack, shape (n, actions)."""
+        return self._open.now()
+
+    def stats(self) -> dict[str, Any]:
+        """Return the counters, xi, the share of masked states and of open actions."""
+        states = max(self.counts["states"], 1)
+        return {
+            **super().stats(),
+            "masked_share": self.counts["masked_states"] / states,
+            "open_share": self.counts["open_actions"] / (states * self.masks.shape[1]),
+        }
+
+
+def _told(place: Place, length: int, *, executes: bool) -> dict[str, NDArray[Any]]:
+    n, space = place.n, place.action_space
+    told = {
+        "mask_applied": np.zeros(n, dtype=np.bool_),
+        "action_was_open": np.ones(n, dtype=np.bool_),
+        # Of the type that gymnasium's spaces take in `sample(mask=...)`.
+        "action_mask": np.ones((n, length), dtype=np.int8),
+    }
+    if executes:
+        kind = np.dtype(int) if isinstance(space, gym.spaces.Discrete) else space.dtype
+        # Nothing is executed at a reset. One type always, because tools that store infos need it.
+        told["executed_action"] = np.full((n, *(space.shape or ())), -1).astype(kind)
+    return told
+
+
+def _bank(
+    place: Place, masks: str | Mapping[str, Any], vocabulary: tuple[str, ...]
+) -> MaskBank:
+    space = place.action_space
+    if isinstance(space, gym.spaces.Box):
+        raise IncompatibleEnvironmentError(
+            f"expected an action space whose actions can be masked, got {space}; for "
+            "continuous actions use ActionBoundsWrapper"
+        )
+    length = flat_action_count(space)
+    env_id, names = _described(place)
+    known = names if len(names) == length else ()
+    found = resolve_masks(
+        masks, env_id=env_id, goals=vocabulary, actions=known or list(range(length))
+    )
+    reject_unknown_goals(found, vocabulary)
+    return MaskBank(found, space, action_names=known)
+
+
+def _described(place: Place) -> tuple[str, tuple[str, ...]]:
+    """Return the id of the environment and the names of its actions, as far as anybody knows."""
+    describe = find_below(place.env, "env_description")
+    if describe is None:
+        try:
+            description = place.world.captioner().description
+        except IncompatibleEnvironmentError:
+            # Masks can do without names; a captioner that cannot see is for those who read it.
+            return "", ()
+    else:
+        found = describe()
+        description = found[0] if isinstance(found, tuple) else found
+    return description.env_id, description.action_names
+
+
+def _refuse_overrides_inside(place: Place) -> None:
+    """Refuse overrides in sub-environments, which cannot know the masks of the batch."""
+    inside = ask_sub_environments(place.env, "all_stats") or ()
+    if any("CriticalStateOverrideWrapper" in stats for stats in inside):
+        raise IncompatibleEnvironmentError(
+            "an override inside of the sub-environments cannot know what a mask around all of them "
+            "forbids: wrap the vector environment in vector.CriticalStateOverrideWrapper in its "
+            "place, or put ActionMaskWrapper into the sub-environments too"
+        )
+
+
+class MaskMethods:
+    """The options of `ActionMaskWrapper`, in front of one environment or of many."""
+
+    core: Mask
+    _guide: Any
+
+    def __init__(
+        self,
+        env: Any,
+        *,
+        masks: str | Mapping[str, Any],
+        schedule: float | Mapping[str, Any] | Schedule = 1.0,
+        enforce: str = "mask",
+        penalty: float = 0.1,
+        observe_mask: bool = False,
+        mask_key: str = "action_mask",
+    ) -> None:
+        self._guide(
+            env, Mask, masks=masks, schedule=schedule, enforce=enforce, penalty=penalty,
+            observe_mask=observe_mask, mask_key=mask_key,
+        )  # fmt: skip
+
+
+class ActionMaskWrapper(MaskMethods, Guided):
     """Leaves only the actions open that serve the current goal.
 
     Implements the pruned policy of SGRL (arXiv 2509.22008, section 3.2): each goal has a mask from
@@ -52,6 +249,10 @@ class ActionMaskWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     Lowering xi to 0 during training can collapse a policy: actions that were masked have never
     been trained when they become open. The default keeps the mask, also at deployment, where the
     planner costs nothing; see "Relaxing the mask" in the documentation for what was measured.
+
+    The mask of the whole stack is in `action_masks()`, in ``info["action_mask"]`` and, with
+    `observe_mask`, in the observation, for trainers other than sb3-contrib. A mask that the
+    environment itself gives, in either of the first two ways, is respected.
 
     A vector version exists: `llm_wrappers.wrappers.vector.ActionMaskWrapper`. For Box action
     spaces use `ActionBoundsWrapper`.
@@ -70,6 +271,9 @@ class ActionMaskWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             random open action in place of a closed one, and ``"penalty"`` takes `penalty` off the
             reward for it, both for algorithms without masks.
         penalty: What ``enforce="penalty"`` takes off the reward.
+        observe_mask: Whether the observation shows the mask too, as a Box of 0.0 and 1.0; a Box
+            becomes ``Dict(obs=..., action_mask=...)``.
+        mask_key: The key of the mask in the observation.
 
     Raises:
         InvalidOptionError: If an option or a mask is not what is documented.
@@ -88,134 +292,10 @@ class ActionMaskWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     array([ True, False])
     """
 
-    def __init__(
-        self,
-        env: gym.Env[Any, Any],
-        *,
-        masks: str | Mapping[str, Any],
-        schedule: float | Mapping[str, Any] | Schedule = 1.0,
-        enforce: str = "mask",
-        penalty: float = 0.1,
-    ) -> None:
-        self._enforce = checked_enforce(enforce)
-        self._penalty = checked_penalty(penalty)
-        self._coin = scheduled_coin(schedule, enforce)
-        self._masking = Masking(1, bank=make_bank(env, env.action_space, masks), coin=self._coin)
-        goal_source(env, type(self).__name__)
-        RecordConstructorArgs.__init__(
-            self, masks=masks, schedule=schedule, enforce=enforce, penalty=penalty
-        )
-        gym.Wrapper.__init__(self, env)
-        self._depth = depth_of(env, type(self).__name__)
-        self._stream = make_stream(None, type(self).__name__, self._depth)
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Reset the environment and draw the first mask."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        if seed is not None:
-            self._stream = make_stream(seed, type(self).__name__, self._depth)
-        self._coin.begin(_ROW, [self._stream])
-        self._draw()
-        return observation, self._informed(info, 0.0, allowed=True, executed=None)
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Step the environment, with the action as `enforce` says, and draw the next mask.
-
-        Raises:
-            InvalidOptionError: If the action is outside the action space.
-        """
-        allowed = bool(self._masking.allowed(np.asarray(action)[None])[0])
-        executed = action
-        if self._enforce == "resample" and not allowed:
-            executed = self._masking.legal_action(0, action, self._stream)
-        observation, reward, terminated, truncated, info = self.env.step(executed)
-        info = self._informed(info, float(reward), allowed=allowed, executed=executed)
-        over = np.array([bool(terminated or truncated)])
-        self._coin.learn([info["extrinsic_reward"]], _ROW, over)
-        if self._enforce == "penalty" and not allowed:
-            reward = float(reward) - self._penalty
-        self._draw()
-        info["mask_applied"] = bool(self._masking.applied[0])
-        return observation, float(reward), bool(terminated), bool(truncated), info
-
     def action_masks(self) -> NDArray[np.bool_]:
         """Return a fresh copy of the current mask, True where an action is open.
 
         The length is n for Discrete(n), the sum of nvec for MultiDiscrete, 2n for MultiBinary(n).
         """
-        mask: NDArray[np.bool_] = self._masking.masks[0].copy()
+        mask: NDArray[np.bool_] = self.core.open_actions()[0]
         return mask
-
-    def set_progress(self, progress: float) -> None:
-        """Set the training progress, in [0, 1], from which the schedule gives xi."""
-        self._coin.set_progress(progress)
-        forward_progress(self.env, progress)
-
-    def stats(self) -> dict[str, Any]:
-        """Return counters, xi, the share of masked states and of open actions."""
-        return self._masking.stats()
-
-    def all_stats(self) -> dict[str, dict[str, Any]]:
-        """Return the counters of this wrapper and of those below, by class name."""
-        return gathered_stats(self)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what outlives an episode: the progress and the counters."""
-        return {**self._coin.state_dict(), "counts": dict(self._masking.counts)}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        self._coin.load_state_dict(state)
-        self._masking.counts.update(state["counts"])
-
-    def _draw(self) -> None:
-        goal = self.env.get_wrapper_attr("current_goal")()
-        inner = find_below(self.env, "action_masks")
-        masks = None if inner is None else np.asarray(inner())[None]
-        self._masking.draw([goal], masks, [self._stream])
-
-    def _informed(
-        self, info: Mapping[str, Any], reward: float, *, allowed: bool, executed: Any
-    ) -> dict[str, Any]:
-        informed = {"extrinsic_reward": reward, **info}
-        informed["mask_applied"] = bool(self._masking.applied[0])
-        informed["action_was_open"] = allowed
-        # A layer below may have executed yet another action.
-        if self._enforce == "resample" and "executed_action" not in info:
-            # One type at every step, reset included, because tools that store infos need it.
-            value = -1 if executed is None else executed
-            informed["executed_action"] = (
-                int(value)
-                if isinstance(self.action_space, gym.spaces.Discrete)
-                else np.full(self.action_space.shape or (), value, self.action_space.dtype)
-            )
-        return informed
-
-
-def make_bank(env: Any, action_space: gym.Space[Any], masks: str | Mapping[str, Any]) -> MaskBank:
-    """Return the mask bank that `masks` stands for, in this environment.
-
-    Raises:
-        InvalidOptionError: If a goal is not in the vocabulary below, or a mask is no mask.
-        IncompatibleEnvironmentError: If actions of this space cannot be masked.
-    """
-    if isinstance(action_space, gym.spaces.Box):
-        raise IncompatibleEnvironmentError(
-            f"expected an action space whose actions can be masked, got {action_space}; for "
-            "continuous actions use ActionBoundsWrapper"
-        )
-    length = flat_action_count(action_space)
-    describe = find_below(env, "env_description")
-    description = resolve_captioner(env).description if describe is None else describe()
-    names = description.action_names if len(description.action_names) == length else ()
-    vocabulary = vocabulary_below(env)
-    found = resolve_masks(
-        masks,
-        env_id=description.env_id,
-        goals=vocabulary,
-        actions=names or list(range(length)),
-    )
-    reject_unknown_goals(found, vocabulary)
-    return MaskBank(found, action_space, action_names=names)

@@ -1,25 +1,124 @@
-"""The caption of the state in the observation."""
+"""The vector of a state's caption in the observation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.utils import RecordConstructorArgs
+import numpy as np
+from numpy.typing import NDArray
 
-from llm_wrappers.captions.captioner import Captioner, batch_infos
-from llm_wrappers.captions.description import EnvDescription
-from llm_wrappers.captions.resolve import resolve_captioner
-from llm_wrappers.embeddings import Encoder
-from llm_wrappers.wrappers._caption_channel import CaptionChannel
-from llm_wrappers.wrappers._goals_below import gathered_stats
-from llm_wrappers.wrappers.goal_observation import batch_of_one, goal_observation_space
+from llm_wrappers import checks
+from llm_wrappers.captions.captioner import Captioner, Facts
+from llm_wrappers.embeddings import CachedEncoder, Encoder, resolve_encoder
+from llm_wrappers.errors import GuidanceWarning
+from llm_wrappers.wrappers._core import Core, Place, Start, Step, Tally, joined, joined_space
+from llm_wrappers.wrappers._guided import Guided
 
-__all__ = ["CaptionObservationWrapper"]
+__all__ = ["CaptionMethods", "CaptionObservationWrapper", "Captions"]
 
 
-class CaptionObservationWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+class Captions(Core):
+    """States to captions to vectors; the options are those of `CaptionObservationWrapper`."""
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        captioner: Captioner | None,
+        encoder: str | Encoder,
+        key: str,
+        info_text: bool,
+    ) -> None:
+        resolved = resolve_encoder(encoder)
+        self._encoder = resolved if isinstance(resolved, CachedEncoder) else CachedEncoder(resolved)
+        dimensions = self._encoder.dimensions
+        self._vectors = np.zeros((place.n, dimensions), dtype=np.float32)
+        self._counts = Tally("states", "failures")
+        self._warned = False
+        self._key = key
+        self._says_text = checks.flag("info_text", info_text)
+        super().__init__(
+            place,
+            {"caption_text": np.full(place.n, "", dtype=object)} if info_text else {},
+            parts={"counts": self._counts},
+            voice=place.world.voice(captioner),
+        )
+        box = gym.spaces.Box(-1.0, 1.0, (dimensions,), np.float32)
+        self.space = joined_space(place.observation_space, key, box)
+
+    def begin(self, start: Start) -> None:
+        """Caption the first states of episodes."""
+        assert self.voice is not None
+        self._caption(start.rows, self.voice.shown())
+
+    def step(self, step: Step) -> None:
+        """Caption the states that the step led to."""
+        assert self.voice is not None
+        self._caption(step.rows, self.voice.reached())
+
+    def show(self, observations: Any, row: Any = slice(None)) -> Any:
+        """Return observations with the vectors of the captions; zero where that failed."""
+        return joined(observations, self._key, self._vectors[row].copy())
+
+    def _caption(self, rows: NDArray[np.intp], facts: Sequence[Facts]) -> None:
+        if not len(rows):
+            return
+        assert self.voice is not None
+        wanted = facts if len(rows) == self.n else [facts[row] for row in rows.tolist()]
+        captions = self.voice.captioner.state_captions(wanted)
+        self._vectors[rows] = self._encoded(captions)
+        self._counts["states"] += len(captions)
+        if self._says_text:
+            self.told["caption_text"][rows] = captions
+
+    def _encoded(self, captions: Sequence[str]) -> NDArray[np.float32]:
+        try:
+            vectors = self._encoder.encode(captions)
+        except Exception as error:
+            if len(captions) > 1:
+                # One text that fails must not take the others with it.
+                return np.concatenate([self._encoded([caption]) for caption in captions])
+            self._counts["failures"] += len(captions)
+            self._warn(error)
+            return np.zeros((len(captions), self._vectors.shape[1]), dtype=np.float32)
+        # A number of a unit vector may be above 1 by rounding.
+        return np.clip(vectors, -1.0, 1.0)
+
+    def _warn(self, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"the encoder failed ({type(error).__name__}: {error}); such captions are shown as "
+                "the zero vector and counted in stats(); said once",
+                GuidanceWarning,
+                stacklevel=2,
+            )
+
+
+class CaptionMethods:
+    """The options of `CaptionObservationWrapper`, in front of one environment or of many."""
+
+    core: Captions
+    _guide: Any
+
+    def __init__(
+        self,
+        env: Any,
+        *,
+        captioner: Captioner | None = None,
+        encoder: str | Encoder = "hashing",
+        key: str = "caption",
+        info_text: bool = True,
+    ) -> None:
+        self._guide(
+            env, Captions, captioner=captioner, encoder=encoder, key=key, info_text=info_text
+        )
+
+
+class CaptionObservationWrapper(CaptionMethods, Guided):
     """Adds the vector of the state's caption to the observation.
 
     ELLM (arXiv 2302.06692) gives its policy a text embedding of the state beside the pixels. The
@@ -27,7 +126,7 @@ class CaptionObservationWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstruct
     episode ends are untouched.
 
     A Box or other observation becomes ``Dict(caption=..., obs=...)``; a Dict gains a key. Policies
-    then need "MultiInputPolicy". The text is in ``info["caption"]``. A text is encoded once, and
+    then need "MultiInputPolicy". The text is in ``info["caption_text"]``. A text is encoded once, and
     each further time its vector is looked up.
 
     An encoder that fails does not stop training: the caption is shown as the zero vector, it is
@@ -41,6 +140,8 @@ class CaptionObservationWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstruct
             one.
         encoder: An encoder or its name, see `llm_wrappers.embeddings.resolve_encoder`.
         key: The key of the caption in the observation.
+        info_text: Whether the caption itself is in ``info``; some trainers (TorchRL,
+            `NumpyToTorch`) cannot take texts there.
 
     Raises:
         InvalidOptionError: If an option is outside what is documented.
@@ -54,65 +155,3 @@ class CaptionObservationWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstruct
     >>> sorted(observation), observation["caption"].shape
     (['caption', 'obs'], (32,))
     """
-
-    def __init__(
-        self,
-        env: gym.Env[Any, Any],
-        *,
-        captioner: Captioner | None = None,
-        encoder: str | Encoder = "hashing",
-        key: str = "caption",
-    ) -> None:
-        self._channel = CaptionChannel(
-            1, captioner=resolve_captioner(env, captioner), encoder=encoder
-        )
-        space = goal_observation_space(env.observation_space, key, self._channel.space)
-        RecordConstructorArgs.__init__(self, captioner=captioner, encoder=encoder, key=key)
-        gym.Wrapper.__init__(self, env)
-        self.observation_space = space
-        self._key = key
-        self._base_space = env.observation_space
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Reset the environment and caption the first state."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        return self._with_caption(observation, {"extrinsic_reward": 0.0, **info})
-
-    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """Step the environment and caption the state it is in now."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        info = {"extrinsic_reward": float(reward), **info}
-        with_caption, info = self._with_caption(observation, info)
-        return with_caption, float(reward), bool(terminated), bool(truncated), info
-
-    def env_description(self) -> EnvDescription:
-        """Return what the captioner says of the environment below: its rules and action names."""
-        return self._channel.captioner.description
-
-    def stats(self) -> dict[str, Any]:
-        """Return counters: states captioned, and failures of the encoder."""
-        return self._channel.stats()
-
-    def all_stats(self) -> dict[str, dict[str, Any]]:
-        """Return the counters of this wrapper and of those below, by class name."""
-        return gathered_stats(self)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the counters, for checkpoints."""
-        return {"counts": self._channel.stats()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the counters."""
-        self._channel.load_state_dict(state)
-
-    def _with_caption(
-        self, observation: Any, info: dict[str, Any]
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        self._channel.update(batch_of_one(self._base_space, observation), batch_infos(info))
-        info["caption"] = self._channel.texts()[0]
-        vector = self._channel.current_vectors()[0]
-        if isinstance(observation, Mapping):
-            return {**observation, self._key: vector}, info
-        return {"obs": observation, self._key: vector}, info

@@ -2,29 +2,306 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
-from llm_wrappers.guidance.critical_states import CriticalStates
+from llm_wrappers import checks
+from llm_wrappers.adaptive_trust import refuse_trust, resolve_trusted
+from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
+from llm_wrappers.guidance._closeness import Closeness
+from llm_wrappers.guidance._no_hits import warn_of_no_hits
+from llm_wrappers.guidance.critical_states import CriticalStates, resolve_critical_states
 from llm_wrappers.schedules import Schedule
-from llm_wrappers.wrappers._goals_below import find_below, forward_progress, gathered_stats
-from llm_wrappers.wrappers._overriding import Overriding, is_maskable
-from llm_wrappers.wrappers._streams import depth_of, make_stream
-from llm_wrappers.wrappers._taken import Taken
-from llm_wrappers.wrappers.goal_observation import batch_of_one
+from llm_wrappers.wrappers._core import Core, Place, Start, Step, Tally
+from llm_wrappers.wrappers._guided import Guided
+from llm_wrappers.wrappers._open_actions import OpenActions
+from llm_wrappers.wrappers._rows import take_rows
+from llm_wrappers.wrappers._trust import ScheduledCoin, TrustEvidence
+from llm_wrappers.wrappers._world import NOBODY
 
-__all__ = ["CriticalStateOverrideWrapper"]
+__all__ = ["CriticalStateOverrideWrapper", "Override", "OverrideMethods"]
 
-_ROW = np.array([0])
-_STEPPED = np.array([True])
+_CHOICES = {
+    "mode": ("RA", "A", "R"),
+    "reward": ("agreement", "state"),
+    "advice": ("execute", "mask"),
+}
+_NO_REWARDS = 'mode="A" pays no rewards that could be trusted; give probability an adaptive one'
+_NO_ADVICE = 'mode="R" executes no advice that could be trusted; give schedule an adaptive one'
 
 
-class CriticalStateOverrideWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+class Override(Core):
+    """Looks up states, advises, rewards; the options are those of `CriticalStateOverrideWrapper`."""
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        critical_states: str | CriticalStates,
+        mode: str,
+        alpha: float,
+        schedule: float | Mapping[str, Any] | Schedule,
+        probability: float | Mapping[str, Any] | Schedule,
+        reward: str,
+        advice: str,
+        tolerance: float,
+        training: bool,
+    ) -> None:
+        n, space = place.n, place.action_space
+        for name, value in (("mode", mode), ("reward", reward), ("advice", advice)):
+            checks.one_of(name, value, _CHOICES[name])
+        self._masks_actions = advice == "mask"
+        if self._masks_actions:
+            _check_mask(mode, space)
+        self._advises = mode != "R"
+        self._alpha = checks.number("alpha", alpha, least=0) * (mode != "A")
+        self._by_agreement = reward == "agreement"
+        self._closeness = Closeness(space, tolerance)
+        self._schedule = resolve_trusted(schedule)
+        self._evidence = TrustEvidence(n, self._schedule)
+        self._coin = ScheduledCoin(n, probability, name="probability", prefix="advice_")
+        if mode == "A":
+            refuse_trust(self._schedule, _NO_REWARDS)
+        if mode == "R":
+            self._coin.refuse_trust(_NO_ADVICE)
+        table = resolve_critical_states(critical_states)
+        self._reads_world, self.table = _bound(table, place)
+        self._open = place.world.open_actions(space)
+        self._advised = np.full(n, -1, dtype=np.intp)
+        self._heads = np.zeros(n, dtype=np.bool_)
+        self._implicit = np.zeros(n)
+        self._approvals = np.full(n, np.nan)
+        self.counts = NoHits("steps", "hits", "overrides", "agreements", "skipped")
+        super().__init__(
+            place,
+            _told(n, space),
+            parts={"counts": self.counts, "advice": self._coin, "trust": self._evidence},
+        )
+        self.needs_ends = self._evidence.trust is not None or self._coin.adapts
+        self.set_training(checks.flag("training", training))
+        self.set_progress(self.progress)
+
+    # --- episodes and steps ---
+
+    def begin(self, start: Start) -> None:
+        """Begin episodes, of which an adaptive probability leaves some without advice."""
+        super().begin(start)
+        self._evidence.begin(start.rows)
+        self._coin.begin(start.rows, start.streams)
+        self._look(start.observations, start.rows, start.streams)
+
+    def act(self, actions: Any, rows: NDArray[np.intp], streams: Any) -> Any:
+        """Return the actions with the advised one where the coin says so and no mask forbids it.
+
+        Raises:
+            InvalidOptionError: If the actions are not of the shape of the action space.
+        """
+        space = self.place.action_space
+        self._agent = agent = np.array(actions, dtype=space.dtype)
+        if agent.shape[1:] != (space.shape or ()):
+            raise InvalidOptionError(
+                f"expected actions of shape {space.shape}, got {agent.shape[1:]}"
+            )
+        stepped = np.zeros(self.n, dtype=np.bool_)
+        stepped[rows] = True
+        critical = np.flatnonzero((self._advised >= 0) & stepped)
+        told, counts = self.told, self.counts
+        told["critical"][:] = told["overridden"][:] = False
+        self._implicit = np.zeros(self.n)
+        self._approvals[:] = np.nan
+        counts["steps"] += len(rows)
+        if len(critical):
+            told["critical"][critical] = True
+            actions = self._advise(agent, critical, actions)
+        if self.training and len(self.table):
+            counts.say_if_none(self.table.key)
+        return actions
+
+    def step(self, step: Step) -> None:
+        """Say what was done, learn from it, and look up the states that it led to."""
+        told, rows = self.told, step.rows
+        told["agent_action"][rows] = self._agent[rows]
+        told["executed_action"][rows] = np.asarray(step.executed)[rows]
+        told["implicit_reward"][rows] = self._implicit[rows]
+        self._is_identity = not (self.training and self._weight and len(self.table))
+        if self.training and len(self.table):
+            self._coin.learn(step.paid, rows, step.ended)
+            if self._evidence.trust is not None:
+                self._evidence.learn(self._approvals, step.paid, rows, step.ended)
+                self.set_progress(self.progress)
+        # The last state of an episode is acted in by nobody.
+        ended = step.ended[rows]
+        self._forget(rows[ended] if ended.any() else NOBODY)
+        self._look(step.observations, rows[~ended] if ended.any() else rows, step.streams)
+
+    def pay(self, rewards: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Return the rewards with the implicit ones."""
+        return None if self._is_identity else rewards + self._implicit
+
+    def set_training(self, training: bool) -> None:
+        """Switch everything on, from the next state, or off at once."""
+        super().set_training(training)
+        if not training:
+            self._forget(np.arange(self.n))
+
+    def set_progress(self, progress: float) -> None:
+        """Set the training progress, from which the schedules give coefficients."""
+        super().set_progress(progress)
+        self._weight = self._alpha * self.scheduled(self._schedule)
+        self._coin.set_progress(self)
+
+    def masks(self) -> NDArray[np.bool_]:
+        """Return fresh action masks of the stack, shape (n, actions); of a Box with no actions."""
+        if not isinstance(self._open, OpenActions):
+            return np.ones((self.n, 0), dtype=np.bool_)
+        return self._open.now()
+
+    def stats(self) -> dict[str, Any]:
+        """Return the counters, those of the table, the weight and the probability."""
+        return {
+            **super().stats(),
+            "hit_share": self.counts["hits"] / max(self.counts["steps"], 1),
+            "conflicts": self.table.counts["conflicts"],
+            "table": dict(self.table.counts),
+            "weight": self._weight,
+        }
+
+    # --- helpers ---
+
+    def _advise(self, agent: NDArray[Any], critical: NDArray[np.intp], actions: Any) -> Any:
+        told, counts = self.told, self.counts
+        advised = self.table.actions[self._advised[critical]]
+        # Now, and not when the state was looked up: layers above have drawn their masks since.
+        allowed = self._open.allows(advised, critical)
+        overrides = allowed & self._heads[critical] & (not self._masks_actions)
+        agrees = self._closeness.agree(agent[critical], advised)
+        self._implicit[critical] = self._weight * self._ratings(critical, agrees, allowed)
+        # What was done decides what was paid, whoever chose it.
+        done = agrees | overrides
+        self._approvals[critical] = self._ratings(critical, done, allowed)
+        counts["hits"] += len(critical)
+        counts["agreements"] += int(agrees.sum())
+        counts["skipped"] += int((~allowed).sum())
+        counts["overrides"] += int(overrides.sum())
+        if not overrides.any():
+            return actions
+        told["overridden"][critical] = overrides
+        executed = agent.copy()
+        executed[critical[overrides]] = advised[overrides]
+        return executed
+
+    def _look(
+        self,
+        observations: Any,
+        rows: NDArray[np.intp],
+        streams: Sequence[np.random.Generator],
+    ) -> None:
+        """Look up the states that some sub-environments are in now, and toss the coin there."""
+        self._forget(rows)
+        if not (self.training and len(self.table) and len(rows)):
+            return
+        states = self.world.observations if self._reads_world else self.place.batch(observations)
+        self._advised[rows] = self.table.match(
+            states if len(rows) == self.n else take_rows(states, rows)
+        )
+        critical = rows[self._advised[rows] >= 0]
+        if self._advises and len(critical):
+            # The coin falls also where the advice is forbidden: whether it is changes no stream.
+            self._heads[critical] = self._coin.toss(streams, critical)
+            if self._masks_actions:
+                followed = critical[self._heads[critical]]
+                self._open.advise(self.table.actions[self._advised[followed]], followed)
+
+    def _forget(self, rows: NDArray[np.intp]) -> None:
+        self._advised[rows] = -1
+        self._heads[rows] = False
+
+    def _ratings(
+        self, rows: NDArray[np.intp], agrees: NDArray[np.bool_], allowed: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        rated = self.table.rewards[self._advised[rows]]
+        if not self._by_agreement:
+            return rated
+        # Nobody can agree with advice that is forbidden.
+        return np.where(allowed, np.where(agrees, 1.0, -1.0) * np.abs(rated), 0.0)
+
+
+class NoHits(Tally):
+    """The counters of an override, which say once that no critical state was ever met."""
+
+    was_said = False
+
+    def say_if_none(self, key: str) -> None:
+        """Warn of a table in which no state was found for long."""
+        if not self.was_said:
+            self.was_said = warn_of_no_hits(key, steps=self["steps"], hits=self["hits"])
+
+
+def _check_mask(mode: str, space: gym.Space[Any]) -> None:
+    if mode == "R":
+        raise InvalidOptionError('advice="mask" needs a mode with advice: "RA" or "A"')
+    if not isinstance(space, gym.spaces.Discrete):
+        raise IncompatibleEnvironmentError(
+            f'advice="mask" needs a Discrete action space, got {space}; use "execute"'
+        )
+
+
+def _bound(table: CriticalStates, place: Place) -> tuple[bool, CriticalStates]:
+    """Return the table for the states of the world, else for those that the layer below shows."""
+    space = place.action_space
+    try:
+        return True, table.bind(place.world.inner_space, space)
+    except IncompatibleEnvironmentError:
+        if place.observation_space == place.world.inner_space:
+            raise
+        return False, table.bind(place.observation_space, space)
+
+
+def _told(n: int, space: gym.Space[Any]) -> dict[str, NDArray[Any]]:
+    signed = not isinstance(space, gym.spaces.Box) and np.dtype(space.dtype).kind == "i"
+    # Nothing is chosen or executed at a reset.
+    nothing = np.full((n, *(space.shape or ())), -1 if signed else 0, space.dtype)
+    return {
+        "executed_action": nothing,
+        "agent_action": nothing,
+        "overridden": np.zeros(n, dtype=np.bool_),
+        "critical": np.zeros(n, dtype=np.bool_),
+        "implicit_reward": np.zeros(n),
+    }
+
+
+class OverrideMethods:
+    """The options and methods of `CriticalStateOverrideWrapper`, around one or many."""
+
+    core: Override
+    _guide: Any
+
+    def __init__(
+        self,
+        env: Any,
+        *,
+        critical_states: str | CriticalStates,
+        mode: str = "RA",
+        alpha: float = 0.5,
+        schedule: float | Mapping[str, Any] | Schedule = 1.0,
+        probability: float | Mapping[str, Any] | Schedule = 0.5,
+        reward: str = "agreement",
+        advice: str = "execute",
+        tolerance: float = 0.1,
+        training: bool = True,
+    ) -> None:
+        self._guide(
+            env, Override, critical_states=critical_states, mode=mode, alpha=alpha,
+            schedule=schedule, probability=probability, reward=reward, advice=advice,
+            tolerance=tolerance, training=training,
+        )  # fmt: skip
+
+
+class CriticalStateOverrideWrapper(OverrideMethods, Guided):
     """Executes advised actions, and adds rewards, in the critical states of a table.
 
     Implements the refinement of ULTRA (arXiv 2505.20671). The state *before* the action is looked
@@ -47,8 +324,12 @@ class CriticalStateOverrideWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstr
     buffer.
 
     ``info`` has `agent_action`, `executed_action`, `overridden` (the advice was executed),
-    `critical`, `implicit_reward` (what was added) and `extrinsic_reward`. Advice that the
-    `action_masks` of a layer below forbid is skipped and counted; put masks below this wrapper.
+    `critical`, `implicit_reward` (what was added) and `extrinsic_reward`. Advice that a mask
+    or bounds forbid, of the environment or of a layer of ours below or above, is skipped and
+    counted. A mask that somebody else's wrapper draws above this one cannot be known here.
+
+    The states of the table are those of the environment, whatever layers of ours below make of its
+    observation; of a Dict the entry is taken that has their shape.
 
     A vector version exists: `llm_wrappers.wrappers.vector.CriticalStateOverrideWrapper`.
 
@@ -93,145 +374,11 @@ class CriticalStateOverrideWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstr
     (False, 2, 0.0)
     """
 
-    def __init__(
-        self,
-        env: gym.Env[Any, Any],
-        *,
-        critical_states: str | CriticalStates,
-        mode: str = "RA",
-        alpha: float = 0.5,
-        schedule: float | Mapping[str, Any] | Schedule = 1.0,
-        probability: float | Mapping[str, Any] | Schedule = 0.5,
-        reward: str = "agreement",
-        advice: str = "execute",
-        tolerance: float = 0.1,
-        training: bool = True,
-    ) -> None:
-        self._overriding = Overriding(
-            1,
-            critical_states=critical_states,
-            observation_space=env.observation_space,
-            action_space=env.action_space,
-            mode=mode,
-            alpha=alpha,
-            schedule=schedule,
-            probability=probability,
-            reward=reward,
-            advice=advice,
-            tolerance=tolerance,
-            training=training,
-        )
-        RecordConstructorArgs.__init__(
-            self,
-            critical_states=critical_states,
-            mode=mode,
-            alpha=alpha,
-            schedule=schedule,
-            probability=probability,
-            reward=reward,
-            advice=advice,
-            tolerance=tolerance,
-            training=training,
-        )
-        gym.Wrapper.__init__(self, env)
-        self._base_space = env.observation_space
-        self._depth = depth_of(env, type(self).__name__)
-        self._stream = make_stream(None, type(self).__name__, self._depth)
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Reset the environment and look up the first state."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        if seed is not None:
-            self._stream = make_stream(seed, type(self).__name__, self._depth)
-        self._overriding.begin([self._stream], _STEPPED)
-        self._look(observation, over=False)
-        return observation, self._informed(info, 0.0, Taken.nothing(1, self._overriding.space))
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Step the environment, in a critical state as the table advises.
-
-        Raises:
-            InvalidOptionError: If the action is not of the shape of the action space.
-        """
-        taken = self._overriding.act(np.asarray(action)[None], _STEPPED)
-        executed = taken.executed[0].copy() if taken.overridden[0] else action
-        observation, reward, terminated, truncated, info = self.env.step(executed)
-        over = bool(terminated or truncated)
-        info = self._informed(info, float(reward), taken)
-        pays = not self._overriding.is_identity
-        self._overriding.learn([info["extrinsic_reward"]], _STEPPED, np.array([over]))
-        self._look(observation, over=over)
-        if pays:
-            reward = float(reward) + float(taken.implicit[0])
-        return observation, reward, bool(terminated), bool(truncated), info
-
     def action_masks(self) -> NDArray[np.bool_]:
-        """Return a fresh copy of the current mask, True where an action is open.
+        """Return a fresh copy of the current mask of the stack, True where an action is open.
 
-        In critical states with ``advice="mask"`` only the advised action is; else it is the mask of
-        the layers below, all open where there is none. A Box has no mask: it is empty.
+        In critical states with ``advice="mask"`` only the advised action is, where it may be. A
+        Box has no mask: it is empty.
         """
-        mask: NDArray[np.bool_] = self._overriding.masks()[0]
+        mask: NDArray[np.bool_] = self.core.masks()[0]
         return mask
-
-    def set_progress(self, progress: float) -> None:
-        """Set the training progress, in [0, 1], from which the schedules give coefficients."""
-        self._overriding.set_progress(progress)
-        forward_progress(self.env, progress)
-
-    def set_training(self, training: bool) -> None:
-        """Switch advice and rewards on, from the next state, or off at once.
-
-        Raises:
-            InvalidOptionError: If it is no bool.
-        """
-        self._overriding.set_training(training)
-
-    def stats(self) -> dict[str, Any]:
-        """Return counters of steps, hits, overrides, agreements, skipped advice and conflicts."""
-        return self._overriding.stats()
-
-    def all_stats(self) -> dict[str, dict[str, Any]]:
-        """Return the counters of this wrapper and of those below, by class name."""
-        return gathered_stats(self)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what outlives an episode: progress and counters."""
-        return self._overriding.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned.
-
-        Raises:
-            InvalidOptionError: If it is the state of something else.
-        """
-        self._overriding.load_state_dict(state)
-
-    def _look(self, observation: Any, *, over: bool) -> None:
-        inner = None
-        if is_maskable(self._overriding.space):
-            method = find_below(self.env, "action_masks")
-            inner = None if method is None else np.asarray(method())[None]
-        self._overriding.see(inner)
-        if over:
-            self._overriding.forget(_STEPPED)
-        else:
-            batch = batch_of_one(self._base_space, observation)
-            self._overriding.look(batch, [self._stream], _ROW)
-
-    def _informed(self, info: Mapping[str, Any], reward: float, taken: Taken) -> dict[str, Any]:
-        return {
-            "extrinsic_reward": reward,
-            "executed_action": self._shown(taken.executed),
-            **info,
-            "agent_action": self._shown(taken.agent),
-            "overridden": bool(taken.overridden[0]),
-            "critical": bool(taken.critical[0]),
-            "implicit_reward": float(taken.implicit[0]),
-        }
-
-    def _shown(self, actions: NDArray[Any]) -> Any:
-        discrete = isinstance(self._overriding.space, gym.spaces.Discrete)
-        return int(actions[0]) if discrete else actions[0].copy()

@@ -7,26 +7,240 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.utils import RecordConstructorArgs
-from gymnasium.vector.utils import concatenate, create_empty_array
+from numpy.typing import NDArray
 
-from llm_wrappers.captions.captioner import Captioner, batch_infos
-from llm_wrappers.captions.description import EnvDescription
-from llm_wrappers.captions.resolve import resolve_captioner
-from llm_wrappers.embeddings import Encoder
+from llm_wrappers import checks
+from llm_wrappers.captions.captioner import Captioner, Facts
+from llm_wrappers.captions.facts_table import FactsTable
+from llm_wrappers.embeddings import Encoder, resolve_encoder
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.planner import Planner, PlannerFunction
-from llm_wrappers.wrappers._goal_channel import GoalChannel
-from llm_wrappers.wrappers._goals_below import gathered_stats
-from llm_wrappers.wrappers._streams import depth_of, make_stream
+from llm_wrappers.guidance.planning import Planning, checked_vocabulary
+from llm_wrappers.guidance.resolve import resolve_planner
+from llm_wrappers.guidance.selection import NO_GOAL, GoalSelector
+from llm_wrappers.wrappers._core import Core, Place, Start, Step, joined, joined_space, require_keys
+from llm_wrappers.wrappers._guided import Guided
 
-__all__ = ["GoalObservationWrapper", "goal_observation_space"]
-
-_FRESH = np.array([True])
-_ONGOING = np.array([False])
+__all__ = ["GoalMethods", "GoalObservationWrapper", "Goals"]
 
 
-class GoalObservationWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+class Goals(Core):
+    """Facts to plans to goals to goal vectors; the options are those of `GoalObservationWrapper`."""
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        planner: str | Planner | PlannerFunction,
+        goals: Sequence[str] | None,
+        captioner: Captioner | None,
+        encoder: str | Encoder,
+        selection: str,
+        reselect: str,
+        fallback_goal: str | None,
+        key: str,
+        info_text: bool,
+    ) -> None:
+        voice = place.world.voice(captioner)
+        description = voice.captioner.description
+        self.goals = checked_vocabulary(description.goals if goals is None else goals)
+        self.planning = Planning(
+            resolve_planner(planner, env_id=description.env_id, goals=self.goals),
+            goals=self.goals,
+            fallback=_fallback(fallback_goal, self.goals),
+        )
+        self._selector = GoalSelector(place.n, selection=selection, reselect=reselect)
+        self._vectors = _goal_vectors(encoder, self.goals)
+        self._texts = np.array([*self.goals, ""], dtype=object)
+        self._steps = GoalSteps(self.goals)
+        self._last: list[str | None] = [None] * place.n
+        self._key = key
+        self._says_text = checks.flag("info_text", info_text)
+        super().__init__(
+            place,
+            {"goal_text": np.full(place.n, "", dtype=object)} if info_text else {},
+            parts={"planning": self.planning, "goal_steps": self._steps},
+            voice=voice,
+        )
+        self.space = joined_space(place.observation_space, key, _box(self._vectors))
+
+    def begin(self, start: Start) -> None:
+        """Choose the first goals of episodes."""
+        self._choose(start.rows, self._facts(last=False), start.streams, fresh=True)
+
+    def step(self, step: Step) -> None:
+        """Choose goals for the states that the step led to."""
+        self._choose(step.rows, self._facts(last=True), step.streams, fresh=False)
+        if len(step.over):
+            self._last = self.guiding()
+
+    def show(self, observations: Any, row: Any = slice(None)) -> Any:
+        """Return observations with the vectors of the goals; zero for no goal."""
+        return joined(observations, self._key, self._vectors[self._selector.goals[row]])
+
+    def guiding(self) -> list[str | None]:
+        """Return the current goals, None where there is none or the planner failed."""
+        selector = self._selector
+        return [
+            text if guided else None
+            for text, guided in zip(
+                self._texts[selector.goals], selector.guided.tolist(), strict=True
+            )
+        ]
+
+    def last_guiding(self) -> list[str | None]:
+        """Return what `guiding` was in the last states of the episodes that ended."""
+        return list(self._last)
+
+    def stats(self) -> dict[str, Any]:
+        """Return the counters, and the factors that are not 1."""
+        factors = self.planning.factors.items()
+        changed = {goal: factor for goal, factor in factors if factor != 1.0}
+        return {**super().stats(), "goal_factors": changed}
+
+    def _facts(self, *, last: bool) -> Sequence[Facts]:
+        assert self.voice is not None
+        return self.voice.reached() if last else self.voice.shown()
+
+    def _choose(
+        self,
+        rows: NDArray[np.intp],
+        facts: Sequence[Facts],
+        streams: Sequence[np.random.Generator],
+        *,
+        fresh: bool,
+    ) -> None:
+        if len(rows) < self.n:
+            if not len(rows):
+                return
+            facts, streams = _rows_of(facts, rows), [streams[row] for row in rows.tolist()]
+        plans = self.planning.plans(facts)
+        chosen = self._selector.select(plans, streams, np.full(len(rows), fresh), rows)
+        self._steps.add(chosen)
+        if self._says_text:
+            self.told["goal_text"] = self._texts[self._selector.goals]
+
+
+class GoalSteps:
+    """In how many states each goal was pursued, as a part.
+
+    Args:
+        goals: The goal vocabulary.
+    """
+
+    def __init__(self, goals: Sequence[str]) -> None:
+        self._goals = tuple(goals)
+        self._steps = np.zeros(len(goals), dtype=np.int64)
+
+    def add(self, chosen: NDArray[np.int64]) -> None:
+        """Count goals, by their indices."""
+        self._steps += np.bincount(chosen[chosen != NO_GOAL], minlength=len(self._goals))
+
+    def stats(self) -> dict[str, dict[str, int]]:
+        """Return the steps of each goal."""
+        return {"goal_steps": self.state_dict()}
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the steps of each goal."""
+        return dict(zip(self._goals, self._steps.tolist(), strict=True))
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Restore what `state_dict` returned.
+
+        Raises:
+            InvalidOptionError: If it is of another goal vocabulary.
+        """
+        require_keys(state, self._goals)
+        self._steps = np.array([state[goal] for goal in self._goals], dtype=np.int64)
+
+
+def _fallback(goal: str | None, goals: Sequence[str]) -> str:
+    fallback = goals[0] if goal is None else goal
+    if fallback not in goals:
+        raise InvalidOptionError(
+            f"fallback_goal must be one of the goals {list(goals)}, got {goal!r}"
+        )
+    return fallback
+
+
+def _rows_of(facts: Sequence[Facts], rows: NDArray[np.intp]) -> Sequence[Facts]:
+    if isinstance(facts, FactsTable):
+        return FactsTable(facts.columns, facts.matrix[rows])
+    return [facts[row] for row in rows.tolist()]
+
+
+def _box(vectors: NDArray[np.float32]) -> gym.spaces.Box:
+    low = 0.0 if vectors.min() >= 0.0 else -1.0
+    return gym.spaces.Box(low, 1.0, (vectors.shape[1],), np.float32)
+
+
+def _goal_vectors(encoder: str | Encoder, goals: Sequence[str]) -> NDArray[np.float32]:
+    """Return one row per goal, and a last row of zeros that index -1 (no goal) finds."""
+    if isinstance(encoder, str) and encoder == "one-hot":
+        vectors = np.eye(len(goals), dtype=np.float32)
+    else:
+        vectors = resolve_encoder(encoder).encode(list(goals)).astype(np.float32)
+        if vectors.ndim != 2 or len(vectors) != len(goals) or not np.isfinite(vectors).all():
+            raise InvalidOptionError(
+                f"the encoder must return {len(goals)} finite vectors, got shape {vectors.shape}"
+            )
+        if np.abs(vectors).max() > 1.0 + 1e-6:
+            raise InvalidOptionError("the encoder must return vectors of unit length")
+        vectors = np.clip(vectors, -1.0, 1.0)
+    return np.concatenate([vectors, np.zeros((1, vectors.shape[1]), dtype=np.float32)])
+
+
+class GoalMethods:
+    """The options and methods of `GoalObservationWrapper`, in front of one environment or many."""
+
+    core: Goals
+    _guide: Any
+
+    def __init__(
+        self,
+        env: Any,
+        *,
+        planner: str | Planner | PlannerFunction,
+        goals: Sequence[str] | None = None,
+        captioner: Captioner | None = None,
+        encoder: str | Encoder = "one-hot",
+        selection: str = "sample",
+        reselect: str = "on_change",
+        fallback_goal: str | None = None,
+        key: str = "goal",
+        info_text: bool = True,
+    ) -> None:
+        self._guide(
+            env, Goals, planner=planner, goals=goals, captioner=captioner, encoder=encoder,
+            selection=selection, reselect=reselect, fallback_goal=fallback_goal, key=key,
+            info_text=info_text,
+        )  # fmt: skip
+
+    def goal_vocabulary(self) -> tuple[str, ...]:
+        """Return the goals, in the order of the one-hot channel."""
+        return self.core.goals
+
+    def set_goal_factors(self, factors: Mapping[str, float]) -> None:
+        """Multiply the planner's weights from the next state on, until other factors are set.
+
+        Only the priorities change: neither a space nor the planner's own answers. A goal that is
+        kept (``reselect="on_change"``) is kept still. Layers below are not told, since they may
+        have another vocabulary.
+
+        Args:
+            factors: Goal -> factor, finite and > 0; goals that are left out have 1.
+
+        Raises:
+            InvalidOptionError: If a goal is unknown, or a factor is not finite and > 0.
+        """
+        self.core.planning.set_factors(factors)
+
+    def goal_factors(self) -> dict[str, float]:
+        """Return what the planner's weight of each goal is multiplied by."""
+        return self.core.planning.factors
+
+
+class GoalObservationWrapper(GoalMethods, Guided):
     """Adds the goal that a planner sets for the current state to the observation.
 
     Implements the goal channel of SGRL (arXiv 2509.22008, section 3.3): the planner maps facts to
@@ -34,8 +248,8 @@ class GoalObservationWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorA
     planner is plain code and no language model is asked. Reward and episode ends are untouched.
 
     A Box or other observation becomes ``Dict(goal=..., obs=...)``; a Dict gains a key. Policies
-    then need "MultiInputPolicy". The goal's text is in ``info["goal"]``, the empty string where
-    the planner wants none.
+    then need "MultiInputPolicy". The goal's text is in ``info["goal_text"]``, the empty string
+    where the planner wants none.
 
     A planner that raises, or returns nothing usable, does not stop training: the fallback goal is
     shown, no mask applies, the step is counted in `stats` and a warning is issued once.
@@ -57,6 +271,8 @@ class GoalObservationWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorA
             anew. Our choice; the paper does not say.
         fallback_goal: The goal shown where the planner fails; None for the first one.
         key: The key of the goal in the observation.
+        info_text: Whether the goal's text is in ``info``; some trainers (TorchRL, `NumpyToTorch`)
+            cannot take texts there.
 
     Raises:
         InvalidOptionError: If an option is outside what is documented.
@@ -70,167 +286,10 @@ class GoalObservationWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorA
     ...     gym.make("CartPole-v1"), planner=planner, goals=["go left", "go right"]
     ... )
     >>> observation, info = env.reset(seed=0)
-    >>> observation["goal"], info["goal"]
+    >>> observation["goal"], info["goal_text"]
     (array([1., 0.], dtype=float32), 'go left')
     """
 
-    def __init__(
-        self,
-        env: gym.Env[Any, Any],
-        *,
-        planner: str | Planner | PlannerFunction,
-        goals: Sequence[str] | None = None,
-        captioner: Captioner | None = None,
-        encoder: str | Encoder = "one-hot",
-        selection: str = "sample",
-        reselect: str = "on_change",
-        fallback_goal: str | None = None,
-        key: str = "goal",
-    ) -> None:
-        self._channel = GoalChannel(
-            1,
-            captioner=resolve_captioner(env, captioner),
-            planner=planner,
-            goals=goals,
-            encoder=encoder,
-            selection=selection,
-            reselect=reselect,
-            fallback_goal=fallback_goal,
-        )
-        space = goal_observation_space(env.observation_space, key, self._channel.space)
-        RecordConstructorArgs.__init__(
-            self,
-            planner=planner,
-            goals=goals,
-            captioner=captioner,
-            encoder=encoder,
-            selection=selection,
-            reselect=reselect,
-            fallback_goal=fallback_goal,
-            key=key,
-        )
-        gym.Wrapper.__init__(self, env)
-        self.observation_space = space
-        self._key = key
-        self._base_space = env.observation_space
-        self._depth = depth_of(env, type(self).__name__)
-        self._stream = make_stream(None, type(self).__name__, self._depth)
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Reset the environment and choose the first goal."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        if seed is not None:
-            self._stream = make_stream(seed, type(self).__name__, self._depth)
-        return self._with_goal(observation, {"extrinsic_reward": 0.0, **info}, _FRESH)
-
-    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """Step the environment and choose the goal for the state it is in now."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        info = {"extrinsic_reward": float(reward), **info}
-        with_goal, info = self._with_goal(observation, info, _ONGOING)
-        return with_goal, float(reward), bool(terminated), bool(truncated), info
-
     def current_goal(self) -> str | None:
         """Return the goal that guides the current state, None without one or without guidance."""
-        return self._channel.guiding()[0]
-
-    def env_description(self) -> EnvDescription:
-        """Return what the captioner says of the environment below: its rules and action names."""
-        return self._channel.captioner.description
-
-    def goal_vocabulary(self) -> tuple[str, ...]:
-        """Return the goals, in the order of the one-hot channel."""
-        return self._channel.goals
-
-    def set_goal_factors(self, factors: Mapping[str, float]) -> None:
-        """Multiply the planner's weights from the next state on, until other factors are set.
-
-        Only the priorities change: neither a space nor the planner's own answers. A goal that is
-        kept (``reselect="on_change"``) is kept still. Layers below are not told, since they may
-        have another vocabulary.
-
-        Args:
-            factors: Goal -> factor, finite and > 0; goals that are left out have 1.
-
-        Raises:
-            InvalidOptionError: If a goal is unknown, or a factor is not finite and > 0.
-        """
-        self._channel.planning.set_factors(factors)
-
-    def goal_factors(self) -> dict[str, float]:
-        """Return what the planner's weight of each goal is multiplied by."""
-        return self._channel.planning.factors
-
-    def stats(self) -> dict[str, Any]:
-        """Return counters: states seen, planner calls, failures, unknown goals, steps per goal.
-
-        `goal_factors` holds the factors that are not 1.
-        """
-        changed = {goal: f for goal, f in self.goal_factors().items() if f != 1.0}
-        return {**self._channel.stats(), "goal_factors": changed}
-
-    def all_stats(self) -> dict[str, dict[str, Any]]:
-        """Return the counters of this wrapper and of those below, by class name."""
-        return gathered_stats(self)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the counters and the factors of the goals, for checkpoints."""
-        return {**self._channel.state_dict(), "goal_factors": self.goal_factors()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the counters and the factors; a state from before there were any has none.
-
-        Raises:
-            InvalidOptionError: If the state is of another goal vocabulary.
-        """
-        self._channel.load_state_dict(state)
-        self.set_goal_factors(state.get("goal_factors", {}))
-
-    def _with_goal(
-        self, observation: Any, info: dict[str, Any], fresh: Any
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        self._channel.update(
-            batch_of_one(self._base_space, observation),
-            batch_infos(info),
-            streams=[self._stream],
-            fresh=fresh,
-        )
-        info["goal"] = self._channel.texts()[0]
-        vectors = self._channel.current_vectors()
-        if isinstance(observation, Mapping):
-            return {**observation, self._key: vectors[0]}, info
-        return {"obs": observation, self._key: vectors[0]}, info
-
-
-def goal_observation_space(base: gym.Space[Any], key: str, goal: gym.spaces.Box) -> gym.spaces.Dict:
-    """Return the observation space with the goal added under `key`.
-
-    Raises:
-        InvalidOptionError: If the key is taken or is no key.
-    """
-    if not isinstance(key, str) or not key:
-        raise InvalidOptionError(f"key must be a non-empty string, got {key!r}")
-    spaces = dict(base.spaces) if isinstance(base, gym.spaces.Dict) else {"obs": base}
-    if key in spaces:
-        raise InvalidOptionError(
-            f"the observation already has the key {key!r} (keys: {sorted(spaces)}); choose another "
-            "with key=..."
-        )
-    return gym.spaces.Dict({**spaces, key: goal})
-
-
-def batch_of_one(space: gym.Space[Any], observation: Any) -> Any:
-    """Return one observation as a batch with a leading axis of 1, arrays as views."""
-    if isinstance(observation, np.ndarray):
-        return observation[None]
-    # Gymnasium's own way, below, is many times slower for the spaces that are met most.
-    if isinstance(space, gym.spaces.Discrete):
-        return np.array([observation], dtype=space.dtype)
-    if isinstance(space, gym.spaces.Tuple):
-        return tuple(map(batch_of_one, space.spaces, observation))
-    if isinstance(space, gym.spaces.Dict):
-        return {key: batch_of_one(part, observation[key]) for key, part in space.spaces.items()}
-    batch: Any = create_empty_array(space, n=1, fn=np.zeros)
-    return concatenate(space, [observation], batch)
+        return self.core.guiding()[0]

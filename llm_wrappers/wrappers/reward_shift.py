@@ -5,28 +5,208 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
-from gymnasium.utils import RecordConstructorArgs
+from numpy.typing import NDArray
 
-from llm_wrappers.captions.captioner import Captioner, Facts, batch_infos
-from llm_wrappers.captions.description import EnvDescription
-from llm_wrappers.captions.resolve import resolve_captioner
+from llm_wrappers import checks
+from llm_wrappers.adaptive_trust import refuse_trust, resolve_trusted
+from llm_wrappers.captions.captioner import Captioner, Facts
+from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.judge import Judge, JudgeFunction
+from llm_wrappers.guidance.judges.names import resolve_judge, resolve_potential
 from llm_wrappers.guidance.potential import Potential, PotentialFunction
 from llm_wrappers.schedules import Schedule
-from llm_wrappers.wrappers._goals_below import forward_progress, gathered_stats
-from llm_wrappers.wrappers._shifting import Shifted, Shifting
-from llm_wrappers.wrappers._streams import depth_of, make_stream
-from llm_wrappers.wrappers.goal_observation import batch_of_one
+from llm_wrappers.wrappers._core import Core, Part, Place, Start, Step
+from llm_wrappers.wrappers._guided import Guided
+from llm_wrappers.wrappers._shifts import Agreement, JudgedShift, PotentialShift
+from llm_wrappers.wrappers._trust import EpisodeReturns, TrustEvidence
 
-__all__ = ["RewardShiftWrapper"]
+__all__ = ["RewardShiftWrapper", "Shift", "ShiftMethods"]
 
-_ROW = np.array([0])
-_FRESH = np.array([True])
+_MODES = ("raw", "potential")
+_NOT_FOR_POTENTIALS = (
+    'mode="potential" has no judgements to learn trust from, and leaves the best policy as it is; '
+    'give a plain schedule, or mode="raw"'
+)
+_OF_RAW_ONLY = {"only": None, "center": False, "consult_every": 1, "consult_probability": 1.0}
 
 
-class RewardShiftWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+class Shift(Core):
+    """Judges steps and shifts their rewards; the options are those of `RewardShiftWrapper`."""
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        judge: str | Judge | JudgeFunction | Potential | PotentialFunction,
+        captioner: Captioner | None,
+        mode: str,
+        scale: float,
+        schedule: float | Mapping[str, Any] | Schedule,
+        gamma: float | None,
+        audit_against: str | Judge | JudgeFunction | None,
+        training: bool,
+        **raw: Any,
+    ) -> None:
+        n = place.n
+        self._scale = checks.number("scale", scale, least=0)
+        checks.one_of("mode", mode, _MODES)
+        voice = place.world.voice(captioner)
+        self._schedule = resolve_trusted(schedule)
+        self._source: JudgedShift | PotentialShift
+        if mode == "raw":
+            found = resolve_judge(judge, description=voice.captioner.description)  # type: ignore[arg-type]
+            self._source = JudgedShift(n, judge=found, captioner=voice.captioner, **raw)
+        else:
+            refuse_trust(self._schedule, _NOT_FOR_POTENTIALS)
+            self._source = _potential_shift(n, voice.captioner, judge, gamma, raw)
+        self._is_raw = mode == "raw"
+        self._agreement = _agreement(voice.captioner, audit_against, mode)
+        self._returns = EpisodeReturns(n)
+        self._evidence = TrustEvidence(n, self._schedule)
+        parts: dict[str, Part] = {
+            **self._source.parts, "returns": self._returns, "trust": self._evidence,
+        }  # fmt: skip
+        if self._agreement is not None:
+            parts["agreement"] = self._agreement
+        told = {"reward_shift": np.zeros(n), "judgement": np.zeros(n, dtype=np.int64)}
+        super().__init__(place, told, parts=parts, voice=voice)
+        self.needs_ends = self._evidence.trust is not None
+        self._before: Sequence[Facts] = ()
+        self._shifts = np.zeros(n)
+        self.set_training(checks.flag("training", training))
+        self.set_progress(self.progress)
+
+    @property
+    def gamma(self) -> float | None:
+        """The discount that the shaping assumes; None where it assumes none."""
+        return self._source.gamma
+
+    def begin(self, start: Start) -> None:
+        """Begin episodes; nothing is judged yet."""
+        super().begin(start)
+        assert self.voice is not None
+        self._before = self.voice.shown()
+        self._returns.begin(start.rows)
+        self._evidence.begin(start.rows)
+        if self.training:
+            self._source.begin(self._before, start.rows, self._weight)
+
+    def step(self, step: Step) -> None:
+        """Judge what was done."""
+        assert self.voice is not None
+        self._returns.add(step.rewards, step.rows, step.ended)
+        self._is_identity = not self.training or self._weight == 0.0
+        if self.training:
+            self._judge(step)
+        else:
+            self.told["reward_shift"][:] = self.told["judgement"][:] = 0
+        self._before = self.voice.shown()
+
+    def pay(self, rewards: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Return the shifted rewards."""
+        return None if self._is_identity else rewards + self._shifts
+
+    def set_training(self, training: bool) -> None:
+        """Switch shifting on or off; while off no judge is asked."""
+        super().set_training(training)
+        self._source.forget()
+
+    def set_progress(self, progress: float) -> None:
+        """Set the training progress, from which the schedules give coefficients."""
+        super().set_progress(progress)
+        self._weight = self._scale * self.scheduled(self._schedule)
+        self._source.set_progress(self)
+
+    def audit(self) -> dict[str, Any]:
+        """Return how good the judgements were, as far as it can be known."""
+        compared = {} if self._agreement is None else self._agreement.report()
+        return {**self._source.audit(), **compared}
+
+    def stats(self) -> dict[str, Any]:
+        """Return the counters, the audit and the present weight."""
+        audit = {name: value for name, value in self.audit().items() if value is not None}
+        return {**super().stats(), **audit, "weight": self._weight}
+
+    def _judge(self, step: Step) -> None:
+        assert self.voice is not None
+        facts = self._before if self._is_raw else self.voice.reached()
+        shifts, judgements = self._source.worth(facts, step.spoken, step, self._weight)
+        if self._agreement is not None:
+            self._agreement.compare(self._before, step.spoken, judgements)
+        self._shifts = self.told["reward_shift"][:] = shifts
+        self.told["judgement"][:] = [value or 0 for value in judgements]
+        if self._evidence.trust is not None and isinstance(self._source, JudgedShift):
+            approvals = self._source.approvals(judgements)
+            self._evidence.learn(approvals, step.paid, step.rows, step.ended)
+            self.set_progress(self.progress)
+
+
+def _potential_shift(
+    n: int, captioner: Captioner, potential: Any, gamma: float | None, raw: Mapping[str, Any]
+) -> PotentialShift:
+    changed = sorted(name for name, value in raw.items() if value != _OF_RAW_ONLY[name])
+    if changed:
+        raise InvalidOptionError(
+            f'{", ".join(changed)}: only for mode="raw"; a potential shapes every step'
+        )
+    found = resolve_potential(potential, description=captioner.description)
+    return PotentialShift(n, potential=found, captioner=captioner, gamma=gamma)
+
+
+def _agreement(captioner: Captioner, judge: Any, mode: str) -> Agreement | None:
+    if judge is None:
+        return None
+    if mode != "raw":
+        raise InvalidOptionError('audit_against compares judgements, which only mode="raw" has')
+    return Agreement(resolve_judge(judge, description=captioner.description), captioner)
+
+
+class ShiftMethods:
+    """The options and methods of `RewardShiftWrapper`, in front of one environment or of many."""
+
+    core: Shift
+    _guide: Any
+
+    def __init__(
+        self,
+        env: Any,
+        *,
+        judge: str | Judge | JudgeFunction | Potential | PotentialFunction,
+        captioner: Captioner | None = None,
+        mode: str = "raw",
+        scale: float = 1.0,
+        schedule: float | Mapping[str, Any] | Schedule = 1.0,
+        only: str | None = None,
+        center: bool = False,
+        consult_every: int = 1,
+        consult_probability: float | Mapping[str, Any] | Schedule = 1.0,
+        gamma: float | None = None,
+        audit_against: str | Judge | JudgeFunction | None = None,
+        training: bool = True,
+    ) -> None:
+        self._guide(
+            env, Shift, judge=judge, captioner=captioner, mode=mode, scale=scale,
+            schedule=schedule, only=only, center=center, consult_every=consult_every,
+            consult_probability=consult_probability, gamma=gamma, audit_against=audit_against,
+            training=training,
+        )  # fmt: skip
+
+    def shaping_gamma(self) -> float | None:
+        """Return the discount that the shaping assumes; None where it assumes none."""
+        return self.core.gamma
+
+    def audit(self) -> dict[str, Any]:
+        """Return how good the judgements were, as far as it can be known.
+
+        The shares of approval, neutrality and disapproval, of consultations without a judgement,
+        the failures, and with `audit_against` the agreement with that judge. A share of nothing is
+        None.
+        """
+        return self.core.audit()
+
+
+class RewardShiftWrapper(ShiftMethods, Guided):
     """Adds a judgement of the state and the action taken in it to the reward.
 
     Implements LMGT (arXiv 2409.04744): r + scale * judge(s, a), where s is the state *before* the
@@ -82,144 +262,3 @@ class RewardShiftWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs)
     >>> reward, info["extrinsic_reward"], info["judgement"]
     (0.5, 1.0, -1)
     """
-
-    def __init__(
-        self,
-        env: gym.Env[Any, Any],
-        *,
-        judge: str | Judge | JudgeFunction | Potential | PotentialFunction,
-        captioner: Captioner | None = None,
-        mode: str = "raw",
-        scale: float = 1.0,
-        schedule: float | Mapping[str, Any] | Schedule = 1.0,
-        only: str | None = None,
-        center: bool = False,
-        consult_every: int = 1,
-        consult_probability: float | Mapping[str, Any] | Schedule = 1.0,
-        gamma: float | None = None,
-        audit_against: str | Judge | JudgeFunction | None = None,
-        training: bool = True,
-    ) -> None:
-        self._shifting = Shifting(
-            1,
-            captioner=resolve_captioner(env, captioner),
-            judge=judge,
-            mode=mode,
-            scale=scale,
-            schedule=schedule,
-            gamma=gamma,
-            audit_against=audit_against,
-            training=training,
-            only=only,
-            center=center,
-            consult_every=consult_every,
-            consult_probability=consult_probability,
-        )
-        RecordConstructorArgs.__init__(
-            self,
-            judge=judge,
-            captioner=captioner,
-            mode=mode,
-            scale=scale,
-            schedule=schedule,
-            only=only,
-            center=center,
-            consult_every=consult_every,
-            consult_probability=consult_probability,
-            gamma=gamma,
-            audit_against=audit_against,
-            training=training,
-        )
-        gym.Wrapper.__init__(self, env)
-        self._base_space = env.observation_space
-        self._depth = depth_of(env, type(self).__name__)
-        self._stream = make_stream(None, type(self).__name__, self._depth)
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Reset the environment; nothing is judged yet."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        if seed is not None:
-            self._stream = make_stream(seed, type(self).__name__, self._depth)
-        self._shifting.move(self._facts(observation, info), _FRESH)
-        return observation, self._informed(info, 0.0, Shifted.neutral(1))
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Step the environment and shift the reward by what is thought of the action."""
-        # An environment may change the action it is given.
-        judged = np.copy(action) if isinstance(action, np.ndarray) else action
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        facts = self._facts(observation, info)
-        ended = np.array([bool(terminated)])
-        shifted = self._shifting.judge([judged], facts, _ROW, ended, [self._stream])
-        over = ended | bool(truncated)
-        self._shifting.returns.add([float(reward)], _ROW, over)
-        info = self._informed(info, float(reward), shifted)
-        if not self._shifting.is_identity:
-            reward = float(reward) + float(shifted.shift[0])
-        self._shifting.learn([info["extrinsic_reward"]], _ROW, over)
-        self._shifting.move(facts)
-        return observation, reward, bool(terminated), bool(truncated), info
-
-    def env_description(self) -> EnvDescription:
-        """Return what the captioner says of the environment below: its rules and action names."""
-        return self._shifting.captioner.description
-
-    def shaping_gamma(self) -> float | None:
-        """Return the discount that the shaping assumes; None where it assumes none."""
-        return self._shifting.gamma
-
-    def set_progress(self, progress: float) -> None:
-        """Set the training progress, in [0, 1], from which the schedules give coefficients."""
-        self._shifting.set_progress(progress)
-        forward_progress(self.env, progress)
-
-    def set_training(self, training: bool) -> None:
-        """Switch the shifts on or off; off, rewards pass through and no judge is asked.
-
-        Raises:
-            InvalidOptionError: If it is no bool.
-        """
-        self._shifting.set_training(training)
-
-    def audit(self) -> dict[str, Any]:
-        """Return how good the judgements were, as far as it can be known.
-
-        The shares of approval, neutrality and disapproval, of consultations without a judgement,
-        the failures, and with `audit_against` the agreement with that judge. A share of nothing is
-        None.
-        """
-        return self._shifting.audit()
-
-    def stats(self) -> dict[str, Any]:
-        """Return counters of judgements and failures, the audit, and the present weight."""
-        return self._shifting.stats()
-
-    def all_stats(self) -> dict[str, dict[str, Any]]:
-        """Return the counters of this wrapper and of those below, by class name."""
-        return gathered_stats(self)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what outlives an episode: progress, counters and the mean judgement."""
-        return self._shifting.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned.
-
-        Raises:
-            InvalidOptionError: If it is the state of something else.
-        """
-        self._shifting.load_state_dict(state)
-
-    def _facts(self, observation: Any, info: Mapping[str, Any]) -> Sequence[Facts]:
-        batch = batch_of_one(self._base_space, observation)
-        return self._shifting.captioner.facts(batch, batch_infos(info))
-
-    def _informed(self, info: Mapping[str, Any], reward: float, shifted: Shifted) -> dict[str, Any]:
-        return {
-            "extrinsic_reward": reward,
-            **info,
-            "reward_shift": float(shifted.shift[0]),
-            "judgement": int(shifted.judgement[0]),
-        }

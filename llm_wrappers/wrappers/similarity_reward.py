@@ -7,29 +7,314 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.utils import RecordConstructorArgs
+from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
+from llm_wrappers import checks
+from llm_wrappers.adaptive_trust import refuse_trust, resolve_trusted
 from llm_wrappers.captions.captioner import Captioner, Facts, batch_infos
-from llm_wrappers.captions.description import EnvDescription
-from llm_wrappers.captions.resolve import resolve_captioner
-from llm_wrappers.embeddings import Encoder
+from llm_wrappers.embeddings import Encoder, resolve_encoder
+from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance.suggester import Suggester, SuggesterFunction
+from llm_wrappers.guidance.suggester_names import resolve_suggester
+from llm_wrappers.guidance.suggesting import Suggesting
 from llm_wrappers.schedules import Schedule
-from llm_wrappers.wrappers._goal_rewards import GoalRewards, Outcome, checked_flag
-from llm_wrappers.wrappers._goals_below import forward_progress, gathered_stats
-from llm_wrappers.wrappers._reward_mix import RewardMix
-from llm_wrappers.wrappers._success import checked_success_key, successes
-from llm_wrappers.wrappers.goal_observation import batch_of_one, goal_observation_space
+from llm_wrappers.wrappers._aliases import resolve_aliases
+from llm_wrappers.wrappers._core import Core, Place, Start, Step, Tally, joined, joined_space
+from llm_wrappers.wrappers._guided import Guided
+from llm_wrappers.wrappers._similarity import NO_MATCH, Match, Similarity, no_effect_captions
+from llm_wrappers.wrappers._trust import TrustEvidence
+from llm_wrappers.wrappers._world import NOBODY
 
-__all__ = ["SimilarityRewardWrapper"]
+__all__ = ["SimilarityMethods", "SimilarityRewardWrapper", "SimilarityRewards"]
 
-_ROW = np.array([0])
-_NO_ROW = np.array([], dtype=np.intp)
-_FRESH = np.array([True])
+_COMBINE = ("replace", "add")
+_NOT_FOR_REPLACE = (
+    'with combine="replace" there is nothing to learn from where trust is low; use combine="add"'
+)
 
 
-class SimilarityRewardWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+class SimilarityRewards(Core):
+    """Suggests, rewards, remembers; the options are those of `SimilarityRewardWrapper`."""
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        suggester: str | Sequence[str] | Suggester | SuggesterFunction,
+        captioner: Captioner | None,
+        encoder: str | Encoder,
+        threshold: float,
+        novelty: bool,
+        aliases: Sequence[Sequence[str]] | None,
+        success_key: str | None,
+        observe_goals: bool,
+        key: str,
+        info_text: bool,
+        training: bool,
+        **mix: Any,
+    ) -> None:
+        n = place.n
+        self._set_mix(n, **mix)
+        self._success_key = None if success_key is None else checks.text("success_key", success_key)
+        self._novelty = checks.flag("novelty", novelty)
+        self._aliases = resolve_aliases(aliases)
+        voice = place.world.voice(captioner)
+        self._similarity = Similarity(
+            resolve_encoder(encoder),
+            threshold=checks.number("threshold", threshold, least=-1, most=1),
+            no_effect=no_effect_captions(voice.captioner),
+        )
+        self._suggesting = Suggesting(
+            resolve_suggester(suggester, description=voice.captioner.description),
+            caption=getattr(voice.captioner, "prompt_captions", voice.captioner.state_captions),
+        )
+        self._counts = Tally("steps", "rewarded")
+        self._suggested: list[tuple[str, ...]] = [()] * n
+        self._achieved: list[frozenset[str]] = [frozenset()] * n
+        self.remaining: list[tuple[str, ...]] = [()] * n
+        self._before: Sequence[Facts] | None = None
+        self._waiting = NOBODY
+        self._says_text = checks.flag("info_text", info_text)
+        super().__init__(
+            place,
+            _told(n, with_text=info_text),
+            parts={
+                "counts": self._counts, "suggesting": self._suggesting,
+                "similarity": self._similarity, "trust": self._evidence,
+            },
+            voice=voice,
+        )  # fmt: skip
+        self.needs_ends = self._evidence.trust is not None
+        self._key = key
+        self._dimensions = 0
+        if checks.flag("observe_goals", observe_goals):
+            self._dimensions = self._similarity.vectors.dimensions(_goals_text(["a goal"]))
+            box = gym.spaces.Box(-1.0, 1.0, (self._dimensions,), np.float32)
+            self.space = joined_space(place.observation_space, key, box)
+        self.set_training(checks.flag("training", training))
+        self.set_progress(self.progress)
+
+    # --- episodes and steps ---
+
+    def begin(self, start: Start) -> None:
+        """Forget what was achieved, and have the first goals suggested."""
+        super().begin(start)
+        assert self.voice is not None
+        self._evidence.begin(start.rows)
+        for row in start.rows.tolist():
+            self._achieved[row] = frozenset()
+        fresh = np.zeros(self.n, dtype=np.bool_)
+        fresh[start.rows] = True
+        self._suggesting.reset(fresh)
+        self._before = self.voice.shown()
+        # Together with those that go on, because a suggester may ask to see all states at once.
+        self._suggest(self._before, np.union1d(self._waiting, start.rows))
+        self._waiting = NOBODY
+
+    def step(self, step: Step) -> None:
+        """Reward what was suggested before the step, and have the next goals suggested.
+
+        Raises:
+            IncompatibleEnvironmentError: If `success_key` is not in the infos.
+            ResetNeeded: If no episode has begun.
+        """
+        if self._before is None or self.voice is None:
+            raise ResetNeeded("call reset() before step()")
+        self.told["similarity_reward"][:] = 0.0
+        self._pays = self.training
+        if self.training or self._dimensions:
+            self._reward(step, self.voice.reached())
+        # Nobody acts in the last state of an episode, so that nothing is asked about it unless
+        # it is shown.
+        over = step.rows[step.ended[step.rows]] if not self._dimensions else step.rows[:0]
+        going_on = np.setdiff1d(step.rows, over) if len(over) else step.rows
+        if self._dimensions and len(step.over):
+            self._suggest(self.voice.reached(), step.rows)
+        elif len(step.begins):
+            self._waiting = going_on
+        else:
+            self._suggest(self.voice.shown(), going_on)
+        for row in over.tolist():
+            self._suggested[row] = self.remaining[row] = ()
+        self._before = self.voice.shown()
+
+    def pay(self, rewards: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Return w c r, or v r_ext + w c r."""
+        ours = self._own_weight * self._coefficient * self._similarities
+        if not self._pays or (self._extrinsic_weight == 1.0 and not np.any(ours)):
+            return None
+        if self._extrinsic_weight == 0.0:
+            # Not 0 times the reward, which is no number where that is infinite.
+            return ours
+        return self._extrinsic_weight * rewards + ours
+
+    def show(self, observations: Any, row: Any = slice(None)) -> Any:
+        """Return observations, with the vectors of what is left to do where that was asked for."""
+        if not self._dimensions:
+            return observations
+        return joined(observations, self._key, self._vectors()[row])
+
+    def set_progress(self, progress: float) -> None:
+        """Set the training progress, from which the schedule gives c."""
+        super().set_progress(progress)
+        self._coefficient = self.scheduled(self._schedule)
+
+    def stats(self) -> dict[str, Any]:
+        """Return counters of steps, rewards, suggestions, failures and texts encoded, and c."""
+        return {**super().stats(), "coefficient": self._coefficient}
+
+    # --- helpers ---
+
+    def _set_mix(
+        self,
+        n: int,
+        *,
+        combine: str,
+        similarity_weight: float,
+        extrinsic_weight: float,
+        schedule: float | Mapping[str, Any] | Schedule,
+    ) -> None:
+        checks.one_of("combine", combine, _COMBINE)
+        self._own_weight = checks.number("similarity_weight", similarity_weight, least=0)
+        weight = checks.number("extrinsic_weight", extrinsic_weight, least=0)
+        self._extrinsic_weight = weight if combine == "add" else 0.0
+        self._schedule = resolve_trusted(schedule)
+        if combine == "replace":
+            refuse_trust(self._schedule, _NOT_FOR_REPLACE)
+        self._evidence = TrustEvidence(n, self._schedule)
+        self._similarities = np.zeros(n)
+
+    def _reward(self, step: Step, reached: Sequence[Facts]) -> None:
+        assert self.voice is not None
+        assert self._before is not None
+        rows: list[int] = step.rows.tolist()
+        captions = self.voice.transitions.of(self._before, step.spoken, reached, rows)
+        matches = self._similarity.matches(captions, [self.remaining[row] for row in rows])
+        succeeded = self._successes(step)
+        similarities = np.zeros(self.n)
+        goals = np.full(self.n, "", dtype=object)
+        for row, match in zip(rows, matches, strict=True):
+            if match.goal and (succeeded is None or succeeded[row]):
+                self._reach(row, match)
+                goals[row], similarities[row] = match
+        self._similarities = similarities
+        self.told["similarity_reward"][:] = similarities
+        if self._says_text:
+            self.told["matched_goal"] = goals
+            self.told["transition_caption"][step.rows] = captions
+        self._counts["steps"] += len(rows)
+        if self._evidence.trust is not None:
+            self._evidence.learn(similarities, step.paid, step.rows, step.ended)
+            self.set_progress(self.progress)
+
+    def _reach(self, row: int, match: Match) -> None:
+        self._counts["rewarded"] += 1
+        if self._novelty:
+            reached = self._aliases.get(match.goal, frozenset((match.goal,)))
+            self._achieved[row] |= reached
+            self.remaining[row] = self._left(row)
+
+    def _suggest(self, facts: Sequence[Facts], rows: NDArray[np.intp]) -> None:
+        if not (self.training or self._dimensions):
+            return
+        places: list[int] = rows.tolist()
+        for row, goals in zip(places, self._suggesting.goals(facts, places), strict=True):
+            self._suggested[row] = goals
+            self.remaining[row] = self._left(row)
+
+    def _left(self, row: int) -> tuple[str, ...]:
+        achieved = self._achieved[row]
+        if not achieved:
+            return self._suggested[row]
+        return tuple([goal for goal in self._suggested[row] if goal not in achieved])
+
+    def _vectors(self) -> NDArray[np.float32]:
+        """Return fresh vectors of the remaining suggestions, shape (n, d); zero for none."""
+        texts = [_goals_text(goals) if goals else "" for goals in self.remaining]
+        vectors = self._similarity.vectors
+        vectors.learn(text for text in texts if text)
+        shown = np.zeros((self.n, self._dimensions), dtype=np.float32)
+        places = [vectors.row(text) if text else None for text in texts]
+        filled = [row for row, place in enumerate(places) if place is not None]
+        if filled:
+            shown[filled] = vectors.vectors([place for place in places if place is not None])
+        return np.clip(shown, -1.0, 1.0)
+
+    def _successes(self, step: Step) -> NDArray[np.bool_] | None:
+        """Return where the environment says that the action succeeded; None where nobody asks."""
+        if self._success_key is None:
+            return None
+        succeeded = np.zeros(self.n, dtype=np.bool_)
+        infos = step.infos if self.world.is_vector else batch_infos(step.infos)
+        going_on = np.setdiff1d(step.rows, step.over)
+        for said, rows in ((infos, going_on), (infos.get("final_info", {}), step.over)):
+            if len(rows):
+                succeeded[rows] = _read_success(said, self._success_key, rows)
+        return succeeded
+
+
+def _told(n: int, *, with_text: bool) -> dict[str, NDArray[Any]]:
+    told: dict[str, NDArray[Any]] = {"similarity_reward": np.zeros(n)}
+    if with_text:
+        told["matched_goal"] = np.full(n, "", dtype=object)
+        told["transition_caption"] = np.full(n, "", dtype=object)
+    return told
+
+
+def _goals_text(goals: Sequence[str]) -> str:
+    """Return the sentence whose vector shows goals in the observation."""
+    return f"Your goal is: {', '.join(goals)}."
+
+
+def _read_success(infos: Mapping[str, Any], key: str, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+    present = np.asarray(infos.get(f"_{key}", True))
+    there = key in infos and bool(present.all() if present.ndim == 0 else present[rows].all())
+    if not there:
+        known = sorted(name for name in infos if not name.startswith("_"))
+        raise IncompatibleEnvironmentError(
+            f"expected info[{key!r}] at every step, because success_key names it, got {known}; "
+            "name an entry that this environment has, or leave success_key=None"
+        )
+    return np.asarray(infos[key])[rows].astype(np.bool_)
+
+
+class SimilarityMethods:
+    """The options of `SimilarityRewardWrapper`, in front of one environment or of many."""
+
+    core: SimilarityRewards
+    _guide: Any
+
+    def __init__(
+        self,
+        env: Any,
+        *,
+        suggester: str | Sequence[str] | Suggester | SuggesterFunction,
+        captioner: Captioner | None = None,
+        encoder: str | Encoder = "hashing",
+        threshold: float = 0.99,
+        combine: str = "replace",
+        similarity_weight: float = 1.0,
+        extrinsic_weight: float = 1.0,
+        schedule: float | Mapping[str, Any] | Schedule = 1.0,
+        novelty: bool = True,
+        aliases: Sequence[Sequence[str]] | None = None,
+        success_key: str | None = None,
+        observe_goals: bool = False,
+        key: str = "suggestions",
+        info_text: bool = True,
+        training: bool = True,
+    ) -> None:
+        self._guide(
+            env, SimilarityRewards, suggester=suggester, captioner=captioner, encoder=encoder,
+            threshold=threshold, combine=combine, similarity_weight=similarity_weight,
+            extrinsic_weight=extrinsic_weight, schedule=schedule, novelty=novelty,
+            aliases=aliases, success_key=success_key, observe_goals=observe_goals, key=key,
+            info_text=info_text, training=training,
+        )  # fmt: skip
+
+
+class SimilarityRewardWrapper(SimilarityMethods, Guided):
     """Rewards transitions that do what was suggested for the state before them.
 
     Implements the reward of ELLM (arXiv 2302.06692, algorithm 1): the largest cosine between the
@@ -74,6 +359,10 @@ class SimilarityRewardWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructor
         observe_goals: Whether the observation shows the vector of the remaining suggestions, as
             one sentence; a Box becomes ``Dict(obs=..., suggestions=...)``. Zero for none.
         key: The key of that vector.
+        info_text: Whether the goal and the caption are in ``info``; some trainers (TorchRL,
+            `NumpyToTorch`) cannot take texts there.
+        training: False lets the rewards of the layers below pass, for evaluation, and asks nobody
+            but for what the observation shows.
 
     Raises:
         InvalidOptionError: If an option is outside what is documented.
@@ -94,158 +383,6 @@ class SimilarityRewardWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructor
     (1.0, 0.0, 'took action 2: obs changed from 0 to 1')
     """
 
-    def __init__(
-        self,
-        env: gym.Env[Any, Any],
-        *,
-        suggester: str | Sequence[str] | Suggester | SuggesterFunction,
-        captioner: Captioner | None = None,
-        encoder: str | Encoder = "hashing",
-        threshold: float = 0.99,
-        combine: str = "replace",
-        similarity_weight: float = 1.0,
-        extrinsic_weight: float = 1.0,
-        schedule: float | Mapping[str, Any] | Schedule = 1.0,
-        novelty: bool = True,
-        aliases: Sequence[Sequence[str]] | None = None,
-        success_key: str | None = None,
-        observe_goals: bool = False,
-        key: str = "suggestions",
-    ) -> None:
-        self._success_key = checked_success_key(success_key)
-        self._mix = RewardMix(
-            combine,
-            own_weight=similarity_weight,
-            extrinsic_weight=extrinsic_weight,
-            schedule=schedule,
-        )
-        self._rewards = GoalRewards(
-            1,
-            captioner=resolve_captioner(env, captioner),
-            suggester=suggester,
-            encoder=encoder,
-            threshold=threshold,
-            novelty=novelty,
-            aliases=aliases,
-        )
-        self._goal_space = (
-            self._rewards.goal_space() if checked_flag("observe_goals", observe_goals) else None
-        )
-        space = env.observation_space
-        if self._goal_space is not None:
-            space = goal_observation_space(space, key, self._goal_space)
-        RecordConstructorArgs.__init__(
-            self,
-            suggester=suggester,
-            captioner=captioner,
-            encoder=encoder,
-            threshold=threshold,
-            combine=combine,
-            similarity_weight=similarity_weight,
-            extrinsic_weight=extrinsic_weight,
-            schedule=schedule,
-            novelty=novelty,
-            aliases=aliases,
-            success_key=success_key,
-            observe_goals=observe_goals,
-            key=key,
-        )
-        gym.Wrapper.__init__(self, env)
-        self.observation_space = space
-        self._key = key
-        self._base_space = env.observation_space
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Reset the environment, forget what was achieved and have the first goals suggested."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        self._rewards.move(self._facts(observation, info), _ROW, _FRESH)
-        self._mix.evidence.begin(_FRESH)
-        return self._shown(observation), self._informed(info, 0.0, Outcome.neutral(1))
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Step the environment, reward what was suggested and have the next goals suggested.
-
-        Raises:
-            IncompatibleEnvironmentError: If `success_key` is not in the info.
-        """
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        facts = self._facts(observation, info)
-        outcome = self._rewards.judge([action], facts, _ROW, self._success(info))
-        over = bool(terminated or truncated)
-        # Nobody acts in the last state of an episode, so that nothing is asked about it unless
-        # it is shown.
-        self._rewards.move(facts, _NO_ROW if over and self._goal_space is None else _ROW)
-        if over and self._goal_space is None:
-            self._rewards.leave(_ROW)
-        info = self._informed(info, float(reward), outcome)
-        if not self._mix.is_identity:
-            reward = float(self._mix.mix(float(reward), outcome.similarity[0]))
-        paid = [info["extrinsic_reward"]]
-        self._mix.learn(outcome.similarity, paid, _ROW, np.array([over]))
-        return self._shown(observation), reward, bool(terminated), bool(truncated), info
-
     def current_suggestions(self) -> tuple[str, ...]:
         """Return the goals suggested for the current state, without those achieved."""
-        return self._rewards.remaining[0]
-
-    def env_description(self) -> EnvDescription:
-        """Return what the captioner says of the environment below: its rules and action names."""
-        return self._rewards.captioner.description
-
-    def set_progress(self, progress: float) -> None:
-        """Set the training progress, in [0, 1], from which the schedule gives c."""
-        self._mix.set_progress(progress)
-        forward_progress(self.env, progress)
-
-    def stats(self) -> dict[str, Any]:
-        """Return counters of steps, rewards, suggestions, failures and texts encoded, and c."""
-        trust = self._mix.evidence.stats()
-        return {**self._rewards.stats(), "coefficient": self._mix.coefficient, **trust}
-
-    def all_stats(self) -> dict[str, dict[str, Any]]:
-        """Return the counters of this wrapper and of those below, by class name."""
-        return gathered_stats(self)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what outlives an episode: the progress and the counters."""
-        trust = self._mix.evidence.state_dict()
-        return {"progress": self._mix.progress, **self._rewards.state_dict(), **trust}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned.
-
-        Raises:
-            InvalidOptionError: If it is the state of something else.
-        """
-        self._mix.evidence.require_fit(state)
-        self._rewards.load_state_dict(state)
-        self._mix.evidence.load_state_dict(state)
-        self._mix.set_progress(state["progress"])
-
-    def _facts(self, observation: Any, info: Mapping[str, Any]) -> Sequence[Facts]:
-        batch = batch_of_one(self._base_space, observation)
-        return self._rewards.captioner.facts(batch, batch_infos(info))
-
-    def _success(self, info: Mapping[str, Any]) -> NDArray[np.bool_] | None:
-        if self._success_key is None:
-            return None
-        return successes(batch_infos(info), self._success_key, _ROW)
-
-    def _shown(self, observation: Any) -> Any:
-        if self._goal_space is None:
-            return observation
-        vector = self._rewards.goal_vectors(self._goal_space.shape[0])[0]
-        if isinstance(observation, Mapping):
-            return {**observation, self._key: vector}
-        return {"obs": observation, self._key: vector}
-
-    def _informed(self, info: Mapping[str, Any], reward: float, outcome: Outcome) -> dict[str, Any]:
-        return {
-            "extrinsic_reward": reward,
-            **info,
-            "similarity_reward": float(outcome.similarity[0]),
-            "matched_goal": outcome.goals[0],
-            "transition_caption": outcome.captions[0],
-        }
+        return self.core.remaining[0]

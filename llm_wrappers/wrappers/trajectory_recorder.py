@@ -7,29 +7,152 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.utils import RecordConstructorArgs
+import numpy as np
 
-from llm_wrappers.captions.captioner import Captioner, Facts, batch_infos
-from llm_wrappers.captions.resolve import resolve_captioner
-from llm_wrappers.guidance._trees import copied
+from llm_wrappers import checks
+from llm_wrappers.captions.captioner import Captioner, Facts
+from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
+from llm_wrappers.guidance._trees import check_space, copied
 from llm_wrappers.guidance.trajectory import Trajectory
-from llm_wrappers.wrappers._goals_below import gathered_stats
-from llm_wrappers.wrappers._recording import Recording, env_id_of
-from llm_wrappers.wrappers.goal_observation import batch_of_one
+from llm_wrappers.wrappers._core import Core, Place, Start, Step
+from llm_wrappers.wrappers._guided import Guided
+from llm_wrappers.wrappers._recording import Recording
 
-__all__ = ["TrajectoryRecorder"]
+__all__ = ["Recorder", "RecorderMethods", "TrajectoryRecorder"]
 
 
-class TrajectoryRecorder(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+class Recorder(Core):
+    """Writes episodes down; the options are those of `TrajectoryRecorder`."""
+
+    is_silent = True
+    needs_ends = True
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        folder: str | Path | None,
+        captions: bool,
+        captioner: Captioner | None,
+        every: int,
+        max_episodes: int | None,
+        metadata: Mapping[str, Any] | None,
+    ) -> None:
+        if place.action_space != place.world.action_space:
+            raise IncompatibleEnvironmentError(
+                "a wrapper below the recorder changes the actions that other layers of ours "
+                f"execute, from {place.action_space} to {place.world.action_space}: put the "
+                "recorder inside of it"
+            )
+        check_space(place.observation_space, "observations")
+        check_space(place.action_space, "actions")
+        voice = place.world.voice(captioner) if checks.flag("captions", captions) else None
+        self.recording = Recording(
+            place,
+            voice=voice,
+            folder=folder,
+            every=checks.whole("every", every, least=1),
+            max_episodes=checks.whole("max_episodes", max_episodes, least=1, or_none="for all"),
+            metadata=_checked_metadata(metadata),
+            env_id=_env_id(place.env),
+        )
+        super().__init__(place, {}, parts={"recording": self.recording}, voice=voice)
+
+    def begin(self, start: Start) -> None:
+        """Begin episodes, of which some are recorded."""
+        observations = self.place.listed(start.observations)
+        facts: Sequence[Facts] | None = None
+        for row in start.rows.tolist():
+            if self.recording.begin(row, observations[row], start.seeds[row]):
+                facts = self._facts(last=False) if facts is None else facts
+                self.recording.describe(row, facts)
+
+    def step(self, step: Step) -> None:
+        """Write the step down where an episode is recorded."""
+        rows = [row for row in step.rows.tolist() if self.recording.is_open(row)]
+        if not rows:
+            return
+        observations = self.place.listed(step.observations)
+        for row in step.over.tolist():
+            observations[row] = step.infos["final_obs"][row]
+        facts = self._facts(last=True)
+        for row in rows:
+            self.recording.add(
+                row,
+                copied(step.executed[row]),
+                float(step.paid[row]),
+                observations[row],
+                None if facts is None else facts[row],
+                terminated=bool(step.terminated[row]),
+                truncated=bool(step.truncated[row]),
+            )
+
+    def _facts(self, *, last: bool) -> Sequence[Facts] | None:
+        if self.voice is None:
+            return None
+        return self.voice.reached() if last else self.voice.shown()
+
+
+def _env_id(env: Any) -> str:
+    """Return the id under which an environment, or the first of several, is registered, or ""."""
+    base = env.unwrapped
+    spec = getattr(base, "spec", None)
+    if spec is None and isinstance(base, gym.vector.SyncVectorEnv):
+        spec = base.envs[0].unwrapped.spec
+    return "" if spec is None else str(spec.id)
+
+
+def _checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, Mapping):
+        raise InvalidOptionError(f"metadata must be a dict, got {metadata!r}")
+    taken = sorted({"env_id", "episode"} & metadata.keys())
+    if taken:
+        raise InvalidOptionError(
+            f"metadata must not have {taken}, which the recorder writes; use other names"
+        )
+    # Whatever JSON cannot hold should be known now, and not when the first episode ends.
+    Trajectory(np.zeros(2), np.zeros(1), [0.0], True, False, metadata=metadata)
+    return dict(metadata)
+
+
+class RecorderMethods:
+    """The options and methods of `TrajectoryRecorder`, in front of one environment or of many."""
+
+    core: Recorder
+    _guide: Any
+
+    def __init__(
+        self,
+        env: Any,
+        *,
+        folder: str | Path | None = None,
+        captions: bool = True,
+        captioner: Captioner | None = None,
+        every: int = 1,
+        max_episodes: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._guide(
+            env, Recorder, folder=None if folder is None else str(folder), captions=captions,
+            captioner=captioner, every=every, max_episodes=max_episodes, metadata=metadata,
+        )  # fmt: skip
+
+    def trajectories(self) -> Sequence[Trajectory]:
+        """Return what was recorded since construction; files are read when they are looked at."""
+        return self.core.recording.trajectories()
+
+
+class TrajectoryRecorder(RecorderMethods, Guided):
     """Records episodes: observations, actions, rewards, and what they mean in words.
 
     ULTRA (arXiv 2505.20671) shows such a history of a policy to a language model, which says where
     it went wrong. Nothing that passes through is changed.
 
-    Put it directly on the environment, where it sees the actions that are executed and the rewards
-    that are paid. Further out it records what passes there, except that it takes the reward from
-    ``info["extrinsic_reward"]`` and the action from ``info["executed_action"]`` where a layer
-    below tells them.
+    Wherever it stands among our layers, the actions are those that were executed, the rewards those
+    of the environment, and captions and facts those of the environment. The observations are those
+    of the place where it stands: around a layer that adds to them it records what it adds too.
 
     An episode is kept when it ends. With a folder it is then on disk, whole: a process that is
     killed loses the episode that is running, and no other. An episode that is reset before its end
@@ -65,91 +188,3 @@ class TrajectoryRecorder(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs)
     >>> trajectory.transition_captions[0]
     'push right: cart velocity went from 0.02 m/s left to 0.17 m/s right, ...'
     """
-
-    def __init__(
-        self,
-        env: gym.Env[Any, Any],
-        *,
-        folder: str | Path | None = None,
-        captions: bool = True,
-        captioner: Captioner | None = None,
-        every: int = 1,
-        max_episodes: int | None = None,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> None:
-        self._recording = Recording(
-            1,
-            observation_space=env.observation_space,
-            action_space=env.action_space,
-            captioner=resolve_captioner(env, captioner) if captions else None,
-            folder=folder,
-            every=every,
-            max_episodes=max_episodes,
-            metadata=metadata,
-            env_id=env_id_of(env),
-        )
-        RecordConstructorArgs.__init__(
-            self,
-            folder=None if folder is None else str(folder),
-            captions=captions,
-            captioner=captioner,
-            every=every,
-            max_episodes=max_episodes,
-            metadata=metadata,
-        )
-        gym.Wrapper.__init__(self, env)
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Reset the environment and begin an episode."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        if self._recording.begin(0, observation, seed):
-            facts = self._facts(observation, info)
-            if facts is not None:
-                self._recording.describe(0, facts)
-        return observation, info
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Step the environment and write the step down."""
-        if not self._recording.is_open(0):
-            return self.env.step(action)
-        # Before the step, because an environment may change the action it is given.
-        given = copied(action)
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        self._recording.add(
-            0,
-            copied(info.get("executed_action", given)),
-            info.get("extrinsic_reward", reward),
-            observation,
-            self._facts(observation, info),
-            terminated=bool(terminated),
-            truncated=bool(truncated),
-        )
-        return observation, reward, terminated, truncated, info
-
-    def trajectories(self) -> Sequence[Trajectory]:
-        """Return what was recorded since construction; files are read when they are looked at."""
-        return self._recording.trajectories()
-
-    def stats(self) -> dict[str, Any]:
-        """Return how many episodes began, were recorded and given up, and the steps recorded."""
-        return self._recording.stats()
-
-    def all_stats(self) -> dict[str, dict[str, Any]]:
-        """Return the counters of this wrapper and of those below, by class name."""
-        return gathered_stats(self)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the counters, for checkpoints; `every` and `max_episodes` go on from them."""
-        return self._recording.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the counters."""
-        self._recording.load_state_dict(state)
-
-    def _facts(self, observation: Any, info: Mapping[str, Any]) -> Facts | None:
-        if self._recording.captioner is None:
-            return None
-        batch = batch_of_one(self.env.observation_space, observation)
-        return self._recording.captioner.facts(batch, batch_infos(info))[0]

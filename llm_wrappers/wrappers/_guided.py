@@ -1,0 +1,376 @@
+"""What every layer of ours offers, and the driver for single environments."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils import RecordConstructorArgs
+
+from llm_wrappers import checks
+from llm_wrappers.captions.captioner import Captioner
+from llm_wrappers.captions.description import EnvDescription
+from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
+from llm_wrappers.wrappers._core import (
+    PROGRESS_VARIABLE,
+    Core,
+    Place,
+    Start,
+    Step,
+    say_unended,
+    say_untold,
+)
+from llm_wrappers.wrappers._layers import (
+    ask_sub_environments,
+    layers_of,
+    own_method,
+    sub_environments,
+)
+from llm_wrappers.wrappers._open_actions import is_maskable
+from llm_wrappers.wrappers._streams import depth_of, make_stream
+from llm_wrappers.wrappers._world import World
+
+__all__ = ["Guided", "Layer"]
+
+_ROW = np.array([0])
+_PLAIN = frozenset({int, float, str, bool})
+
+
+class Layer:
+    """What every layer of ours offers, around one environment or many.
+
+    Setters and savers speak for the whole stack below, through layers of others and into the
+    sub-environments of vector environments.
+    """
+
+    core: Core
+    world: World
+    env: Any
+    handed_state: Any = None
+    _streams: list[np.random.Generator]
+
+    def _stand(self, env: Any, n: int) -> Place:
+        """Find the world below, and the masks of others between this layer and the next of ours."""
+        self._is_innermost = True
+        masks: list[Callable[[], Any]] = []
+        for layer in layers_of(env):
+            if isinstance(layer, Layer):
+                self._is_innermost = False
+                self.world = layer.world
+                break
+            found = own_method(layer, "action_masks")
+            if found is not None:
+                masks.append(found)
+        else:
+            self.world = World(env, n)
+            # The innermost layer reads those of the environment itself.
+            masks = []
+        if isinstance(env, gym.vector.VectorEnv):
+            place = Place(env, n, self.world, env.single_observation_space, env.single_action_space)
+        else:
+            place = Place(env, n, self.world, env.observation_space, env.action_space)
+        self._same_actions = place.action_space == self.world.action_space
+        self._masks_of_others = masks if is_maskable(place.action_space) else []
+        self._unseen_ends = 0
+        self._is_told = PROGRESS_VARIABLE in os.environ
+        return place
+
+    def _close_by_others(self) -> None:
+        open_actions = self.world.open_actions(self.core.place.action_space)
+        for masks in self._masks_of_others:
+            open_actions.close(open_actions.read(masks()))
+
+    # --- what it says ---
+
+    def env_description(self) -> EnvDescription:
+        """Return what the captioner says of the environment: its rules, actions and goals."""
+        return self._speaker().description
+
+    def world_captioner(self) -> Captioner:
+        """Return the captioner of the environment below the whole stack, whatever it shows here."""
+        return self.world.captioner()
+
+    def world_spaces(self) -> tuple[gym.Space[Any], gym.Space[Any]]:
+        """Return the observation space and the action space below the whole stack."""
+        return self.world.space, self.world.action_space
+
+    def stats(self) -> dict[str, Any]:
+        """Return the counters since construction, and what schedules give now."""
+        return self.core.stats()
+
+    def all_stats(self) -> dict[str, dict[str, Any]]:
+        """Return the counters of this layer and of those below, by class name, outside in.
+
+        A second layer of the same class is called by its name and its number. Of sub-environments
+        it is the first one whose layers are told.
+        """
+        stats: dict[str, dict[str, Any]] = {}
+        for layer in layers_of(self):
+            if isinstance(layer, Layer):
+                _add_stats(stats, type(layer).__name__, layer.stats())
+        inside = ask_sub_environments(self, "all_stats")
+        for name, counters in (inside[0] if inside else {}).items():
+            _add_stats(stats, name.split(" ")[0], counters)
+        return stats
+
+    def unguided(self) -> list[str]:
+        """Return for each layer of the stack in which most states had no guidance which and why."""
+        found = []
+        for layer in layers_of(self):
+            why = layer.core.unguided() if isinstance(layer, Layer) else None
+            if why is not None:
+                found.append(f"{type(layer).__name__}: {why}")
+        inside = ask_sub_environments(self, "unguided") or ()
+        return list(dict.fromkeys([*found, *(text for texts in inside for text in texts)]))
+
+    # --- what it is told ---
+
+    def set_progress(self, progress: float) -> None:
+        """Set the training progress in this layer and all below.
+
+        Args:
+            progress: In [0, 1].
+
+        Raises:
+            InvalidOptionError: If it is no such number.
+        """
+        progress = checks.number("progress", progress, least=0, most=1)
+        for layer in layers_of(self):
+            if isinstance(layer, Layer):
+                layer._is_told = True
+                layer.core.set_progress(progress)
+            elif (method := own_method(layer, "set_progress")) is not None:
+                method(progress)
+        ask_sub_environments(self, "set_progress", progress)
+
+    def set_training(self, training: bool) -> None:
+        """Switch on or off, in this layer and all below, what only training has.
+
+        Off, rewards pass through, no action is overridden, and no judge is asked. Goals, captions
+        and masks stay: a policy was trained to act with them.
+
+        Raises:
+            InvalidOptionError: If it is no bool.
+        """
+        training = checks.flag("training", training)
+        for layer in layers_of(self):
+            if isinstance(layer, Layer):
+                layer.core.set_training(training)
+            elif (method := own_method(layer, "set_training")) is not None:
+                method(training)
+        ask_sub_environments(self, "set_training", training)
+
+    # --- what outlives an episode ---
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what outlives an episode in this layer, as JSON can hold it."""
+        streams = [stream.bit_generator.state for stream in self._streams]
+        return {**self.core.state_dict(), "streams": streams}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned.
+
+        Raises:
+            InvalidOptionError: If it is the state of something else.
+        """
+        own = dict(state)
+        streams = own.pop("streams", None)
+        if not isinstance(streams, list) or len(streams) != len(self._streams):
+            raise InvalidOptionError(
+                f"expected the streams of {len(self._streams)} sub-environments, got "
+                f"{len(streams) if isinstance(streams, list) else streams!r}"
+            )
+        self.core.load_state_dict(own)
+        self._is_told = True
+        for stream, saved in zip(self._streams, streams, strict=True):
+            stream.bit_generator.state = saved
+
+    def guidance_state(self) -> list[dict[str, Any]]:
+        """Return the state of this layer and of all below, outside in, as JSON can hold it."""
+        states: list[dict[str, Any]] = [
+            {"layer": type(layer).__name__, "state": layer.state_dict()}
+            for layer in layers_of(self)
+            if isinstance(layer, Layer)
+        ]
+        inside = ask_sub_environments(self, "guidance_state")
+        if inside is not None:
+            states.append({"sub_environments": list(inside)})
+        return states
+
+    def load_guidance_state(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Restore what `guidance_state` returned.
+
+        Raises:
+            InvalidOptionError: If it is the state of another stack.
+        """
+        layers = [layer for layer in layers_of(self) if isinstance(layer, Layer)]
+        inside = ask_sub_environments(self, "guidance_state")
+        expected = [type(layer).__name__ for layer in layers]
+        got = [str(state.get("layer", "sub_environments")) for state in states]
+        if got != [*expected, *(["sub_environments"] if inside is not None else [])]:
+            raise InvalidOptionError(
+                f"expected the state of the layers {expected}, outside in, got that of {got}; wrap "
+                "the environment as it was when the state was saved"
+            )
+        for layer, state in zip(layers, states, strict=False):
+            layer.load_state_dict(state["state"])
+        if inside is not None:
+            self._load_inside(states[-1]["sub_environments"], len(inside))
+
+    def load_handed_state(self) -> None:
+        """Restore the state in `handed_state`, which a vector environment has put there."""
+        states, self.handed_state = self.handed_state, None
+        self.load_guidance_state(states or [])
+
+    def _load_inside(self, states: Sequence[Any], n: int) -> None:
+        if len(states) != n:
+            raise InvalidOptionError(
+                f"expected the states of {n} sub-environments, got {len(states)}"
+            )
+        envs = sub_environments(self)
+        assert envs is not None
+        # A call says the same to all; an attribute can be another one in each.
+        envs.set_attr("handed_state", list(states))
+        envs.call("load_handed_state")
+
+    # --- helpers of the drivers ---
+
+    def _speaker(self) -> Captioner:
+        voice = self.core.voice
+        return self.world.captioner() if voice is None else voice.captioner
+
+    def _look_at_ends(self, *, cut_off: bool, ended: bool) -> None:
+        """Say what cannot work: an end that is never seen, a schedule that nobody drives."""
+        name = type(self).__name__
+        if ended and not self._is_told:
+            self._is_told = True
+            if self.core.listens():
+                say_untold(name, self.core)
+        if self.core.needs_ends and self._unseen_ends >= 0:
+            self._unseen_ends = -1 if ended else self._unseen_ends + cut_off
+            if self._unseen_ends == 2:
+                self._unseen_ends = -1
+                say_unended(name)
+
+
+def _add_stats(stats: dict[str, dict[str, Any]], name: str, counters: dict[str, Any]) -> None:
+    alike = sum(known.split(" ")[0] == name for known in stats)
+    stats[f"{name} {alike + 1}" if alike else name] = counters
+
+
+class Guided(Layer, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """An environment around a core of one row."""
+
+    def _guide(self, env: Any, make: Callable[..., Core], **options: Any) -> None:
+        """Build the layer: the constructor of every public wrapper.
+
+        Args:
+            env: The environment.
+            make: Makes the core, of a `Place` and the options.
+            options: The options, as the caller gave them; they are recorded in the spec.
+
+        Raises:
+            InvalidOptionError: If it is no environment.
+        """
+        if not isinstance(env, gym.Env):
+            twin = f"; for many use llm_wrappers.wrappers.vector.{type(self).__name__}"
+            many = isinstance(env, gym.vector.VectorEnv)
+            raise InvalidOptionError(
+                f"env must be a gymnasium.Env, got {type(env).__name__}{twin if many else ''}"
+            )
+        self.core = make(self._stand(env, 1), **options)
+        RecordConstructorArgs.__init__(self, **options)
+        gym.Wrapper.__init__(self, env)
+        if self.core.space is not None:
+            self.observation_space = self.core.space
+        self._depth = depth_of(env, type(self).__name__)
+        self._streams = [make_stream(None, type(self).__name__, self._depth)]
+        self._is_running = False
+        # Filled anew at each step: what a step did is looked at while it is taken, and not kept.
+        self._step = Step()
+        self._step.rows = _ROW
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Reset the environment and begin an episode."""
+        self._look_at_ends(cut_off=self._is_running, ended=False)
+        self._is_running = False
+        observation, info = self.env.reset(seed=seed, options=options)
+        if seed is not None:
+            self._streams = [make_stream(seed, type(self).__name__, self._depth)]
+        if self._is_innermost:
+            self.world.paid[0] = 0.0
+            self.world.show(observation, info)
+        if self._masks_of_others:
+            self._close_by_others()
+        self.core.begin(Start(_ROW, self._streams, observation, [seed]))
+        return self.core.show(observation, 0), self._informed(info)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Take a step.
+
+        Raises:
+            InvalidOptionError: If the action is not of the action space, where a layer looks at it.
+            IncompatibleEnvironmentError: If the environment pays something that is no number.
+        """
+        core, world, step = self.core, self.world, self._step
+        # An environment may change the action it is given.
+        actions = [np.copy(action) if isinstance(action, np.ndarray) else action]
+        passed = core.act(actions, _ROW, self._streams)
+        if self._is_innermost:
+            world.executed = passed
+        given = action
+        if passed is not actions:
+            given = np.copy(passed[0]) if isinstance(passed[0], np.ndarray) else passed[0]
+        observation, reward, terminated, truncated, info = self.env.step(given)
+        terminated, truncated = bool(terminated), bool(truncated)
+        paid = float(reward) if type(reward) in _PLAIN else _number(reward, self.env)
+        if self._is_innermost:
+            world.paid[0] = paid
+            world.show(observation, info)
+        if self._masks_of_others:
+            self._close_by_others()
+        over = terminated or truncated
+        step.actions, step.streams = actions, self._streams
+        step.executed = world.executed if self._same_actions else passed
+        step.spoken = world.executed
+        step.rewards, step.paid = np.array([paid]), world.paid
+        step.terminated, step.truncated = np.array([terminated]), np.array([truncated])
+        step.ended = np.array([over])
+        step.observations, step.infos = observation, info
+        core.step(step)
+        informed = self._informed(info)
+        rewards = core.pay(step.rewards)
+        if rewards is not None:
+            paid = float(rewards[0])
+        self._is_running = not over
+        if over:
+            self._look_at_ends(cut_off=False, ended=True)
+        return core.show(observation, 0), paid, terminated, truncated, informed
+
+    def _informed(self, info: Mapping[str, Any]) -> Any:
+        if self.core.is_silent:
+            return info
+        informed = {**info, "extrinsic_reward": float(self.world.paid[0])}
+        for name, column in self.core.told.items():
+            value = column[0]
+            if isinstance(value, np.generic):
+                value = value.item()
+            elif isinstance(value, np.ndarray):
+                value = value.copy()
+            informed[name] = value
+        return informed
+
+
+def _number(reward: Any, env: Any) -> float:
+    """Return a reward as a number, from whatever holds one: 0-d and (1,) arrays, tensors."""
+    try:
+        return float(np.asarray(reward, dtype=np.float64).reshape(()))
+    except (TypeError, ValueError):
+        raise IncompatibleEnvironmentError(
+            f"expected a number as the reward of {env}, got {reward!r}; return a float from step()"
+        ) from None

@@ -1,0 +1,158 @@
+"""What masks and bounds share: the goal from below, and the coin that says whether it prunes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_wrappers.errors import IncompatibleEnvironmentError
+from llm_wrappers.wrappers._core import Core, Part, Place, Start, Step
+from llm_wrappers.wrappers._guided import Layer
+from llm_wrappers.wrappers._layers import (
+    ask_sub_environments,
+    find_below,
+    layers_of,
+    own_method,
+)
+from llm_wrappers.wrappers._trust import ScheduledCoin
+
+__all__ = ["GoalSource", "Pruning"]
+
+
+class GoalSource:
+    """The goals of the nearest layer below that has some.
+
+    Args:
+        place: Where somebody reads them.
+        owner: The name of the wrapper that does, for messages.
+
+    Raises:
+        IncompatibleEnvironmentError: If no layer below has a goal.
+    """
+
+    def __init__(self, place: Place, owner: str) -> None:
+        self._is_vector = place.world.is_vector
+        self._current: Any = None
+        self._last: Any = None
+        for layer in layers_of(place.env):
+            core = layer.core if isinstance(layer, Layer) else None
+            if hasattr(core, "guiding"):
+                self._current, self._last = core.guiding, core.last_guiding  # type: ignore[union-attr]
+                self._is_ours = True
+                break
+            if own_method(layer, "current_goal") is not None:
+                break
+        if self._current is None:
+            self._is_ours = False
+            self._current = find_below(place.env, "current_goal")
+            self._last = find_below(place.env, "final_goal")
+        if self._current is None:
+            raise IncompatibleEnvironmentError(
+                f"{owner} reads the goal from below, and no layer below has one: wrap the "
+                "environment in GoalObservationWrapper first, as in "
+                f"{owner}(GoalObservationWrapper(env, ...), ...), or give it a method "
+                "current_goal()"
+            )
+        vocabulary = find_below(place.env, "goal_vocabulary")
+        found = () if vocabulary is None else vocabulary()
+        inside = ask_sub_environments(place.env, "goal_vocabulary")
+        self.vocabulary: tuple[str, ...] = tuple(inside[0] if inside and found == inside else found)
+
+    def goals(self) -> Sequence[str | None]:
+        """Return the goals of the n states that are shown, None for no guidance."""
+        goals = self._current()
+        return list(goals) if self._is_ours or self._is_vector else [goals]
+
+    def last_goals(self, infos: Mapping[str, Any]) -> Sequence[str | None] | None:
+        """Return the goals of the last states of the episodes that ended; None where none is known.
+
+        Args:
+            infos: Of the step that ended them, which may tell the goals otherwise.
+        """
+        if self._last is not None:
+            return list(self._last())
+        told = infos.get("final_info", {}).get("goal_text")
+        return None if told is None else [text or None for text in told]
+
+
+class Pruning(Core):
+    """Prunes the actions of n sub-environments by their goals.
+
+    Args:
+        place: Where it stands.
+        told: As in `Core`.
+        source: The goals.
+        coin: Whether the goal prunes, once per state.
+        parts: As in `Core`; the coin comes first.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        told: Mapping[str, NDArray[Any]],
+        *,
+        source: GoalSource,
+        coin: ScheduledCoin,
+        parts: Mapping[str, Part],
+    ) -> None:
+        super().__init__(place, told, parts={**parts, "schedule": coin})
+        self.needs_ends = coin.adapts
+        self._source, self._coin = source, coin
+        self.set_progress(self.progress)
+
+    def begin(self, start: Start) -> None:
+        """Draw for the first states of episodes."""
+        super().begin(start)
+        self._coin.begin(start.rows, start.streams)
+        self._toss(self._source.goals(), start.rows, start.streams, shown=True)
+
+    def step(self, step: Step) -> None:
+        """Learn from the step, and draw for the states that it led to."""
+        self._coin.learn(step.paid, step.rows, step.ended)
+        rows = step.rows
+        if len(step.over):
+            # A single environment draws for its last state too; so do these, to stay in step.
+            last = self._source.last_goals(step.infos) or [None] * self.n
+            self._toss(last, step.over, step.streams, shown=False)
+            rows = np.setdiff1d(rows, step.over)
+        self._toss(self._source.goals(), rows, step.streams, shown=True)
+
+    def set_progress(self, progress: float) -> None:
+        """Set the training progress, from which the schedule gives xi."""
+        super().set_progress(progress)
+        self._coin.set_progress(self)
+
+    @abstractmethod
+    def draw(
+        self,
+        goals: Sequence[str | None],
+        heads: NDArray[np.bool_],
+        rows: NDArray[np.intp],
+        *,
+        shown: bool,
+    ) -> None:
+        """Prune in some states.
+
+        Args:
+            goals: Of these m states, None for no guidance.
+            heads: Where the coin says that the goal prunes, shape (m,).
+            rows: Which states.
+            shown: Whether they are shown, and acted in; else they are last states of episodes.
+        """
+
+    def _toss(
+        self,
+        goals: Sequence[str | None],
+        rows: NDArray[np.intp],
+        streams: Sequence[np.random.Generator],
+        *,
+        shown: bool,
+    ) -> None:
+        if len(rows):
+            heads = self._coin.toss(streams, rows)
+            wanted = goals if len(rows) == self.n else [goals[row] for row in rows.tolist()]
+            self.draw(wanted, heads, rows, shown=shown)

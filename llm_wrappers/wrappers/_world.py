@@ -1,0 +1,256 @@
+"""The environment below a stack of our layers, as it was before any of them changed it.
+
+Captions, judges and planners speak of this world. The innermost layer publishes it once per step;
+the layers above read it there, whatever the observation looks like where they stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_wrappers.captions.captioner import Captioner, Facts, batch_infos
+from llm_wrappers.captions.resolve import resolve_captioner
+from llm_wrappers.errors import IncompatibleEnvironmentError
+from llm_wrappers.wrappers._layers import ask_sub_environments
+from llm_wrappers.wrappers._open_actions import OpenActions, OpenBounds
+from llm_wrappers.wrappers._rows import (
+    batch_of_one,
+    final_observations,
+    take_rows,
+    with_rows,
+)
+from llm_wrappers.wrappers._transitions import TransitionCaptions
+
+__all__ = ["NOBODY", "Voice", "World"]
+
+NOBODY: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
+
+
+class Voice:
+    """What one captioner says of a world, asked once per step, when somebody reads it first.
+
+    Args:
+        world: The world.
+        captioner: The captioner.
+    """
+
+    def __init__(self, world: World, captioner: Captioner) -> None:
+        self.captioner = captioner
+        self.transitions = TransitionCaptions(captioner)
+        self._world = world
+        self._tick = self._last_tick = -1
+        self._shown: Sequence[Facts] = ()
+        self._last: Sequence[Facts] = ()
+
+    def shown(self) -> Sequence[Facts]:
+        """Return the facts of the n states that are shown now."""
+        world = self._world
+        if self._tick != world.tick:
+            self._shown = self._facts(world)
+            self._tick = world.tick
+        return self._shown
+
+    def reached(self) -> Sequence[Facts]:
+        """Return the facts of the n states that the step led to, before any autoreset."""
+        world = self._world
+        shown = self.shown()
+        if not len(world.over):
+            return shown
+        if self._last_tick != world.tick:
+            observations, infos = world.last_states()
+            self._last = with_rows(shown, world.over, self.captioner.facts(observations, infos))
+            self._last_tick = world.tick
+        return self._last
+
+    def settle(self) -> None:
+        """Read what is shown before it is gone: a reset of some says nothing of the others."""
+        if self._tick >= 0:
+            self.shown()
+
+    def _facts(self, world: World) -> Sequence[Facts]:
+        rows = world.changed
+        if rows is None or self._tick < 0:
+            return self.captioner.facts(world.observations, world.infos)
+        changed = self.captioner.facts(
+            take_rows(world.observations, rows), take_rows(world.infos, rows)
+        )
+        return with_rows(self._shown, rows, changed)
+
+
+class World:
+    """What n sub-environments showed and were made to do, below all layers of ours.
+
+    Args:
+        env: What the innermost layer wraps, an environment or a vector environment.
+        n: The number of sub-environments.
+    """
+
+    def __init__(self, env: Any, n: int) -> None:
+        self.env = env
+        self.n = n
+        self.is_vector = isinstance(env, gym.vector.VectorEnv)
+        self.space, self.action_space = _single_spaces(env)
+        self.inner_space = self.space
+        # In sub-environments that have layers of ours, the world is what is below these.
+        inner = ask_sub_environments(env, "world_spaces") if self.is_vector else None
+        self.has_layers_inside = inner is not None
+        if inner is not None:
+            self.inner_space = inner[0][0]
+        self.tick = 0
+        self.changed: NDArray[np.intp] | None = None
+        """Which rows a reset of some changed; None where all are new."""
+        self.over: NDArray[np.intp] = NOBODY
+        """Which rows show the next episode already."""
+        self.executed: Sequence[Any] = ()
+        """The n actions that the environment was given."""
+        self.paid: NDArray[np.float64] = np.zeros(n)
+        """What it paid for them, shape (n,)."""
+        self._shown: Any = None
+        self._said: Mapping[str, Any] = {}
+        self._batched_at = -1
+        self._observations: Any = None
+        self._infos: Mapping[str, Any] = {}
+        self._voices: list[Voice] = []
+        self._open_actions: list[OpenActions | OpenBounds] = []
+        self._captioner: Captioner | None = None
+
+    # --- what the layers read ---
+
+    @property
+    def observations(self) -> Any:
+        """The observations that are shown, batched along the first axis."""
+        self._batch()
+        return self._observations
+
+    @property
+    def infos(self) -> Mapping[str, Any]:
+        """The infos that go with them, in the form of `gymnasium.vector`."""
+        self._batch()
+        return self._infos
+
+    def captioner(self) -> Captioner:
+        """Return the environment's own captioner, or the best one known for it.
+
+        Raises:
+            IncompatibleEnvironmentError: If what it would speak of was changed by somebody's layer.
+        """
+        if self._captioner is None:
+            self._captioner = resolve_captioner(self.env)
+        return self._captioner
+
+    def voice(self, captioner: Captioner | None = None) -> Voice:
+        """Return what a captioner says of this world; layers with the same one share it.
+
+        Args:
+            captioner: None for the environment's own.
+
+        Raises:
+            InvalidOptionError: If it is no captioner.
+            IncompatibleEnvironmentError: If layers hide from it what it would speak of.
+        """
+        if captioner is None:
+            found = self.captioner()
+        else:
+            found = resolve_captioner(self.env, captioner)
+        self._require_sight()
+        for voice in self._voices:
+            if voice.captioner is found:
+                return voice
+        self._voices.append(Voice(self, found))
+        return self._voices[-1]
+
+    def open_actions(self, space: gym.Space[Any]) -> Any:
+        """Return what the layers leave open, shared by all whose action space this is.
+
+        Args:
+            space: Of the actions; for a Box it is an `OpenBounds`, else an `OpenActions`.
+        """
+        for known in self._open_actions:
+            if known.space == space:
+                return known
+        if isinstance(space, gym.spaces.Box):
+            self._open_actions.append(OpenBounds(self.n, space))
+        else:
+            source = self.env if space == self.action_space else None
+            is_single = not self.is_vector
+            self._open_actions.append(OpenActions(self.n, space, source, is_single=is_single))
+        return self._open_actions[-1]
+
+    def last_states(self) -> tuple[Any, Mapping[str, Any]]:
+        """Return observations and infos of the last states of the episodes in `over`."""
+        last = final_observations(self._said, self.space, self.over)
+        return self._seen(last), take_rows(self._said.get("final_info", {}), self.over)
+
+    # --- what the innermost layer publishes ---
+
+    def settle(self) -> None:
+        """Call it before some of the sub-environments are reset."""
+        for voice in self._voices:
+            voice.settle()
+
+    def show(
+        self,
+        observations: Any,
+        infos: Mapping[str, Any],
+        *,
+        changed: NDArray[np.intp] | None = None,
+        over: NDArray[np.intp] = NOBODY,
+    ) -> None:
+        """Take in what is shown now.
+
+        Args:
+            observations: As the environment returned them.
+            infos: Likewise.
+            changed: Which rows a reset of some changed; None where all are new.
+            over: Which rows show the next episode already, their last states being in the infos.
+        """
+        self.tick += 1
+        self._shown, self._said = observations, infos
+        self.changed, self.over = changed, over
+        for known in self._open_actions:
+            known.refresh(self.infos, changed)
+
+    # --- helpers ---
+
+    def _batch(self) -> None:
+        if self._batched_at == self.tick:
+            return
+        if self.is_vector:
+            self._observations, self._infos = self._seen(self._shown), self._said
+        else:
+            self._observations = batch_of_one(self.space, self._shown)
+            self._infos = batch_infos(self._said)
+        self._batched_at = self.tick
+
+    def _seen(self, observations: Any) -> Any:
+        """Return what layers of ours inside of the sub-environments have put into a Dict."""
+        if self.inner_space == self.space:
+            return observations
+        if isinstance(self.inner_space, gym.spaces.Dict):
+            return {key: observations[key] for key in self.inner_space.spaces}
+        return observations["obs"]
+
+    def _require_sight(self) -> None:
+        """Refuse sub-environments in which somebody else's layer stands above one of ours."""
+        inner, shown = self.inner_space, self.space
+        if inner == shown:
+            return
+        kept = inner.spaces if isinstance(inner, gym.spaces.Dict) else {"obs": inner}
+        parts = shown.spaces if isinstance(shown, gym.spaces.Dict) else {}
+        if any(parts.get(key) != part for key, part in kept.items()):
+            raise IncompatibleEnvironmentError(
+                f"the sub-environments show {shown}, in which a wrapper has changed what layers "
+                f"inside of them read ({inner}); put that wrapper around the vector environment, "
+                "outside of all guidance"
+            )
+
+
+def _single_spaces(env: Any) -> tuple[gym.Space[Any], gym.Space[Any]]:
+    if isinstance(env, gym.vector.VectorEnv):
+        return env.single_observation_space, env.single_action_space
+    return env.observation_space, env.action_space
