@@ -12,7 +12,7 @@ import gymnasium as gym
 import llm_wrappers as lw
 from llm_wrappers.guidance.judges import TableJudge
 from llm_wrappers.guidance.judges.exact import BlackjackOracle
-from llm_wrappers.guidance.suggester import States
+from llm_wrappers.guidance.states import States
 from llm_wrappers.scores import format_table
 
 ROUNDS = 5

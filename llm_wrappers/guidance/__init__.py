@@ -18,7 +18,8 @@ from llm_wrappers.guidance.resolve import (
     resolve_masks,
     resolve_planner,
 )
-from llm_wrappers.guidance.suggester import FunctionSuggester, States, Suggester
+from llm_wrappers.guidance.states import States
+from llm_wrappers.guidance.suggester import FunctionSuggester, Suggester
 from llm_wrappers.guidance.suggester_names import resolve_suggester
 from llm_wrappers.guidance.trajectory import Trajectory
 from llm_wrappers.guidance.trajectory_files import (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.suggester import States
+from llm_wrappers.guidance.states import States
 
 __all__ = ["FunctionJudge", "Judge", "JudgeFunction", "Judgements", "as_judge"]
 

@@ -1,54 +1,67 @@
-"""Asking a planner: remembered where it may be, checked always, never fatal."""
+"""Asking a planner: which goals are worth pursuing in each of n states."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llm_wrappers.errors import GuidanceError, GuidanceWarning, InvalidOptionError
+from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.guidance.consult import Consult, Words
 from llm_wrappers.guidance.factors import checked_factors
 from llm_wrappers.guidance.plan import Plan, checked_plan
 from llm_wrappers.guidance.planner import Planner
+from llm_wrappers.guidance.states import States
 
-__all__ = ["Planning"]
+__all__ = ["Planning", "checked_vocabulary"]
 
-_MOST_REMEMBERED = 200_000
+_WORDS = Words(
+    who="planner",
+    answers="lists of goals",
+    meanwhile="steps like this one run without guidance",
+    asked="planned",
+    failed="failures",
+)
 
 
-class Planning:
-    """A planner behind checks, memory and counters; batch first.
+class Planning(Consult[Plan]):
+    """A planner that is consulted; batch first.
 
-    A pure planner is asked once per distinct key of the facts it reads. An answer that raises or
-    cannot be used becomes the fallback plan; it is counted and warned of once, and never raised.
+    An answer that raises or cannot be used becomes the fallback plan, also in later states that
+    are equal: code that fails would fail again.
 
     Args:
         planner: The planner; `pure`, `reads` and `may_be_empty` are read from it if present.
         goals: The goal vocabulary.
         fallback: The goal that stands in for an answer that could not be used.
+
+    >>> from llm_wrappers.guidance.planner import FunctionPlanner
+    >>> planner = FunctionPlanner(lambda facts: [[("eat cow", 2.0)] for _ in facts])
+    >>> planning = Planning(planner, goals=("collect wood", "eat cow"), fallback="collect wood")
+    >>> planning.plans([{"hungry": True}])[0].goals
+    (1,)
     """
 
     def __init__(self, planner: Planner, *, goals: Sequence[str], fallback: str) -> None:
         self.planner = planner
         self.vocabulary = {goal: index for index, goal in enumerate(goals)}
         self.fallback = Plan((self.vocabulary[fallback],), (1.0,), failed=True)
-        self.reads: tuple[str, ...] | None = getattr(planner, "reads", None)
-        self._pure = bool(getattr(planner, "pure", False))
         self._may_be_empty = bool(getattr(planner, "may_be_empty", False))
         self._factors = [1.0] * len(self.vocabulary)
-        self._neutral = True
-        self._remembered: dict[Hashable, Plan] = {}
-        # The remembered plans with the factors; the same object for as long as all of them are 1.
-        self._ready = self._remembered
-        self._warned = False
-        self.counts = {"states": 0, "planned": 0, "failures": 0, "unknown_goals": 0}
+        super().__init__(
+            planner,
+            words=_WORDS,
+            counters=("states", "unknown_goals"),
+            stand_in=self.fallback,
+            remember_failures=True,
+        )
 
     def plans(self, facts: Sequence[Mapping[str, Any]]) -> list[Plan]:
         """Return one plan per state."""
-        self.counts["states"] += len(facts)
-        plans = self._recalled(facts) if self._pure else self._asked_anew(facts)
-        self.counts["failures"] += sum(plan.failed for plan in plans)
-        self.counts["unknown_goals"] += sum(plan.unknown for plan in plans)
+        plans = self._answers(facts)
+        if not self._pure and self._is_weighted():
+            plans = [plan.scaled(self._factors) for plan in plans]
+        self.counts["states"] += len(plans)
+        self.counts["unknown_goals"] += sum([plan.unknown for plan in plans])
         return plans
 
     @property
@@ -72,100 +85,33 @@ class Planning:
         if new == self._factors:
             return
         self._factors = new
-        self._neutral = all(factor == 1.0 for factor in new)
-        self._ready = self._remembered if self._neutral else {}
+        self._memory.view(self._scaled if self._is_weighted() else None)
 
-    def _asked_anew(self, facts: Sequence[Mapping[str, Any]]) -> list[Plan]:
-        plans = self._ask(list(facts))
-        return plans if self._neutral else [plan.scaled(self._factors) for plan in plans]
+    def state_dict(self) -> dict[str, Any]:
+        """Return what outlives an episode, ready for JSON: the counters and the factors."""
+        return {**super().state_dict(), "factors": self.factors}
 
-    def _recalled(self, facts: Sequence[Mapping[str, Any]]) -> list[Plan]:
-        keys = self._keys(facts)
-        missing = {key: index for index, key in enumerate(keys) if key not in self._ready}
-        if missing:
-            self._remember(facts, keys, missing)
-        ready = self._ready
-        return [ready[key] for key in keys]
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned.
 
-    def _remember(
-        self,
-        facts: Sequence[Mapping[str, Any]],
-        keys: Sequence[Hashable],
-        missing: Mapping[Hashable, int],
-    ) -> None:
-        """Make the missing plans ready; the planner is asked for those that are not known."""
-        known = self._remembered
-        unknown = {key: index for key, index in missing.items() if key not in known}
-        if len(known) + len(unknown) > _MOST_REMEMBERED:
-            # Start over with what this batch needs.
-            known = self._remembered = {key: known[key] for key in keys if key in known}
-            missing = dict.fromkeys(keys, 0)
-            self._ready = known if self._neutral else {}
-        if unknown:
-            rows = [self._row(facts, index) for index in unknown.values()]
-            known.update(zip(unknown, self._ask(rows), strict=True))
-        if not self._neutral:
-            self._ready.update((key, known[key].scaled(self._factors)) for key in missing)
+        Raises:
+            InvalidOptionError: If it is the state of something else; nothing is changed then.
+        """
+        counts = self._checked_counts(state)
+        self.set_factors(state["factors"])
+        self.counts.update(counts)
 
-    def _keys(self, facts: Sequence[Mapping[str, Any]]) -> Sequence[Hashable]:
-        make_keys = getattr(facts, "keys", None)
-        if make_keys is not None:
-            keys: Sequence[Hashable] = make_keys(self.reads)
-            return keys
-        if self.reads is None:
-            return [tuple(sorted(row.items())) for row in facts]
-        return [tuple(self._read(row).values()) for row in facts]
+    def _ask(self, states: States, actions: Sequence[Any]) -> Sequence[Any]:
+        return self.planner.plan([dict(row) for row in states.facts])
 
-    def _row(self, facts: Sequence[Mapping[str, Any]], index: int) -> dict[str, Any]:
-        decoded = getattr(facts, "decoded", None)
-        if decoded is not None:
-            row: dict[str, Any] = decoded(index, self.reads)
-            return row
-        return self._read(facts[index])
+    def _check(self, answer: Any) -> Plan:
+        return checked_plan(answer, self.vocabulary, may_be_empty=self._may_be_empty)
 
-    def _read(self, facts: Mapping[str, Any]) -> dict[str, Any]:
-        if self.reads is None:
-            return dict(facts)
-        try:
-            return {name: facts[name] for name in self.reads}
-        except KeyError as error:
-            raise InvalidOptionError(
-                f"the planner reads the fact {error}; this environment has {sorted(facts)}"
-            ) from None
+    def _is_weighted(self) -> bool:
+        return any(factor != 1.0 for factor in self._factors)
 
-    def _ask(self, rows: Sequence[Mapping[str, Any]]) -> list[Plan]:
-        self.counts["planned"] += len(rows)
-        try:
-            answers = list(self.planner.plan(rows))
-            if len(answers) != len(rows):
-                raise ValueError(f"expected {len(rows)} lists of goals, got {len(answers)}")
-        except Exception as error:
-            if len(rows) == 1:
-                return [self._failed(error)]
-            # One bad state must not take the guidance away from the others.
-            self.counts["planned"] -= len(rows)
-            return [plan for row in rows for plan in self._ask([row])]
-        return [self._checked(answer) for answer in answers]
-
-    def _checked(self, answer: Any) -> Plan:
-        if isinstance(answer, GuidanceError):
-            # A runtime says so in place of the answer, so that the other states keep theirs.
-            return self._failed(answer)
-        try:
-            return checked_plan(answer, self.vocabulary, may_be_empty=self._may_be_empty)
-        except Exception as error:
-            return self._failed(error)
-
-    def _failed(self, error: Exception) -> Plan:
-        if not self._warned:
-            self._warned = True
-            warnings.warn(
-                f"the planner failed ({type(error).__name__}: {error}); steps like this one run "
-                "without guidance and are counted in stats(); said once",
-                GuidanceWarning,
-                stacklevel=2,
-            )
-        return self.fallback
+    def _scaled(self, answer: Any) -> Any:
+        return answer.scaled(self._factors) if isinstance(answer, Plan) else answer
 
 
 def checked_vocabulary(goals: Sequence[str]) -> tuple[str, ...]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.guidance.states import States
 
 __all__ = [
     "FunctionSuggester",
@@ -19,35 +19,6 @@ __all__ = [
 
 Suggestions: TypeAlias = "Sequence[Sequence[str] | None]"
 SuggesterFunction: TypeAlias = "Callable[[States], Suggestions]"
-
-
-class States:
-    """The current states of n sub-environments: facts, and captions made where somebody reads them.
-
-    Args:
-        facts: One mapping per sub-environment.
-        caption: From facts to one state caption each.
-
-    >>> states = States([{"near_tree": 1}], lambda facts: ["You see a tree."])
-    >>> len(states), states.captions
-    (1, ('You see a tree.',))
-    """
-
-    def __init__(
-        self,
-        facts: Sequence[Mapping[str, Any]],
-        caption: Callable[[Sequence[Mapping[str, Any]]], Sequence[str]],
-    ) -> None:
-        self.facts = facts
-        self._caption = caption
-
-    def __len__(self) -> int:
-        return len(self.facts)
-
-    @cached_property
-    def captions(self) -> tuple[str, ...]:
-        """One state caption per sub-environment."""
-        return tuple(self._caption(self.facts))
 
 
 @runtime_checkable

@@ -12,7 +12,7 @@ import numpy as np
 from llm_wrappers.errors import GuidanceError, InvalidOptionError
 from llm_wrappers.guidance.goal import Goal
 from llm_wrappers.guidance.planner import Planner
-from llm_wrappers.guidance.suggester import States
+from llm_wrappers.guidance.states import States
 
 __all__ = ["FixedSuggester", "PlannerSuggester", "UniformSuggester"]
 

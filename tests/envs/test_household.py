@@ -18,7 +18,7 @@ from llm_wrappers.envs.household import HouseholdEnv
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.household_table import household_table
 from llm_wrappers.guidance.judges import resolve_judge
-from llm_wrappers.guidance.suggester import States
+from llm_wrappers.guidance.states import States
 from llm_wrappers.wrappers.goal_observation import batch_of_one
 
 ENV_ID = "llm_wrappers/Household-v0"

@@ -13,7 +13,7 @@ from llm_wrappers.envs.pong_frames import PongFrames
 from llm_wrappers.errors import UnknownNameError
 from llm_wrappers.guidance.judges import resolve_judge
 from llm_wrappers.guidance.judges.atari_pong import atari_pong, reference_action
-from llm_wrappers.guidance.suggester import States
+from llm_wrappers.guidance.states import States
 from llm_wrappers.wrappers import RewardShiftWrapper
 
 ale_py = pytest.importorskip("ale_py")

@@ -27,7 +27,7 @@ from llm_wrappers.guidance.judges import (
 from llm_wrappers.guidance.judges.exact import BlackjackOracle, FrozenLakeOracle, blackjack_values
 from llm_wrappers.guidance.judges.reference import REFERENCE_RULES
 from llm_wrappers.guidance.stable_random import stable_uniform
-from llm_wrappers.guidance.suggester import States
+from llm_wrappers.guidance.states import States
 from llm_wrappers.wrappers.goal_observation import batch_of_one
 
 

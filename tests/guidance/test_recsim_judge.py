@@ -17,7 +17,7 @@ from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.envs.recsim.library import recsim_module
 from llm_wrappers.guidance.judges import resolve_judge
 from llm_wrappers.guidance.judges.recsim import interest_evolution
-from llm_wrappers.guidance.suggester import States
+from llm_wrappers.guidance.states import States
 from llm_wrappers.wrappers.goal_observation import batch_of_one
 
 ENV_ID = "llm_wrappers/RecSimInterestEvolution-v0"

@@ -17,7 +17,8 @@ from llm_wrappers.captions import EnvDescription
 from llm_wrappers.captions.crafter_family import CrafterFamilyCaptioner
 from llm_wrappers.errors import GuidanceError, InvalidOptionError, UnknownNameError
 from llm_wrappers.guidance import FunctionPlanner, Goal, _registered, suggester_names
-from llm_wrappers.guidance.suggester import FunctionSuggester, States, as_suggester
+from llm_wrappers.guidance.states import States
+from llm_wrappers.guidance.suggester import FunctionSuggester, as_suggester
 from llm_wrappers.guidance.suggester_names import resolve_suggester
 from llm_wrappers.guidance.suggesters import FixedSuggester, PlannerSuggester, UniformSuggester
 
@@ -124,7 +125,7 @@ def test_uniform_draws_goals_that_are_fixed_for_a_state() -> None:
 
 def test_uniform_draws_the_same_in_every_process() -> None:
     code = (
-        "import json; from llm_wrappers.guidance.suggester import States;"
+        "import json; from llm_wrappers.guidance.states import States;"
         "from llm_wrappers.guidance.suggesters import UniformSuggester;"
         "print(json.dumps(UniformSuggester(list('abcdef'), number=3)"
         ".suggest(States([{'x': 1, 'y': ('a', 'b')}], lambda facts: ['']))))"

@@ -7,7 +7,7 @@ import urllib.request
 from types import MappingProxyType
 
 from llm_wrappers.captions import EnvDescription
-from llm_wrappers.guidance.suggester import States
+from llm_wrappers.guidance.states import States
 from llm_wrappers.llm import Completion, Cost
 
 TREE, COW, NOTHING = "You see a tree.", "You see a cow.", "You see nothing."

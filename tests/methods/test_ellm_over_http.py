@@ -137,7 +137,7 @@ class TestOpenEnded:
 REPLAY = """
 import json, sys
 from llm_wrappers.captions import EnvDescription
-from llm_wrappers.guidance.suggester import States
+from llm_wrappers.guidance.states import States
 from llm_wrappers.guidance.suggester_names import resolve_suggester
 
 name, description, captions = json.loads(sys.argv[1])

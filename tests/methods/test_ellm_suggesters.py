@@ -27,7 +27,8 @@ from llm_wrappers.errors import (
     InvalidOptionError,
     UnknownNameError,
 )
-from llm_wrappers.guidance.suggester import States, Suggester
+from llm_wrappers.guidance.states import States
+from llm_wrappers.guidance.suggester import Suggester
 from llm_wrappers.guidance.suggester_names import resolve_suggester
 from llm_wrappers.llm import Budget
 from llm_wrappers.llm.prompt_template import PromptTemplate

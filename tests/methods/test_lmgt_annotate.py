@@ -26,7 +26,7 @@ from llm_wrappers.errors import (
     InvalidOptionError,
 )
 from llm_wrappers.guidance.judges import ConstantJudge
-from llm_wrappers.guidance.suggester import States
+from llm_wrappers.guidance.states import States
 from llm_wrappers.llm import LLM, Budget, allow_requests
 from llm_wrappers.methods import lmgt
 from llm_wrappers.testing import LLMServer, ScriptedLLM

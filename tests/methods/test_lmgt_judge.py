@@ -18,7 +18,7 @@ from llm_wrappers.errors import (
     InvalidOptionError,
     UnknownNameError,
 )
-from llm_wrappers.guidance.suggester import States
+from llm_wrappers.guidance.states import States
 from llm_wrappers.llm import Budget
 from llm_wrappers.llm.prompt_template import PromptTemplate
 from llm_wrappers.methods import lmgt

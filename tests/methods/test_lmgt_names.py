@@ -7,7 +7,7 @@ import pytest
 from llm_wrappers.captions import EnvDescription
 from llm_wrappers.errors import CacheMissError, InvalidOptionError, UnknownNameError
 from llm_wrappers.guidance.judges.names import resolve_judge, resolve_potential
-from llm_wrappers.guidance.suggester import States
+from llm_wrappers.guidance.states import States
 from llm_wrappers.methods import lmgt
 from llm_wrappers.methods.lmgt.names import caption_judge, vision_judge
 from llm_wrappers.testing import ScriptedLLM

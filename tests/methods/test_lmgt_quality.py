@@ -10,7 +10,7 @@ import pytest
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import GuidanceWarning, InvalidOptionError
 from llm_wrappers.guidance.judges import ConstantJudge, NegatedJudge, TableJudge, resolve_judge
-from llm_wrappers.guidance.suggester import States
+from llm_wrappers.guidance.states import States
 from llm_wrappers.methods import lmgt
 from llm_wrappers.testing import ScriptedLLM
 

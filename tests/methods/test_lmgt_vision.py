@@ -20,7 +20,7 @@ from llm_wrappers.errors import (
     IncompatibleEnvironmentError,
     InvalidOptionError,
 )
-from llm_wrappers.guidance.suggester import States
+from llm_wrappers.guidance.states import States
 from llm_wrappers.llm import LLM, Budget, allow_requests
 from llm_wrappers.methods import lmgt
 from llm_wrappers.methods.lmgt.frame_info import png_base64

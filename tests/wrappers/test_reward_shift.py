@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from llm_wrappers import RewardShiftWrapper
 from llm_wrappers.errors import GuidanceWarning, InvalidOptionError, UnknownNameError
 from llm_wrappers.guidance.judges import ConstantJudge
-from llm_wrappers.guidance.judging import action_key
+from llm_wrappers.guidance.states import action_key
 
 
 class Recording:

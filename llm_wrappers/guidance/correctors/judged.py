@@ -13,7 +13,7 @@ from llm_wrappers.guidance.correctors._advice import Advice, episode_of, facts_o
 from llm_wrappers.guidance.critical_moment import CriticalMoment
 from llm_wrappers.guidance.critical_state import CriticalState
 from llm_wrappers.guidance.judge import Judge, Judgements
-from llm_wrappers.guidance.suggester import States
+from llm_wrappers.guidance.states import States
 from llm_wrappers.guidance.trajectory import Trajectory
 
 __all__ = ["JudgeCorrector"]

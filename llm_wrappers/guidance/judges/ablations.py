@@ -8,7 +8,7 @@ from typing import Any
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.judge import Judge, Judgements
 from llm_wrappers.guidance.stable_random import stable_uniform
-from llm_wrappers.guidance.suggester import States
+from llm_wrappers.guidance.states import States
 
 __all__ = ["ConstantJudge", "NegatedJudge", "NoisyJudge", "RandomJudge"]
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.suggester import States
+from llm_wrappers.guidance.states import States
 
 __all__ = ["BlackjackOracle", "FrozenLakeOracle", "blackjack_values"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from llm_wrappers.errors import GuidanceFileError
 from llm_wrappers.guidance._whole_file import write_whole
-from llm_wrappers.guidance.suggester import States
+from llm_wrappers.guidance.states import States
 
 __all__ = ["TableJudge"]
 

@@ -10,7 +10,7 @@ import gymnasium as gym
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.suggester import States
+from llm_wrappers.guidance.states import States
 from llm_wrappers.llm import LLM
 from llm_wrappers.methods.ellm.annotation import Annotation
 from llm_wrappers.methods.ellm.closed_form_suggester import ClosedFormSuggester

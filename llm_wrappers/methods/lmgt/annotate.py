@@ -12,7 +12,7 @@ from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance.judge import Judge, JudgeFunction, Judgements
 from llm_wrappers.guidance.judges import TableJudge, resolve_judge
-from llm_wrappers.guidance.suggester import States
+from llm_wrappers.guidance.states import States
 from llm_wrappers.llm import LLM
 from llm_wrappers.methods.lmgt.enumerate_states import enumerate_states
 from llm_wrappers.methods.lmgt.llm_judge import LLMJudge

@@ -11,7 +11,7 @@ import numpy as np
 from llm_wrappers.captions.captioner import Captioner, Facts
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import IncompatibleEnvironmentError
-from llm_wrappers.guidance.suggester import States
+from llm_wrappers.guidance.states import States
 
 __all__ = ["enumerate_states"]
 

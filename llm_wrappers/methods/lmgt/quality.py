@@ -9,7 +9,7 @@ from typing import Any
 
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.judge import Judge, JudgeFunction, Judgements, as_judge
-from llm_wrappers.guidance.suggester import States
+from llm_wrappers.guidance.states import States
 from llm_wrappers.methods.lmgt.annotate import ask_all
 from llm_wrappers.methods.lmgt.comparison import Comparison, compare
 
