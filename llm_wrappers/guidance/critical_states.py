@@ -30,6 +30,8 @@ from llm_wrappers.guidance.state_keys import StateKeys, check_key, checked_scale
 
 __all__ = ["CriticalStates", "resolve_critical_states"]
 
+_USUAL_PARTS = ("obs", "observation")
+
 
 class CriticalStates:
     """A table of critical states, their advised actions and rewards (ULTRA, arXiv 2505.20671).
@@ -47,7 +49,8 @@ class CriticalStates:
             or ``"bins:WIDTH,WIDTH,..."``, one per dimension; ``"nearest:RADIUS"``, if the root
             mean square of the differences, in standard deviations, is at most the radius, and the
             nearest is taken. The default radius is our choice.
-        part: Which entry of a Dict observation the states are; None for other observations.
+        part: Which entry of a Dict observation the states are. None for other observations, and
+            to let `bind` find it.
         scales: The standard deviation of each dimension for ``"nearest"``; None for those of the
             recorded states.
         provenance: Where the table comes from, anything that JSON can hold: who found the states,
@@ -118,9 +121,9 @@ class CriticalStates:
         Raises:
             InvalidOptionError: If they are not n states of the shape that those of the table have.
         """
-        states = np.asarray(observations if self.part is None else observations[self.part])
         if self._keys is None:
-            return np.full(len(states), -1, dtype=np.intp)
+            return np.full(_batch_size(observations), -1, dtype=np.intp)
+        states = np.asarray(observations if self.part is None else observations[self.part])
         shape = self.states.shape[1:]
         if not states.ndim or states.shape[1:] != shape:
             raise InvalidOptionError(
@@ -134,6 +137,10 @@ class CriticalStates:
     ) -> CriticalStates:
         """Return this table checked for an environment, actions clipped to a Box.
 
+        The `part` of what is returned is where its states are. Of a Dict observation, without a
+        part, it is the entry that states fit in: "obs" or "observation" first, else the only one.
+        Observations that are no Dict have no parts, whatever the table says.
+
         Args:
             observation_space: That of a single environment.
             action_space: A Box, Discrete, MultiDiscrete or MultiBinary.
@@ -146,7 +153,7 @@ class CriticalStates:
         check_advisable(action_space)
         if not self.entries:
             return self
-        self._check_states(observation_space)
+        part = self._found_part(observation_space)
         wrong = f"must be of {action_space}"
         actions = [
             fitted_action(row, action_space, f"the action of critical state {number} {wrong}")
@@ -156,7 +163,7 @@ class CriticalStates:
             replace(entry, action=action)
             for entry, action in zip(self.entries, actions, strict=True)
         ]
-        bound = CriticalStates(entries, **self._options())
+        bound = CriticalStates(entries, **{**self._options(), "part": part})
         clipped = [
             not np.array_equal(action, row.astype(action.dtype))
             for action, row in zip(actions, self.advised, strict=True)
@@ -214,23 +221,47 @@ class CriticalStates:
         self.counts["keys"] = len(members)
         self.counts["conflicts"] = sum(differing)
 
-    def _check_states(self, space: gym.Space[Any]) -> None:
-        if isinstance(space, gym.spaces.Dict):
-            if self.part not in space.spaces:
-                raise IncompatibleEnvironmentError(
-                    f"expected part to be one of the observation's {sorted(space.spaces)}, got "
-                    f"{self.part!r}; give CriticalStates the part that its states are"
-                )
-            space = space.spaces[str(self.part)]
-        elif self.part is not None:
+    def _found_part(self, space: gym.Space[Any]) -> str | None:
+        """Return the entry of a Dict observation that the states are; None for no Dict."""
+        shape = self.states.shape[1:]
+        if not isinstance(space, gym.spaces.Dict):
+            if _fits(space, shape):
+                return None
             raise IncompatibleEnvironmentError(
-                f"part={self.part!r} is only for Dict observations, got {space}"
+                f"expected observations of shape {shape}, as the critical states have, got "
+                f"{space}; record the states below the same wrappers"
             )
-        if not isinstance(space, SIMPLE_SPACES) or space.shape != self.states.shape[1:]:
+        fitting = [name for name, entry in space.spaces.items() if _fits(entry, shape)]
+        usual = [name for name in _USUAL_PARTS if name in fitting]
+        if self.part in fitting:
+            return self.part
+        if self.part is None and (usual or len(fitting) == 1):
+            return (usual or fitting)[0]
+        if not fitting:
             raise IncompatibleEnvironmentError(
-                f"expected observations of shape {self.states.shape[1:]}, as the critical states "
-                f"have, got {space}; record the states below the same wrappers"
+                f"expected an entry of the observation where critical states of shape {shape} "
+                f"fit, got none in {space}; record the states below the same wrappers"
             )
+        if self.part is None:
+            raise IncompatibleEnvironmentError(
+                f"expected one entry of the observation where critical states of shape {shape} "
+                f"fit, got {fitting}; say which they are with CriticalStates(part=...)"
+            )
+        raise IncompatibleEnvironmentError(
+            f"expected part to be one of the observation's {fitting}, where critical states of "
+            f"shape {shape} fit, got {self.part!r}; leave part out or name the one they are"
+        )
+
+
+def _batch_size(observations: Any) -> int:
+    # Without states there is no part: any entry will do.
+    while isinstance(observations, Mapping):
+        observations = next(iter(observations.values()))
+    return len(np.asarray(observations))
+
+
+def _fits(space: gym.Space[Any], shape: tuple[int, ...]) -> bool:
+    return isinstance(space, SIMPLE_SPACES) and space.shape == shape
 
 
 def resolve_critical_states(critical_states: str | CriticalStates) -> CriticalStates:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 
-__all__ = ["BoundsBank", "MaskBank", "flat_action_count"]
+__all__ = ["BoundsBank", "MaskBank", "flat_action_count", "mask_groups"]
 
 
 def flat_action_count(action_space: gym.Space[Any]) -> int:
@@ -72,7 +72,7 @@ class MaskBank:
             )
         self.action_space = action_space
         self.length = flat_action_count(action_space)
-        self._groups = _groups(action_space)
+        self._groups = mask_groups(action_space)
         if action_names and len(action_names) != self.length:
             raise InvalidOptionError(
                 f"action_names must be {self.length} names, one per action, got {action_names!r}"
@@ -185,8 +185,12 @@ class BoundsBank:
         return low, high
 
 
-def _groups(action_space: gym.Space[Any]) -> list[slice]:
-    """Return the parts of a flat mask of which each must keep an action."""
+def mask_groups(action_space: gym.Space[Any]) -> list[slice]:
+    """Return the parts of a flat mask, of which each must keep an action.
+
+    >>> mask_groups(gym.spaces.MultiDiscrete([3, 2]))
+    [slice(0, 3, None), slice(3, 5, None)]
+    """
     if isinstance(action_space, gym.spaces.MultiDiscrete):
         sizes = action_space.nvec.tolist()
     elif isinstance(action_space, gym.spaces.MultiBinary):

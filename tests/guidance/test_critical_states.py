@@ -266,10 +266,21 @@ class TestBinding:
         [
             (gym.spaces.Box(-1, 1, (3,)), None, r"expected observations of shape \(2,\)"),
             (gym.spaces.Discrete(4), None, r"expected observations of shape \(2,\)"),
-            (gym.spaces.Dict(a=PLANE), None, r"part to be one of the observation's \['a'\]"),
-            (gym.spaces.Dict(a=PLANE), "b", r"part to be one of the observation's \['a'\]"),
-            (gym.spaces.Dict(a=gym.spaces.Text(4)), "a", r"expected observations of shape"),
-            (PLANE, "a", "only for Dict observations"),
+            (
+                gym.spaces.Dict(a=PLANE),
+                "b",
+                r"part to be one of the observation's \['a'\].*got 'b'",
+            ),
+            (gym.spaces.Dict(a=gym.spaces.Text(4)), "a", r"fit, got none in Dict.*record the"),
+            (gym.spaces.Dict(a=THREE, b=TORQUES), "a", r"part to be one of .*\['b'\].*got 'a'"),
+            (gym.spaces.Dict(a=THREE), None, r"shape \(2,\) fit, got none in Dict.*record the"),
+            (gym.spaces.Dict(a=gym.spaces.Dict(obs=PLANE)), None, r"fit, got none in Dict"),
+            (
+                gym.spaces.Dict(a=PLANE, b=TORQUES, c=THREE),
+                None,
+                r"expected one entry .* got \['a', 'b'\]; say which .*part=",
+            ),
+            (gym.spaces.Box(-1, 1, (3,)), "a", r"expected observations of shape \(2,\)"),
         ],
     )
     def test_refuses_observations_of_another_shape(
@@ -277,6 +288,42 @@ class TestBinding:
     ) -> None:
         with pytest.raises(IncompatibleEnvironmentError, match=message):
             table(([0.0, 0.0], 0), part=part).bind(space, THREE)
+
+    @pytest.mark.parametrize(
+        ("space", "part", "found"),
+        [
+            (gym.spaces.Dict(state=PLANE, goal=gym.spaces.Box(-1, 1, (5,))), None, "state"),
+            (gym.spaces.Dict(goal=TORQUES, obs=PLANE), None, "obs"),
+            (
+                gym.spaces.Dict(achieved=PLANE, desired=PLANE, observation=PLANE),
+                None,
+                "observation",
+            ),
+            (gym.spaces.Dict(obs=gym.spaces.Box(-1, 1, (3,)), other=PLANE), None, "other"),
+            (gym.spaces.Dict(obs=PLANE, other=PLANE), "other", "other"),
+            (PLANE, None, None),
+            (PLANE, "obs", None),
+        ],
+    )
+    def test_finds_the_part_that_states_are(
+        self, space: Any, part: str | None, found: str | None
+    ) -> None:
+        states = table(([1.0, 2.0], 0), ([3.0, 4.0], 1), part=part, key="exact")
+        bound = states.bind(space, THREE)
+        assert bound.part == found
+        assert states.part == part
+        seen = np.array([[3.0, 4.0], [0.0, 0.0]], np.float32)
+        if found is None:
+            assert bound.match(seen).tolist() == [1, -1]
+        else:
+            others = {name: np.zeros((2, 2), np.float32) for name in space.spaces}
+            assert bound.match({**others, found: seen}).tolist() == [1, -1]
+
+    def test_an_empty_table_is_for_any_observation(self) -> None:
+        bound = CriticalStates([]).bind(gym.spaces.Dict(a=PLANE, b=THREE), THREE)
+        assert bound.match({"a": np.zeros((3, 2)), "b": np.zeros(3)}).tolist() == [-1, -1, -1]
+        nested = {"a": {"b": np.zeros((2, 4))}}
+        assert bound.match(nested).tolist() == [-1, -1]
 
     def test_refuses_actions_that_are_no_numbers(self) -> None:
         with pytest.raises(IncompatibleEnvironmentError, match="expected a Box, Discrete"):
