@@ -7,12 +7,12 @@ from typing import Any
 
 import gymnasium as gym
 
+from llm_wrappers.captions.batches import batch_of_one
 from llm_wrappers.captions.captioner import Captioner, batch_infos
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.cli._arguments import Commands, count, make_env
 from llm_wrappers.embeddings import calibrate, resolve_encoder
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.wrappers.goal_observation import batch_of_one
 
 __all__ = ["add_command"]
 

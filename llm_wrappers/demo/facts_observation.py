@@ -11,10 +11,10 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from llm_wrappers.captions.batches import final_observations, take_rows
 from llm_wrappers.captions.facts_table import FactsTable
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import IncompatibleEnvironmentError
-from llm_wrappers.wrappers.vector._episodes import final_observations, take_rows
 
 __all__ = ["FactsObservation"]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,9 +20,9 @@ from numpy.typing import NDArray
 
 from llm_wrappers import checks
 from llm_wrappers.adaptive_trust import AdaptiveTrust
+from llm_wrappers.captions.batches import batch_of_one
 from llm_wrappers.errors import GuidanceWarning, InvalidOptionError
 from llm_wrappers.schedules import Schedule, coefficient
-from llm_wrappers.wrappers._rows import batch_of_one
 from llm_wrappers.wrappers._world import NOBODY, Voice, World
 
 __all__ = ["PROGRESS_VARIABLE", "Core", "Part", "Place", "Start", "Step", "Tally", "joined"]
@@ -175,8 +174,8 @@ class Step:
         self.over = self.begins = NOBODY
 
 
-class Core(ABC):
-    """What a method does in n sub-environments; the abstract base of all methods.
+class Core:
+    """What a method does in n sub-environments; the base of all methods.
 
     `begin`, `act`, `step`, `pay` and `show` are overridden as needed.
 

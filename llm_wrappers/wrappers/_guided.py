@@ -50,6 +50,7 @@ class Layer:
     world: World
     env: Any
     handed_state: Any = None
+    _guide: Callable[..., None]
     _streams: list[np.random.Generator]
 
     def _stand(self, env: Any, n: int) -> Place:

@@ -37,9 +37,7 @@ class OpenActions:
         is_single: Whether masks are of one environment, and not of a vector environment.
     """
 
-    def __init__(
-        self, n: int, space: gym.Space[Any], env: Any, *, is_single: bool
-    ) -> None:
+    def __init__(self, n: int, space: gym.Space[Any], env: Any, *, is_single: bool) -> None:
         self.space = space
         self.bank = MaskBank({}, space)
         self.masks = np.ones((n, self.bank.length), dtype=np.bool_)
@@ -51,7 +49,7 @@ class OpenActions:
         self._is_single = is_single
         self._source: Callable[[], Any] | None = None
         if env is not None:
-            self._source = find_own_mask(env) if self._is_single else find_below(env, "action_masks")
+            self._source = find_own_mask(env) if is_single else find_below(env, "action_masks")
 
     def refresh(self, infos: Mapping[str, Any], rows: NDArray[np.intp] | None = None) -> None:
         """Begin a step with what the environment leaves open.

@@ -267,7 +267,10 @@ class Agreement:
 
     def report(self) -> dict[str, float | int | None]:
         """Return the counts and the share of agreement, None where nothing was compared."""
-        return {**self._counts, "agreement": _share(self._counts["agreed"], self._counts["compared"])}
+        return {
+            **self._counts,
+            "agreement": _share(self._counts["agreed"], self._counts["compared"]),
+        }
 
     def stats(self) -> dict[str, Any]:
         """Return the counts, and the share where something was compared."""

@@ -9,9 +9,9 @@ import numpy as np
 
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.embeddings import Encoder
+from llm_wrappers.embeddings.text_vectors import TextVectors
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.wrappers._core import Tally, require_keys
-from llm_wrappers.wrappers._text_vectors import TextVectors
 
 __all__ = [
     "NO_EFFECT",
@@ -74,13 +74,13 @@ class Similarity:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counters."""
-        return {"pairs": self.counts.state_dict(), "texts": self.vectors.counts.state_dict()}
+        return self.stats()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        require_keys(state, ("pairs", "texts"))
-        self.counts.load_state_dict(state["pairs"])
-        self.vectors.counts.load_state_dict(state["texts"])
+        require_keys(state, self.stats())
+        for counts in (self.counts, self.vectors.counts):
+            counts.update({name: state[name] for name in counts})
 
     def matches(self, captions: Sequence[str], goals: Sequence[tuple[str, ...]]) -> list[Match]:
         """Return the best match of each transition.

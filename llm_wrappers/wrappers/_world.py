@@ -13,18 +13,18 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_wrappers.captions.captioner import Captioner, Facts, batch_infos
-from llm_wrappers.captions.resolve import resolve_captioner
-from llm_wrappers.errors import IncompatibleEnvironmentError
-from llm_wrappers.wrappers._layers import ask_sub_environments
-from llm_wrappers.wrappers._open_actions import OpenActions, OpenBounds
-from llm_wrappers.wrappers._rows import (
+from llm_wrappers.captions.batches import (
     batch_of_one,
     final_observations,
     take_rows,
     with_rows,
 )
-from llm_wrappers.wrappers._transitions import TransitionCaptions
+from llm_wrappers.captions.captioner import Captioner, Facts, batch_infos
+from llm_wrappers.captions.resolve import resolve_captioner
+from llm_wrappers.captions.transitions import TransitionCaptions
+from llm_wrappers.errors import IncompatibleEnvironmentError
+from llm_wrappers.wrappers._layers import ask_sub_environments
+from llm_wrappers.wrappers._open_actions import OpenActions, OpenBounds
 
 __all__ = ["NOBODY", "Voice", "World"]
 
@@ -153,10 +153,7 @@ class World:
             InvalidOptionError: If it is no captioner.
             IncompatibleEnvironmentError: If layers hide from it what it would speak of.
         """
-        if captioner is None:
-            found = self.captioner()
-        else:
-            found = resolve_captioner(self.env, captioner)
+        found = self.captioner() if captioner is None else resolve_captioner(self.env, captioner)
         self._require_sight()
         for voice in self._voices:
             if voice.captioner is found:

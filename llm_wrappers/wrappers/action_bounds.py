@@ -13,7 +13,7 @@ from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance.mask_bank import BoundsBank
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers._core import Place, Step, Tally
-from llm_wrappers.wrappers._guided import Guided
+from llm_wrappers.wrappers._guided import Guided, Layer
 from llm_wrappers.wrappers._layers import reject_unknown_goals
 from llm_wrappers.wrappers._pruning import GoalSource, Pruning
 from llm_wrappers.wrappers._trust import ScheduledCoin
@@ -97,11 +97,10 @@ class Bounds(Pruning):
         return self.low.copy(), self.high.copy()
 
 
-class BoundsMethods:
+class BoundsMethods(Layer):
     """The options of `ActionBoundsWrapper`, in front of one environment or of many."""
 
     core: Bounds
-    _guide: Any
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from llm_wrappers.guidance.mask_bank import MaskBank, flat_action_count
 from llm_wrappers.guidance.resolve import resolve_masks
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers._core import Place, Step, Tally, joined, joined_space
-from llm_wrappers.wrappers._guided import Guided
+from llm_wrappers.wrappers._guided import Guided, Layer
 from llm_wrappers.wrappers._layers import ask_sub_environments, find_below, reject_unknown_goals
 from llm_wrappers.wrappers._pruning import GoalSource, Pruning
 from llm_wrappers.wrappers._trust import ScheduledCoin
@@ -134,11 +134,14 @@ class Mask(Pruning):
         """Return observations, with the masks where that was asked for."""
         if self._mask_key is None:
             return observations
-        return joined(observations, self._mask_key, self.told["action_mask"][row].astype(np.float32))
+        return joined(
+            observations, self._mask_key, self.told["action_mask"][row].astype(np.float32)
+        )
 
     def open_actions(self) -> NDArray[np.bool_]:
         """Return fresh masks of the whole stack, shape (n, actions)."""
-        return self._open.now()
+        masks: NDArray[np.bool_] = self._open.now()
+        return masks
 
     def stats(self) -> dict[str, Any]:
         """Return the counters, xi, the share of masked states and of open actions."""
@@ -165,9 +168,7 @@ def _told(place: Place, length: int, *, executes: bool) -> dict[str, NDArray[Any
     return told
 
 
-def _bank(
-    place: Place, masks: str | Mapping[str, Any], vocabulary: tuple[str, ...]
-) -> MaskBank:
+def _bank(place: Place, masks: str | Mapping[str, Any], vocabulary: tuple[str, ...]) -> MaskBank:
     space = place.action_space
     if isinstance(space, gym.spaces.Box):
         raise IncompatibleEnvironmentError(
@@ -210,11 +211,10 @@ def _refuse_overrides_inside(place: Place) -> None:
         )
 
 
-class MaskMethods:
+class MaskMethods(Layer):
     """The options of `ActionMaskWrapper`, in front of one environment or of many."""
 
     core: Mask
-    _guide: Any
 
     def __init__(
         self,

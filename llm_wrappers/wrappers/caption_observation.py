@@ -15,7 +15,7 @@ from llm_wrappers.captions.captioner import Captioner, Facts
 from llm_wrappers.embeddings import CachedEncoder, Encoder, resolve_encoder
 from llm_wrappers.errors import GuidanceWarning
 from llm_wrappers.wrappers._core import Core, Place, Start, Step, Tally, joined, joined_space
-from llm_wrappers.wrappers._guided import Guided
+from llm_wrappers.wrappers._guided import Guided, Layer
 
 __all__ = ["CaptionMethods", "CaptionObservationWrapper", "Captions"]
 
@@ -98,11 +98,10 @@ class Captions(Core):
             )
 
 
-class CaptionMethods:
+class CaptionMethods(Layer):
     """The options of `CaptionObservationWrapper`, in front of one environment or of many."""
 
     core: Captions
-    _guide: Any
 
     def __init__(
         self,
@@ -126,8 +125,8 @@ class CaptionObservationWrapper(CaptionMethods, Guided):
     episode ends are untouched.
 
     A Box or other observation becomes ``Dict(caption=..., obs=...)``; a Dict gains a key. Policies
-    then need "MultiInputPolicy". The text is in ``info["caption_text"]``. A text is encoded once, and
-    each further time its vector is looked up.
+    then need "MultiInputPolicy". The text is in ``info["caption_text"]``. A text is encoded once,
+    and each further time its vector is looked up.
 
     An encoder that fails does not stop training: the caption is shown as the zero vector, it is
     counted in `stats` and a warning is issued once.

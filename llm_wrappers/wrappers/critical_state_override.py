@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from llm_wrappers import checks
 from llm_wrappers.adaptive_trust import refuse_trust, resolve_trusted
+from llm_wrappers.captions.batches import take_rows
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance._closeness import Closeness
 from llm_wrappers.guidance._no_hits import warn_of_no_hits
 from llm_wrappers.guidance.critical_states import CriticalStates, resolve_critical_states
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers._core import Core, Place, Start, Step, Tally
-from llm_wrappers.wrappers._guided import Guided
+from llm_wrappers.wrappers._guided import Guided, Layer
 from llm_wrappers.wrappers._open_actions import OpenActions
-from llm_wrappers.wrappers._rows import take_rows
 from llm_wrappers.wrappers._trust import ScheduledCoin, TrustEvidence
 from llm_wrappers.wrappers._world import NOBODY
 
@@ -35,7 +35,7 @@ _NO_ADVICE = 'mode="R" executes no advice that could be trusted; give schedule a
 
 
 class Override(Core):
-    """Looks up states, advises, rewards; the options are those of `CriticalStateOverrideWrapper`."""
+    """Looks up states, advises and rewards; for options see `CriticalStateOverrideWrapper`."""
 
     def __init__(
         self,
@@ -274,11 +274,10 @@ def _told(n: int, space: gym.Space[Any]) -> dict[str, NDArray[Any]]:
     }
 
 
-class OverrideMethods:
+class OverrideMethods(Layer):
     """The options and methods of `CriticalStateOverrideWrapper`, around one or many."""
 
     core: Override
-    _guide: Any
 
     def __init__(
         self,

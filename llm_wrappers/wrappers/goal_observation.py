@@ -19,13 +19,13 @@ from llm_wrappers.guidance.planning import Planning, checked_vocabulary
 from llm_wrappers.guidance.resolve import resolve_planner
 from llm_wrappers.guidance.selection import NO_GOAL, GoalSelector
 from llm_wrappers.wrappers._core import Core, Place, Start, Step, joined, joined_space, require_keys
-from llm_wrappers.wrappers._guided import Guided
+from llm_wrappers.wrappers._guided import Guided, Layer
 
 __all__ = ["GoalMethods", "GoalObservationWrapper", "Goals"]
 
 
 class Goals(Core):
-    """Facts to plans to goals to goal vectors; the options are those of `GoalObservationWrapper`."""
+    """Facts to plans to goals to vectors; the options are those of `GoalObservationWrapper`."""
 
     def __init__(
         self,
@@ -190,11 +190,10 @@ def _goal_vectors(encoder: str | Encoder, goals: Sequence[str]) -> NDArray[np.fl
     return np.concatenate([vectors, np.zeros((1, vectors.shape[1]), dtype=np.float32)])
 
 
-class GoalMethods:
+class GoalMethods(Layer):
     """The options and methods of `GoalObservationWrapper`, in front of one environment or many."""
 
     core: Goals
-    _guide: Any
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from llm_wrappers.guidance.judges.names import resolve_judge, resolve_potential
 from llm_wrappers.guidance.potential import Potential, PotentialFunction
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers._core import Core, Part, Place, Start, Step
-from llm_wrappers.wrappers._guided import Guided
+from llm_wrappers.wrappers._guided import Guided, Layer
 from llm_wrappers.wrappers._shifts import Agreement, JudgedShift, PotentialShift
 from llm_wrappers.wrappers._trust import EpisodeReturns, TrustEvidence
 
@@ -162,11 +162,10 @@ def _agreement(captioner: Captioner, judge: Any, mode: str) -> Agreement | None:
     return Agreement(resolve_judge(judge, description=captioner.description), captioner)
 
 
-class ShiftMethods:
+class ShiftMethods(Layer):
     """The options and methods of `RewardShiftWrapper`, in front of one environment or of many."""
 
     core: Shift
-    _guide: Any
 
     def __init__(
         self,

@@ -14,15 +14,15 @@ from llm_wrappers import checks
 from llm_wrappers.adaptive_trust import refuse_trust, resolve_trusted
 from llm_wrappers.captions.captioner import Captioner, Facts, batch_infos
 from llm_wrappers.embeddings import Encoder, resolve_encoder
-from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
+from llm_wrappers.errors import IncompatibleEnvironmentError
 from llm_wrappers.guidance.suggester import Suggester, SuggesterFunction
 from llm_wrappers.guidance.suggester_names import resolve_suggester
 from llm_wrappers.guidance.suggesting import Suggesting
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers._aliases import resolve_aliases
 from llm_wrappers.wrappers._core import Core, Place, Start, Step, Tally, joined, joined_space
-from llm_wrappers.wrappers._guided import Guided
-from llm_wrappers.wrappers._similarity import NO_MATCH, Match, Similarity, no_effect_captions
+from llm_wrappers.wrappers._guided import Guided, Layer
+from llm_wrappers.wrappers._similarity import Match, Similarity, no_effect_captions
 from llm_wrappers.wrappers._trust import TrustEvidence
 from llm_wrappers.wrappers._world import NOBODY
 
@@ -279,11 +279,10 @@ def _read_success(infos: Mapping[str, Any], key: str, rows: NDArray[np.intp]) ->
     return np.asarray(infos[key])[rows].astype(np.bool_)
 
 
-class SimilarityMethods:
+class SimilarityMethods(Layer):
     """The options of `SimilarityRewardWrapper`, in front of one environment or of many."""
 
     core: SimilarityRewards
-    _guide: Any
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance._trees import check_space, copied
 from llm_wrappers.guidance.trajectory import Trajectory
 from llm_wrappers.wrappers._core import Core, Place, Start, Step
-from llm_wrappers.wrappers._guided import Guided
+from llm_wrappers.wrappers._guided import Guided, Layer
 from llm_wrappers.wrappers._recording import Recording
 
 __all__ = ["Recorder", "RecorderMethods", "TrajectoryRecorder"]
@@ -117,11 +117,10 @@ def _checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     return dict(metadata)
 
 
-class RecorderMethods:
+class RecorderMethods(Layer):
     """The options and methods of `TrajectoryRecorder`, in front of one environment or of many."""
 
     core: Recorder
-    _guide: Any
 
     def __init__(
         self,

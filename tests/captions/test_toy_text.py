@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from llm_wrappers.captions import Captioner, batch_infos
+from llm_wrappers.captions.batches import batch_of_one
 from llm_wrappers.captions.blackjack import BlackjackCaptioner
 from llm_wrappers.captions.frozen_lake import FrozenLakeCaptioner
 from llm_wrappers.captions.generic import GenericCaptioner
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.wrappers.goal_observation import batch_of_one
 
 
 def episodes(env, steps, *, seed=0):

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_wrappers.captions import EnvDescription, batch_infos
+from llm_wrappers.captions.batches import batch_of_one
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import GuidanceFileError, InvalidOptionError, UnknownNameError
 from llm_wrappers.guidance.judge import FunctionJudge, Judge
@@ -28,7 +29,6 @@ from llm_wrappers.guidance.judges.exact import BlackjackOracle, FrozenLakeOracle
 from llm_wrappers.guidance.judges.reference import REFERENCE_RULES
 from llm_wrappers.guidance.stable_random import stable_uniform
 from llm_wrappers.guidance.states import States
-from llm_wrappers.wrappers.goal_observation import batch_of_one
 
 
 def states(*facts):

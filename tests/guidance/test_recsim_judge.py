@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 import llm_wrappers as lw
 from llm_wrappers.captions import batch_infos
+from llm_wrappers.captions.batches import batch_of_one
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.envs.recsim.library import recsim_module
 from llm_wrappers.guidance.judges import resolve_judge
 from llm_wrappers.guidance.judges.recsim import interest_evolution
 from llm_wrappers.guidance.states import States
-from llm_wrappers.wrappers.goal_observation import batch_of_one
 
 ENV_ID = "llm_wrappers/RecSimInterestEvolution-v0"
 

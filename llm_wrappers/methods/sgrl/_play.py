@@ -9,9 +9,9 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_wrappers.captions.batches import batch_of_one
 from llm_wrappers.captions.captioner import Captioner, Facts, batch_infos
 from llm_wrappers.methods.sgrl._guide import Guide
-from llm_wrappers.wrappers.goal_observation import batch_of_one
 
 __all__ = ["Moment", "moments"]
 

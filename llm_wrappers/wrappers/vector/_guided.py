@@ -11,10 +11,10 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from llm_wrappers.captions.batches import listed_actions, with_column
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.wrappers._core import Core, Start, Step
 from llm_wrappers.wrappers._guided import Layer
-from llm_wrappers.wrappers._rows import listed_actions, with_column
 from llm_wrappers.wrappers._streams import depth_of, make_stream
 from llm_wrappers.wrappers._world import NOBODY
 
@@ -76,7 +76,7 @@ class GuidedVector(Layer, gym.vector.VectorWrapper):  # generic only from gymnas
         changed = None if len(rows) == self.num_envs else rows
         if changed is not None and self._is_innermost:
             self.world.settle()
-        observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
+        observations, infos = self.env.reset(seed=seed, options=options)
         if self._is_innermost:
             self.world.paid[rows] = 0.0
             self.world.show(observations, infos, changed=changed)
@@ -165,9 +165,7 @@ class GuidedVector(Layer, gym.vector.VectorWrapper):  # generic only from gymnas
     def _last(self, infos: Mapping[str, Any], over: NDArray[np.intp]) -> dict[str, Any]:
         """Return the infos about the last states of episodes, as this layer shows them."""
         present = np.isin(self._all, over)
-        last = {
-            "final_info": self._informed(infos.get("final_info", {}), self.world.paid, present)
-        }
+        last = {"final_info": self._informed(infos.get("final_info", {}), self.world.paid, present)}
         if self.core.space is not None:
             final = np.full(self.num_envs, None, dtype=object)
             for row in over.tolist():
@@ -198,9 +196,7 @@ def _row_seeds(seed: int | Sequence[int | None] | None, n: int) -> Sequence[int 
     return seed
 
 
-def _last_column(
-    infos: Mapping[str, Any], name: str, default: Any, over: NDArray[np.intp]
-) -> Any:
+def _last_column(infos: Mapping[str, Any], name: str, default: Any, over: NDArray[np.intp]) -> Any:
     """Return an entry for n states that a step led to; of ended episodes from their last infos."""
     column = np.array(infos.get(name, default))
     final = infos.get("final_info", {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +18,7 @@ class CriticalStateOverrideWrapper(OverrideMethods, GuidedVector):
     sub-environment i, seeded with ``seed + i``, gets the same advice. The table is shared. Works in
     every autoreset mode; the step that only shows a new episode is no step in a critical state.
 
-    >>> import gymnasium as gym
+    >>> import gymnasium as gym, numpy as np
     >>> from llm_wrappers.guidance.critical_state import CriticalState
     >>> from llm_wrappers.guidance.critical_states import CriticalStates
     >>> table = CriticalStates([CriticalState(0, 2)], key="exact")

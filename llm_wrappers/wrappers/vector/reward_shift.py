@@ -15,7 +15,7 @@ class RewardShiftWrapper(ShiftMethods, GuidedVector):
     seeded with ``seed + i``, has the same rewards. The judge is asked for all sub-environments at
     once. Works in every autoreset mode; the step that only shows a new episode is not judged.
 
-    >>> import gymnasium as gym
+    >>> import gymnasium as gym, numpy as np
     >>> envs = RewardShiftWrapper(
     ...     gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync"),
     ...     judge="reference", scale=0.5,

@@ -15,7 +15,7 @@ class TrajectoryRecorder(RecorderMethods, GuidedVector):
     autoreset mode: the last observation of an episode is its own, never the first of the next.
     With `max_episodes` the first that begin are recorded, so that short ones are not preferred.
 
-    >>> import gymnasium as gym
+    >>> import gymnasium as gym, numpy as np
     >>> envs = TrajectoryRecorder(
     ...     gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync", max_episode_steps=2)
     ... )

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from llm_wrappers.embeddings import Encoder
 from llm_wrappers.errors import GuidanceError, GuidanceWarning, InvalidOptionError
 from llm_wrappers.guidance.suggesting import is_for_the_user
-from llm_wrappers.wrappers._core import Tally
 
 __all__ = ["TextVectors"]
 
@@ -42,7 +41,7 @@ class TextVectors:
         self._used = 0
         self._worked = False
         self._warned = False
-        self.counts = Tally("texts_encoded", "encoder_failures", "bad_vectors")
+        self.counts = dict.fromkeys(("texts_encoded", "encoder_failures", "bad_vectors"), 0)
 
     def learn(self, texts: Iterable[str]) -> None:
         """Encode those of the texts that are not known yet, in one call."""
