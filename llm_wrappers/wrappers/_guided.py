@@ -36,6 +36,7 @@ from llm_wrappers.wrappers._world import World
 __all__ = ["Guided", "Layer"]
 
 _ROW = np.array([0])
+_STEPS_UNTOLD = 200
 _PLAIN = frozenset({int, float, str, bool})
 
 
@@ -76,7 +77,7 @@ class Layer:
         self._same_actions = place.action_space == self.world.action_space
         self._masks_of_others = masks if is_maskable(place.action_space) else []
         self._unseen_ends = 0
-        self._is_told = PROGRESS_VARIABLE in os.environ
+        self._untold = -1 if PROGRESS_VARIABLE in os.environ else 0
         return place
 
     def _close_by_others(self) -> None:
@@ -141,7 +142,7 @@ class Layer:
         progress = checks.number("progress", progress, least=0, most=1)
         for layer in layers_of(self):
             if isinstance(layer, Layer):
-                layer._is_told = True
+                layer._untold = -1
                 layer.core.set_progress(progress)
             elif (method := own_method(layer, "set_progress")) is not None:
                 method(progress)
@@ -185,7 +186,7 @@ class Layer:
                 f"{len(streams) if isinstance(streams, list) else streams!r}"
             )
         self.core.load_state_dict(own)
-        self._is_told = True
+        self._untold = -1
         for stream, saved in zip(self._streams, streams, strict=True):
             stream.bit_generator.state = saved
 
@@ -246,8 +247,8 @@ class Layer:
     def _look_at_ends(self, *, cut_off: bool, ended: bool) -> None:
         """Say what cannot work: an end that is never seen, a schedule that nobody drives."""
         name = type(self).__name__
-        if ended and not self._is_told:
-            self._is_told = True
+        if ended and self._untold > _STEPS_UNTOLD:
+            self._untold = -1
             if self.core.listens():
                 say_untold(name, self.core)
         if self.core.needs_ends and self._unseen_ends >= 0:
@@ -336,6 +337,8 @@ class Guided(Layer, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         if self._masks_of_others:
             self._close_by_others()
         over = terminated or truncated
+        if self._untold >= 0:
+            self._untold += 1
         step.actions, step.streams = actions, self._streams
         step.executed = world.executed if self._same_actions else passed
         step.spoken = world.executed

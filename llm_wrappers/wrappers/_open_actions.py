@@ -168,10 +168,9 @@ class OpenActions:
         """Return where in a flat mask m actions stand, shape (m, parts of an action)."""
         sizes, start = _parts_of(self.space)
         parts = np.asarray(actions)
-        parts = parts.reshape(len(parts), -1)
-        whole = parts.dtype.kind in "iub" and parts.shape[1] == len(sizes)
+        whole = parts.dtype.kind in "iub" and parts[:1].size == min(len(parts), 1) * len(sizes)
         if whole:
-            parts = parts - start
+            parts = parts.reshape(len(parts), len(sizes)) - start
         if not whole or ((parts < 0) | (parts >= sizes)).any():
             raise InvalidOptionError(f"expected an action in {self.space}, got {actions!r}")
         offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]])

@@ -96,8 +96,7 @@ class Mask(Pruning):
             masks = open_actions.masks[rows]
         self.masks[rows] = masks
         self.told["mask_applied"][rows] = applied
-        # Nobody acts in the last state of an episode.
-        self.told["action_mask"][rows] = open_actions.now()[rows] if shown else 1
+        self.told["action_mask"][rows] = open_actions.now()[rows]
         counts["states"] += len(rows)
         counts["masked_states"] += int(applied.sum())
         counts["open_actions"] += int(masks.sum())
@@ -123,6 +122,8 @@ class Mask(Pruning):
         if "executed_action" in told:
             told["executed_action"][rows] = np.asarray(step.executed)[rows]
         super().step(step)
+        # Nobody acts in the last state of an episode.
+        told["action_mask"][rows[step.ended[rows]]] = 1
 
     def pay(self, rewards: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """Return the rewards without the penalty for closed actions."""

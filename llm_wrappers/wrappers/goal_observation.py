@@ -76,7 +76,9 @@ class Goals(Core):
 
     def show(self, observations: Any, row: Any = slice(None)) -> Any:
         """Return observations with the vectors of the goals; zero for no goal."""
-        return joined(observations, self._key, self._vectors[self._selector.goals[row]])
+        # A copy, because one row of a matrix is a view.
+        vectors = np.array(self._vectors[self._selector.goals[row]])
+        return joined(observations, self._key, vectors)
 
     def guiding(self) -> list[str | None]:
         """Return the current goals, None where there is none or the planner failed."""

@@ -112,6 +112,8 @@ class GuidedVector(Layer, gym.vector.VectorWrapper):  # generic only from gymnas
             self._publish(observations, infos, rewards, over)
         if self._masks_of_others:
             self._close_by_others()
+        if self._untold >= 0:
+            self._untold += self.num_envs
         step.rows, step.actions, step.streams = rows, listed, self._streams
         step.executed = world.executed if self._same_actions else executed
         step.spoken = world.executed
