@@ -6,15 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from llm_wrappers.errors import InvalidOptionError
-
 __all__ = [
     "FunctionSuggester",
     "States",
     "Suggester",
     "SuggesterFunction",
     "Suggestions",
-    "as_suggester",
 ]
 
 Suggestions: TypeAlias = "Sequence[Sequence[str] | None]"
@@ -98,25 +95,3 @@ class FunctionSuggester:
     def suggest(self, states: States) -> Suggestions:
         """Call the function."""
         return self.function(states)
-
-
-def as_suggester(suggester: Suggester | SuggesterFunction) -> Suggester:
-    """Return the suggester, or a plain function as one.
-
-    Raises:
-        InvalidOptionError: If it is neither.
-    """
-    # A class has the methods of its objects and can be called, but suggests nothing.
-    if isinstance(suggester, type):
-        raise InvalidOptionError(
-            f"expected a suggester object, got the class {suggester.__name__}; call it first"
-        )
-    if isinstance(suggester, Suggester):
-        return suggester
-    if callable(suggester):
-        return FunctionSuggester(suggester)
-    raise InvalidOptionError(
-        "expected a suggester: an object with suggest(states), a function of the states that "
-        "returns a list of goals per state, a list of goals, or a name such as "
-        f'"fixed:collect wood|eat cow"; got a {type(suggester).__name__}'
-    )

@@ -239,7 +239,7 @@ def test_names_give_selectors_and_objects_pass() -> None:
         ("best", UnknownNameError, "expected one of random, return-drop.*got 'best'"),
         ("random:3", UnknownNameError, "got 'random:3'"),
         ("return-drop:x", InvalidOptionError, "whole number, got 'x'"),
-        ("return-drop:", InvalidOptionError, "whole number, got ''"),
+        ("return-drop:", InvalidOptionError, "expected return-drop:WINDOW, got 'return-drop:'"),
         ("return-drop:0", InvalidOptionError, "window must be"),
         (RandomSelector, InvalidOptionError, "got the class RandomSelector; call it first"),
         (3, InvalidOptionError, "got a int"),

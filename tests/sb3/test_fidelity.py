@@ -211,7 +211,7 @@ def test_other_environments_and_selectors_are_refused(model: PPO, episodes: Any)
         fidelity_scores(Picks(FORK), model, make_vec_env(Fork), episodes)  # type: ignore[arg-type]
     with pytest.raises(IncompatibleEnvironmentError, match=r"with the actions of the model.*Box"):
         fidelity_scores(Picks(FORK), model, gym.make("Pendulum-v1"), episodes)
-    with pytest.raises(InvalidOptionError, match="expected a selector object or a name"):
+    with pytest.raises(InvalidOptionError, match="expected a selector: an object with"):
         fidelity_scores(3, model, Fork(), episodes)  # type: ignore[arg-type]
 
 
