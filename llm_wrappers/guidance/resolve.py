@@ -125,9 +125,9 @@ def _trusted_planner(rest: str, **_: Any) -> Planner:
 
 
 def _masks_in_file(rest: str, **_: Any) -> Masks:
-    return (
-        load_masks(rest) if Path(rest).suffix == ".json" else _masks_of(load_artefact(rest), rest)
-    )
+    if Path(rest).suffix == ".json":
+        return load_masks(rest)
+    return _masks_of(load_artefact(rest), rest)
 
 
 def _masks_of(artefact: GuidanceArtefact, name: str) -> Masks:

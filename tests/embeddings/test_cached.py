@@ -463,7 +463,7 @@ def test_vectors_of_another_length_than_before_are_refused() -> None:
     ("options", "message"),
     [
         ({"encoder": "hashing"}, "the name 'hashing'; resolve_encoder gives what it stands for"),
-        ({"encoder": 3}, r"an encoder with encode\(texts\)"),
+        ({"encoder": 3}, r"an object with encode\(texts\)"),
         ({"encoder": HashingEncoder}, "call it first"),
         ({"limit": 0}, "limit must be a whole number >= 1, got 0"),
         ({"limit": True}, "limit must be a whole number >= 1, got True"),

@@ -138,7 +138,7 @@ class TestNames:
     )
     def test_what_is_no_encoder_is_refused(self, encoder, kind):
         with pytest.raises(
-            InvalidOptionError, match=rf"an encoder with encode\(texts\).*got {kind}"
+            InvalidOptionError, match=rf"an object with encode\(texts\).*got {kind}"
         ):
             resolve_encoder(encoder)
 

@@ -399,7 +399,7 @@ def test_a_file_of_other_goals_and_a_folder_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("every", [0, -1, 2.0, True, "2"])
 def test_a_period_that_is_none(every: Any) -> None:
-    with pytest.raises(InvalidOptionError, match="every must be a whole number of steps >= 1"):
+    with pytest.raises(InvalidOptionError, match="every must be a whole number >= 1"):
         ReweighingRun(Recorder(), GOALS, every=every)
 
 

@@ -184,7 +184,7 @@ def test_an_environment_that_does_not_repeat_itself_is_refused(
         ({"repeats": 0}, "repeats must be a whole number >= 1"),
         ({"per_episode": 0}, "per_episode must be a whole number >= 1"),
         ({"seed": -1}, "seed must be"),
-        ({"d_max": 0.0}, "d_max must be a finite number above 0"),
+        ({"d_max": 0.0}, "d_max must be a finite number > 0"),
         ({"d_max": math.inf}, "d_max must be"),
     ],
     ids=str,

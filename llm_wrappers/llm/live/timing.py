@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from llm_wrappers.checks import whole
+from llm_wrappers import checks
 from llm_wrappers.registry import Registry, whole_in
 
 __all__ = ["Every", "EveryStep", "OnChange", "Timing", "every", "resolve_timing"]
@@ -68,7 +68,7 @@ class Every:
     k: int
 
     def __post_init__(self) -> None:
-        whole("k", self.k, least=1)
+        checks.whole("k", self.k, least=1)
 
     def __call__(self, text: str, previous: str | None, step: int) -> bool:
         """Return whether the step is a multiple of k."""
