@@ -158,7 +158,7 @@ def resolve_schedule(schedule: float | Mapping[str, Any] | Schedule) -> Schedule
     _refuse_adaptive(schedule)
     if isinstance(schedule, Mapping):
         schedule = _from_mapping(schedule)
-    elif checks.is_number(schedule):
+    elif isinstance(schedule, int | float) and not isinstance(schedule, bool):
         schedule = Constant(float(schedule))
     if not callable(schedule):
         raise InvalidOptionError(

@@ -26,5 +26,7 @@ class Encoder(Protocol):
         ...
 
 
-ENCODERS: Registry[Encoder] = Registry("encoder", Encoder, "an object with encode(texts)")
+ENCODERS: Registry[Encoder] = Registry(
+    "encoder", Encoder, "an object with encode(texts) or its name"
+)
 """What stands for an encoder; its names are in `llm_wrappers.embeddings.resolve`."""

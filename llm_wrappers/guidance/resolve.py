@@ -187,11 +187,13 @@ _MASKS: Registry[Masks] = Registry(
     "goal -> actions",
     names={
         "reference:NAME": lambda rest, **_: _masks_of(reference_artefact(rest), rest),
-        **dict.fromkeys(("file:PATH", "guarded:PATH", "trusted:PATH"), _masks_in_file),
+        "file:PATH": _masks_in_file,
         "random": lambda _, env_id, goals, actions: random_masks(goals, actions),
         "shuffled[:NAME]": lambda rest, **context: shuffled_masks(
             _original("shuffled", rest, resolve_masks, context)
         ),
         "none": lambda _, **context: {},
+        "guarded:PATH": _masks_in_file,
+        "trusted:PATH": _masks_in_file,
     },
 )

@@ -57,7 +57,9 @@ class RedisStore(StoreBase):
         max_entries: int | None = None,
         read_only: bool = False,
     ) -> None:
-        self.max_entries = checks.whole("max_entries", max_entries, least=1, or_none="to keep all")
+        self.max_entries: int | None = checks.whole(
+            "max_entries", max_entries, least=1, or_none="to keep all"
+        )
         self._server = RedisServer(RedisAddress(url), prefix=prefix, read_only=read_only)
         self._by_age = f"{prefix}by_age"
 

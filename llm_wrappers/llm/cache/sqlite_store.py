@@ -62,7 +62,9 @@ class SqliteStore(StoreBase):
             raise InvalidOptionError(f"expected the path of a file, got {path!r}")
         in_memory = os.fspath(path) == _IN_MEMORY
         file = None if in_memory else Path(os.path.abspath(os.path.expanduser(path)))
-        self.max_entries = checks.whole("max_entries", max_entries, least=1, or_none="to keep all")
+        self.max_entries: int | None = checks.whole(
+            "max_entries", max_entries, least=1, or_none="to keep all"
+        )
         self._file = SqliteFile(file, read_only=read_only)
 
     @property
