@@ -120,7 +120,8 @@ class Registry(Generic[T]):
         raise InvalidOptionError(f"expected {expected}; got {got}")
 
     def _entry_point(self, prefix: str, name: str) -> Callable[..., Any]:
-        found = {entry.name: entry for entry in entry_points(group=self.group or "")}
+        entries = entry_points(group=self.group) if self.group else ()
+        found = {entry.name: entry for entry in entries}
         if prefix not in found:
             known = ", ".join([form for form, _ in self._names.values()] + sorted(found))
             raise UnknownNameError(f"expected one of {known}; got {name!r}")
