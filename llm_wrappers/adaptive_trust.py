@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_wrappers import checks
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.schedules import Schedule, coefficient, resolve_schedule
 
@@ -68,14 +69,15 @@ class AdaptiveTrust:
         probe: float = 0.1,
     ) -> None:
         self._schedule = resolve_schedule(schedule)
-        self._start = _number("start", start, 0.0, 1.0)
-        self._window = _whole("window", window, 1)
-        self._step = _number("step", step, 0.0, 1.0)
+        self._start = checks.number("start", start, least=0, most=1)
+        self._window = checks.whole("window", window, least=1)
+        self._step = checks.number("step", step, least=0, most=1)
         if self._step == 0.0:
             raise InvalidOptionError("step must be above 0, got 0; use a plain schedule instead")
-        self._confidence = _number("confidence", confidence, 0.0, _LARGEST)
-        self._probe = _number("probe", probe, 0.0, 0.5)
-        self._pairs: deque[tuple[float, float]] = deque(maxlen=_whole("memory", memory, 5))
+        self._confidence = checks.number("confidence", confidence, least=0, most=_LARGEST)
+        self._probe = checks.number("probe", probe, least=0, most=0.5)
+        kept = checks.whole("memory", memory, least=5)
+        self._pairs: deque[tuple[float, float]] = deque(maxlen=kept)
         self._episodes = self._raised = self._lowered = 0
         self._evidence: float | None = None
         self._trust = self._start
@@ -151,7 +153,7 @@ class AdaptiveTrust:
             raise InvalidOptionError(
                 f"expected the state of an adaptive trust with {sorted(mine)}, got {state!r}"
             )
-        self._trust = _number("trust", state["trust"], 0.0, 1.0)
+        self._trust = checks.number("trust", state["trust"], least=0, most=1)
         self._evidence = state["evidence"]
         self._episodes = int(state["episodes"])
         self._raised, self._lowered = int(state["raised"]), int(state["lowered"])
@@ -244,17 +246,3 @@ def _without(trend: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray
     centred = values - values.mean()
     rest: NDArray[np.float64] = centred - (centred @ trend) / (trend @ trend) * trend
     return rest
-
-
-def _number(name: str, value: Any, least: float, most: float) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not least <= value <= most:
-        raise InvalidOptionError(f"{name} must be a number in [{least}, {most}], got {value!r}")
-    return float(value)
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if not whole or value < least:
-        raise InvalidOptionError(f"{name} must be a whole number >= {least}, got {value!r}")
-    return int(value)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from numbers import Real
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from llm_wrappers.errors import InvalidOptionError
 __all__ = ["flag", "is_number", "is_whole", "key", "number", "one_of", "text", "texts", "whole"]
 
 
-def is_whole(value: Any) -> bool:
+def is_whole(value: Any) -> TypeGuard[int]:
     """Return whether a value is a whole number, one of numpy's included.
 
     >>> is_whole(3), is_whole(np.int64(3)), is_whole(True), is_whole(3.0)
@@ -26,14 +27,16 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def is_number(value: Any) -> bool:
-    """Return whether a value is a number that is finite, one of numpy's included.
+def is_number(value: Any) -> TypeGuard[float]:
+    """Return whether a value is a real number that is finite, one of numpy's included.
 
     >>> is_number(0.5), is_number(np.float32(0.5)), is_number(True), is_number(math.nan)
     (True, True, False, False)
     """
-    kinds = int | float | np.integer | np.floating
-    return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # A whole number that is larger than any float.
+        return False
 
 
 def whole(

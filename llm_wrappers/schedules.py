@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from llm_wrappers import checks
 from llm_wrappers.errors import InvalidOptionError
 
 __all__ = [
@@ -41,7 +42,7 @@ class Constant:
     value: float
 
     def __post_init__(self) -> None:
-        _require_unit_interval("value", self.value)
+        checks.number("value", self.value, least=0, most=1)
 
     def __call__(self, progress: float) -> float:
         """Return the coefficient."""
@@ -61,9 +62,9 @@ class Linear:
     until: float = 1.0
 
     def __post_init__(self) -> None:
-        _require_unit_interval("start", self.start)
-        _require_unit_interval("end", self.end)
-        _require_unit_interval("until", self.until)
+        checks.number("start", self.start, least=0, most=1)
+        checks.number("end", self.end, least=0, most=1)
+        checks.number("until", self.until, least=0, most=1)
         if self.until == 0:
             raise InvalidOptionError("until must be above 0; use a constant schedule instead")
 
@@ -103,7 +104,7 @@ class ThreeStageCosine:
         highest, begin = 1.0, 0.0
         for end, first, last in self.stages:
             for name, value in (("end", end), ("first", first), ("last", last)):
-                _require_unit_interval(f"{name} of a stage", value)
+                checks.number(f"{name} of a stage", value, least=0, most=1)
             if end <= begin or first > highest or last > first:
                 raise InvalidOptionError(
                     "stages must end later and later and never rise, got "
@@ -175,10 +176,11 @@ def coefficient(schedule: Schedule, progress: float) -> float:
     Raises:
         InvalidOptionError: If the progress or the value lies outside.
     """
-    _require_unit_interval("progress", progress)
+    checks.number("progress", progress, least=0, most=1)
     value = schedule(progress)
-    _require_unit_interval(f"a schedule's value (here at progress {progress})", value)
-    return float(value)
+    return checks.number(
+        f"a schedule's value (here at progress {progress})", value, least=0, most=1
+    )
 
 
 def _from_mapping(options: Mapping[str, Any]) -> Schedule:
@@ -199,9 +201,3 @@ def _refuse_adaptive(schedule: Any) -> None:
             "an adaptive schedule learns from finished episodes, and nothing reports them here; "
             f"give a plain one, got {schedule!r}"
         )
-
-
-def _require_unit_interval(name: str, value: Any) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0.0 <= value <= 1.0:
-        raise InvalidOptionError(f"{name} must be a number in [0, 1], got {value!r}")

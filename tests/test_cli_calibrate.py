@@ -37,7 +37,7 @@ def test_goals_encoder_and_matches_are_given(capsys: pytest.CaptureFixture[str])
     ("arguments", "message"),
     [
         (["--env", "CartPole-v1"], "CartPole-v1 describes no goals: pass them with --goals"),
-        (["--env", "CartPole-v1", "--encoder", "word2vec"], "expected one-hot, hashing"),
+        (["--env", "CartPole-v1", "--encoder", "word2vec"], "expected one of one-hot, hashing"),
         (["--env", "Nowhere-v1"], "Nowhere"),
         (
             ["--env", "CartPole-v1", "--goals", "up", "--match", "up", "fly"],

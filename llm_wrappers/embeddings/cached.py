@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_wrappers import checks
 from llm_wrappers.embeddings._checks import checked_texts, checked_vectors
 from llm_wrappers.embeddings._fork_safe_lock import ForkSafeLock
 from llm_wrappers.embeddings._vector_store import VectorStore, other_dimensions
-from llm_wrappers.embeddings.encoder import Encoder, checked_encoder
+from llm_wrappers.embeddings.encoder import ENCODERS, Encoder
 from llm_wrappers.errors import GuidanceError, InvalidOptionError
 
 __all__ = ["CachedEncoder"]
@@ -62,11 +63,10 @@ class CachedEncoder:
         store: str | os.PathLike[str] | None = None,
         limit: int = 100_000,
     ) -> None:
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-            raise InvalidOptionError(f"limit must be a whole number >= 1, got {limit!r}")
+        checks.whole("limit", limit, least=1)
         if store is not None and (not isinstance(store, str | os.PathLike) or not os.fspath(store)):
             raise InvalidOptionError(f"store must be the path of a file, got {store!r}")
-        self._encoder = checked_encoder(encoder)
+        self._encoder = ENCODERS.adapted(encoder)
         # Statically, because reading a name may look for a model.
         if store is not None and inspect.getattr_static(encoder, "name", None) is None:
             raise InvalidOptionError(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.registry import Registry
 
-__all__ = ["Encoder", "checked_encoder"]
+__all__ = ["ENCODERS", "Encoder"]
 
 
 @runtime_checkable
@@ -26,22 +26,7 @@ class Encoder(Protocol):
         ...
 
 
-def checked_encoder(encoder: Any) -> Encoder:
-    """Return the encoder.
-
-    Raises:
-        InvalidOptionError: If the object is none.
-    """
-    # A class has the methods of its objects, but encodes nothing; a text has an encode of its own.
-    if isinstance(encoder, type | str) or not isinstance(encoder, Encoder):
-        raise InvalidOptionError(
-            f"expected an encoder with encode(texts) or its name, got {_kind(encoder)}"
-        )
-    return encoder
-
-
-def _kind(value: Any) -> str:
-    is_class = isinstance(value, type)
-    if isinstance(value, str):
-        return f"the name {value!r}; resolve_encoder gives its encoder"
-    return f"the class {value.__name__}; call it first" if is_class else f"a {type(value).__name__}"
+ENCODERS: Registry[Encoder] = Registry(
+    "encoder", Encoder, "an object with encode(texts) or its name"
+)
+"""What stands for an encoder; its names are in `llm_wrappers.embeddings.resolve`."""

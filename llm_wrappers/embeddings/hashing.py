@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers import checks
 
 __all__ = ["HashingEncoder"]
 
@@ -31,9 +31,7 @@ class HashingEncoder:
     """
 
     def __init__(self, dimensions: int = 256) -> None:
-        if isinstance(dimensions, bool) or not isinstance(dimensions, int) or dimensions < 8:
-            raise InvalidOptionError(f"dimensions must be a whole number >= 8, got {dimensions!r}")
-        self.dimensions = dimensions
+        self.dimensions: int = checks.whole("dimensions", dimensions, least=8)
 
     @property
     def name(self) -> str:

@@ -7,10 +7,11 @@ from weakref import WeakValueDictionary
 
 from llm_wrappers.embeddings._model_source import DEFAULT_MODEL
 from llm_wrappers.embeddings.cached import CachedEncoder
-from llm_wrappers.embeddings.encoder import Encoder, checked_encoder
+from llm_wrappers.embeddings.encoder import ENCODERS, Encoder
 from llm_wrappers.embeddings.hashing import HashingEncoder
 from llm_wrappers.embeddings.sentence_transformer import SentenceTransformerEncoder
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
+from llm_wrappers.registry import whole_in
 
 __all__ = ["resolve_encoder"]
 
@@ -46,22 +47,16 @@ def resolve_encoder(encoder: str | Encoder) -> Encoder:
     (1, 32)
     """
     if not isinstance(encoder, str):
-        return checked_encoder(encoder)
+        return ENCODERS.adapted(encoder)
     base, asks, query = encoder.partition("?")
     store = _store(encoder, query) if asks else ""
-    kind = base.partition(":")[0]
-    if kind not in ("hashing", "sentence-transformers"):
-        raise UnknownNameError(
-            "expected one-hot, hashing, sentence-transformers, sentence-transformers:MODEL or "
-            f"hashing:DIMENSIONS, got {encoder!r}"
-        )
-    if kind == "hashing" and not store:
-        return _hashing(base)
     shared = _SHARED.get((base, store))
-    if shared is None:
-        inner = _hashing(base) if kind == "hashing" else _sentence_transformer(base)
-        shared = _SHARED.setdefault((base, store), CachedEncoder(inner, store=store or None))
-    return shared
+    if shared is not None:
+        return shared
+    found = ENCODERS.resolve(base)
+    if isinstance(found, HashingEncoder) and not store:
+        return found
+    return _SHARED.setdefault((base, store), CachedEncoder(found, store=store or None))
 
 
 def _store(name: str, query: str) -> str:
@@ -71,17 +66,22 @@ def _store(name: str, query: str) -> str:
     return os.path.abspath(os.path.expanduser(path))
 
 
-def _hashing(name: str) -> HashingEncoder:
-    _, colon, dimensions = name.partition(":")
-    if not dimensions and not colon:
-        return HashingEncoder()
-    if not dimensions.isdecimal():
-        raise InvalidOptionError(f"expected hashing:DIMENSIONS, a whole number, got {name!r}")
-    return HashingEncoder(int(dimensions))
+def _one_hot(rest: str) -> Encoder:
+    raise UnknownNameError(
+        "expected an encoder of any text, got 'one-hot', which only tells the goals of a "
+        "vocabulary apart; choose 'hashing' or 'sentence-transformers'"
+    )
 
 
-def _sentence_transformer(name: str) -> SentenceTransformerEncoder:
-    _, colon, model = name.partition(":")
-    if colon and not model:
-        raise InvalidOptionError(f"expected sentence-transformers:MODEL, got {name!r}")
-    return SentenceTransformerEncoder(model or DEFAULT_MODEL)
+def _hashing(rest: str) -> Encoder:
+    return HashingEncoder(whole_in("hashing:DIMENSIONS", rest)) if rest else HashingEncoder()
+
+
+def _sentence_transformer(rest: str) -> Encoder:
+    return SentenceTransformerEncoder(rest or DEFAULT_MODEL)
+
+
+# A wrapper makes one-hot vectors itself; the name is listed for who looks for it here.
+ENCODERS.register("one-hot", _one_hot)
+ENCODERS.register("hashing[:DIMENSIONS]", _hashing)
+ENCODERS.register("sentence-transformers[:MODEL]", _sentence_transformer)

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_wrappers import checks
 from llm_wrappers.embeddings._checks import checked_texts, checked_vectors
 from llm_wrappers.embeddings._fork_safe_lock import ForkSafeLock
 from llm_wrappers.embeddings._model_source import DEFAULT_MODEL, ModelSource, find_model
-from llm_wrappers.errors import GuidanceFileError, InvalidOptionError, require
+from llm_wrappers.errors import GuidanceFileError, require
 
 __all__ = ["SentenceTransformerEncoder"]
 
@@ -55,14 +56,9 @@ class SentenceTransformerEncoder:
     def __init__(
         self, model: str = DEFAULT_MODEL, *, batch_size: int = 64, device: str = "cpu"
     ) -> None:
-        for option, value in (("model", model), ("device", device)):
-            if not isinstance(value, str) or not value:
-                raise InvalidOptionError(f"{option} must be a non-empty string, got {value!r}")
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise InvalidOptionError(f"batch_size must be a whole number >= 1, got {batch_size!r}")
-        self.model = model
-        self.batch_size = batch_size
-        self.device = device
+        self.model = checks.text("model", model)
+        self.batch_size: int = checks.whole("batch_size", batch_size, least=1)
+        self.device = checks.text("device", device)
         self._begin()
 
     @property

@@ -10,6 +10,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
+from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner, batch_infos
 from llm_wrappers.captions.crafter_rules import ACTIONS
 from llm_wrappers.captions.description import EnvDescription
@@ -59,8 +60,7 @@ class VerbNounActions(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """
 
     def __init__(self, env: gym.Env[Any, Any], *, easier: bool = False) -> None:
-        if not isinstance(easier, bool):
-            raise InvalidOptionError(f"easier must be True or False, got {easier!r}")
+        checks.flag("easier", easier)
         RecordConstructorArgs.__init__(self, easier=easier)
         gym.Wrapper.__init__(self, env)
         self._rules = VerbNounRules(_variant_of(env), "easier" if easier else "verb-noun")

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers import checks
 
 __all__ = ["Closeness", "checked_size"]
 
@@ -26,7 +26,7 @@ class Closeness:
     """
 
     def __init__(self, space: gym.Space[Any], tolerance: float) -> None:
-        size = checked_size("tolerance", tolerance)
+        size = checks.number("tolerance", tolerance, least=0)
         self._near = np.zeros(space.shape or ())
         if isinstance(space, gym.spaces.Box) and space.dtype.kind == "f":
             with np.errstate(over="ignore"):
@@ -45,7 +45,4 @@ def checked_size(name: str, value: float) -> float:
     Raises:
         InvalidOptionError: If it is not.
     """
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0.0 <= value < float("inf"):
-        raise InvalidOptionError(f"{name} must be a finite number >= 0, got {value!r}")
-    return float(value)
+    return checks.number(name, value, least=0)

@@ -18,8 +18,9 @@ from pydantic import (
     ValidationError,
 )
 
+from llm_wrappers import checks
 from llm_wrappers._version import __version__
-from llm_wrappers.errors import GuidanceFileError, InvalidOptionError
+from llm_wrappers.errors import GuidanceFileError
 from llm_wrappers.guidance.program import PlannerProgram, hash_of, read_source
 from llm_wrappers.guidance.runtime import GuardedRuntime, MontyRuntime, ValidationRecord
 
@@ -104,8 +105,7 @@ class GuidanceArtefact(BaseModel):
             InvalidOptionError: If the runtime is none of these.
             DependencyNotInstalled: If Monty is needed and not installed.
         """
-        if runtime not in RUNTIMES:
-            raise InvalidOptionError(f"runtime must be one of {RUNTIMES}, got {runtime!r}")
+        checks.one_of("runtime", runtime, RUNTIMES)
         if self.planner_source is None:
             raise GuidanceFileError("this guidance artefact has no planner.py")
         if runtime == "trusted":

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from numbers import Integral, Real
 
+from llm_wrappers import checks
 from llm_wrappers.errors import InvalidOptionError
 
 __all__ = ["CriticalMoment"]
@@ -40,13 +39,7 @@ class CriticalMoment:
 
     def __post_init__(self) -> None:
         for name in ("episode", "step"):
-            value = getattr(self, name)
-            if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
-                raise InvalidOptionError(f"{name} must be a whole number >= 0, got {value!r}")
-            object.__setattr__(self, name, int(value))
-        number = isinstance(self.importance, Real) and not isinstance(self.importance, bool)
-        if not number or not math.isfinite(self.importance):
-            raise InvalidOptionError(f"importance must be a finite number, got {self.importance!r}")
-        object.__setattr__(self, "importance", float(self.importance))
+            object.__setattr__(self, name, checks.whole(name, getattr(self, name), least=0))
+        object.__setattr__(self, "importance", checks.number("importance", self.importance))
         if not isinstance(self.rationale, str):
             raise InvalidOptionError(f"rationale must be a text, got {self.rationale!r}")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any
 
+from llm_wrappers import checks
 from llm_wrappers.errors import InvalidOptionError
 
 __all__ = ["CriticalState"]
@@ -43,8 +42,8 @@ class CriticalState:
     step: int | None = None
 
     def __post_init__(self) -> None:
-        number = isinstance(self.reward, Real) and not isinstance(self.reward, bool)
-        if not number or not math.isfinite(self.reward):
+        # A table clips what lies outside.
+        if not checks.is_number(self.reward):
             raise InvalidOptionError(
                 f"the reward of a critical state must be a number in [-1, 1], got {self.reward!r}"
             )
@@ -52,9 +51,5 @@ class CriticalState:
         if not isinstance(self.rationale, str):
             raise InvalidOptionError(f"rationale must be a text, got {self.rationale!r}")
         for name in ("episode", "step"):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
-                raise InvalidOptionError(f"{name} must be a whole number >= 0, got {value!r}")
-            object.__setattr__(self, name, int(value))
+            value = checks.whole(name, getattr(self, name), least=0, or_none="where unknown")
+            object.__setattr__(self, name, value)

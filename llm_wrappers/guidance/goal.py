@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from llm_wrappers import checks
 from llm_wrappers.errors import InvalidOptionError
 
 __all__ = ["Goal", "is_weight"]
@@ -29,8 +30,7 @@ class Goal:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.text, str) or not self.text:
-            raise InvalidOptionError(f"a goal's text must be a non-empty string, got {self.text!r}")
+        checks.text("a goal's text", self.text)
         if isinstance(self.weight, bool) or not is_weight(self.weight):
             raise InvalidOptionError(
                 f"the weight of goal {self.text!r} must be finite and >= 0, got {self.weight!r}"

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.states import States
 
-__all__ = ["FunctionJudge", "Judge", "JudgeFunction", "Judgements", "as_judge"]
+__all__ = ["FunctionJudge", "Judge", "JudgeFunction", "Judgements"]
 
 Judgements: TypeAlias = "Sequence[int | None]"
 JudgeFunction: TypeAlias = "Callable[[States, Sequence[Any]], Judgements]"
@@ -61,24 +60,3 @@ class FunctionJudge:
     def judge(self, states: States, actions: Sequence[Any]) -> Judgements:
         """Call the function."""
         return self.function(states, actions)
-
-
-def as_judge(judge: Judge | JudgeFunction) -> Judge:
-    """Return the judge, or a plain function as one.
-
-    Raises:
-        InvalidOptionError: If it is neither.
-    """
-    # A class has the methods of its objects and can be called, but judges nothing.
-    if isinstance(judge, type):
-        raise InvalidOptionError(
-            f"expected a judge object, got the class {judge.__name__}; call it first"
-        )
-    if isinstance(judge, Judge):
-        return judge
-    if callable(judge):
-        return FunctionJudge(judge)
-    raise InvalidOptionError(
-        "expected a judge: an object with judge(states, actions), a function of these that returns "
-        f'-1, 0, +1 or None for each, or a name such as "oracle"; got {type(judge).__name__}'
-    )

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.goal import Goal
 
-__all__ = ["FunctionPlanner", "Planner", "PlannerFunction", "as_planner"]
+__all__ = ["FunctionPlanner", "Planner", "PlannerFunction"]
 
 WeightedGoals: TypeAlias = "Sequence[Goal | tuple[str, float]]"
 PlannerFunction: TypeAlias = "Callable[[list[dict[str, Any]]], Sequence[WeightedGoals]]"
@@ -54,25 +53,3 @@ class FunctionPlanner:
     def plan(self, facts: Sequence[Mapping[str, Any]]) -> Sequence[WeightedGoals]:
         """Call the function with fresh dictionaries."""
         return self.function([dict(row) for row in facts])
-
-
-def as_planner(planner: Planner | PlannerFunction) -> Planner:
-    """Return the planner, or a plain function as one.
-
-    Raises:
-        InvalidOptionError: If it is neither.
-    """
-    # A class has the methods of its objects and can be called, but plans nothing.
-    if isinstance(planner, type):
-        raise InvalidOptionError(
-            f"expected a planner object, got the class {planner.__name__}; call it first"
-        )
-    if isinstance(planner, Planner):
-        return planner
-    if callable(planner):
-        return FunctionPlanner(planner)
-    raise InvalidOptionError(
-        "expected a planner: an object with plan(facts), a function of a list of facts that "
-        'returns a list of [(goal, weight), ...], or a name such as "file:planner.py"; '
-        f"got {planner!r}"
-    )

@@ -18,9 +18,10 @@ from llm_wrappers.guidance.ablations import (
     shuffled_masks,
 )
 from llm_wrappers.guidance.artefact import GuidanceArtefact, load_artefact, load_masks
-from llm_wrappers.guidance.planner import Planner, PlannerFunction, as_planner
+from llm_wrappers.guidance.planner import FunctionPlanner, Planner, PlannerFunction
 from llm_wrappers.guidance.program import read_program, read_source
 from llm_wrappers.guidance.runtime import MontyRuntime
+from llm_wrappers.registry import Registry
 
 __all__ = [
     "REFERENCES",
@@ -38,16 +39,6 @@ REFERENCES = {
 }
 """Environment id -> name of the reference guidance that ships for it."""
 
-_RUNTIMES = {"file": "contained", "guarded": "guarded", "trusted": "trusted"}
-"""Prefix of a path -> how its planner runs."""
-
-_PLANNER_NAMES = (
-    "reference:NAME, file:PATH, guarded:PATH, trusted:PATH, oracle, random, shuffled[:NAME], "
-    "equal[:NAME], single[:GOAL], none"
-)
-_MASK_NAMES = "reference:NAME, file:PATH, random, shuffled[:NAME], none"
-_sources: dict[str, Callable[[str], GuidanceArtefact]] = {}
-
 
 def register_source(prefix: str, load: Callable[[str], GuidanceArtefact]) -> None:
     """Make names ``"prefix:rest"`` known, for planners and masks alike.
@@ -56,7 +47,8 @@ def register_source(prefix: str, load: Callable[[str], GuidanceArtefact]) -> Non
         prefix: What stands before the colon.
         load: From what stands behind it to an artefact.
     """
-    _sources[prefix] = load
+    _PLANNERS.register(f"{prefix}:NAME", lambda rest, **_: load(rest).planner("contained"))
+    _MASKS.register(f"{prefix}:NAME", lambda rest, **_: _masks_of(load(rest), f"{prefix}:{rest}"))
 
 
 def resolve_planner(
@@ -78,29 +70,7 @@ def resolve_planner(
         UnknownNameError: If no resolver knows the name.
         GuidanceFileError: If a file is missing or is no planner.
     """
-    if not isinstance(planner, str):
-        return as_planner(planner)
-    prefix, _, rest = planner.partition(":")
-    if planner == "none":
-        return NoPlanner()
-    if planner == "random":
-        return RandomPlanner(goals)
-    if planner == "oracle":
-        return read_program(_data_folder(_reference_for(env_id, planner)) / "oracle.py")
-    if prefix == "single":
-        return SinglePlanner(goals, rest or None)
-    if prefix in ("shuffled", "equal"):
-        name = rest or f"reference:{_reference_for(env_id, planner)}"
-        original = resolve_planner(name, env_id=env_id, goals=goals)
-        return EqualPlanner(original) if prefix == "equal" else ShuffledPlanner(original, goals)
-    if prefix in ("file", "trusted") and Path(rest).suffix == ".py":
-        path = Path(rest)
-        if prefix == "trusted":
-            return read_program(path)
-        return MontyRuntime(read_source(path), name=path.name)
-    # What ships with this package is as trusted as the package itself.
-    runtime = "trusted" if prefix == "reference" else _RUNTIMES.get(prefix, "contained")
-    return _artefact(planner, _PLANNER_NAMES).planner(runtime)
+    return _PLANNERS.resolve(planner, env_id=env_id, goals=goals)
 
 
 def resolve_masks(
@@ -122,20 +92,7 @@ def resolve_masks(
     """
     if not isinstance(masks, str):
         return masks  # type: ignore[return-value]
-    prefix, _, rest = masks.partition(":")
-    if masks == "none":
-        return {}
-    if masks == "random":
-        return random_masks(goals, actions)
-    if prefix == "shuffled":
-        original = rest or f"reference:{_reference_for(env_id, masks)}"
-        return shuffled_masks(resolve_masks(original, env_id=env_id, goals=goals, actions=actions))
-    if prefix in _RUNTIMES and Path(rest).suffix == ".json":
-        return load_masks(rest)
-    found = _artefact(masks, _MASK_NAMES).masks
-    if found is None:
-        raise UnknownNameError(f"the guidance artefact {masks!r} has no masks.json")
-    return found
+    return _MASKS.resolve(masks, env_id=env_id, goals=goals, actions=actions)
 
 
 def reference_artefact(name: str) -> GuidanceArtefact:
@@ -154,16 +111,35 @@ def reference_artefact(name: str) -> GuidanceArtefact:
     return load_artefact(_data_folder(name))
 
 
-def _artefact(name: str, known: str) -> GuidanceArtefact:
-    prefix, colon, rest = name.partition(":")
-    if colon and prefix == "reference":
-        return reference_artefact(rest)
-    if colon and prefix in _RUNTIMES:
-        return load_artefact(rest)
-    if colon and prefix in _sources:
-        return _sources[prefix](rest)
-    registered = "".join(f", {source}:NAME" for source in sorted(_sources))
-    raise UnknownNameError(f"expected one of {known}{registered}; got {name!r}")
+def _contained_planner(rest: str, **_: Any) -> Planner:
+    path = Path(rest)
+    if path.suffix == ".py":
+        return MontyRuntime(read_source(path), name=path.name)
+    return load_artefact(rest).planner("contained")
+
+
+def _trusted_planner(rest: str, **_: Any) -> Planner:
+    if Path(rest).suffix == ".py":
+        return read_program(Path(rest))
+    return load_artefact(rest).planner("trusted")
+
+
+def _masks_in_file(rest: str, **_: Any) -> Masks:
+    if Path(rest).suffix == ".json":
+        return load_masks(rest)
+    return _masks_of(load_artefact(rest), rest)
+
+
+def _masks_of(artefact: GuidanceArtefact, name: str) -> Masks:
+    if artefact.masks is None:
+        raise UnknownNameError(f"the guidance artefact {name!r} has no masks.json")
+    return artefact.masks
+
+
+def _original(name: str, rest: str, resolved: Callable[..., Any], context: Any) -> Any:
+    """Return what a name changes: what stands behind its colon, or the reference."""
+    rest = rest or f"reference:{_reference_for(context['env_id'], name)}"
+    return resolved(rest, **context)
 
 
 def _reference_for(env_id: str, name: str) -> str:
@@ -177,3 +153,47 @@ def _reference_for(env_id: str, name: str) -> str:
 
 def _data_folder(name: str) -> Path:
     return Path(str(files("llm_wrappers"))) / "data" / name
+
+
+_PLANNERS: Registry[Planner] = Registry(
+    "planner",
+    Planner,
+    "an object with plan(facts), a function of a list of facts that returns a list of "
+    '[(goal, weight), ...], or a name such as "file:planner.py"',
+    adapt=FunctionPlanner,
+    names={
+        # What ships with this package is as trusted as the package itself.
+        "reference:NAME": lambda rest, **_: reference_artefact(rest).planner("trusted"),
+        "file:PATH": _contained_planner,
+        "guarded:PATH": lambda rest, **_: load_artefact(rest).planner("guarded"),
+        "trusted:PATH": _trusted_planner,
+        "oracle": lambda _, env_id, goals: read_program(
+            _data_folder(_reference_for(env_id, "oracle")) / "oracle.py"
+        ),
+        "random": lambda _, env_id, goals: RandomPlanner(goals),
+        "shuffled[:NAME]": lambda rest, **context: ShuffledPlanner(
+            _original("shuffled", rest, resolve_planner, context), context["goals"]
+        ),
+        "equal[:NAME]": lambda rest, **context: EqualPlanner(
+            _original("equal", rest, resolve_planner, context)
+        ),
+        "single[:GOAL]": lambda rest, env_id, goals: SinglePlanner(goals, rest or None),
+        "none": lambda _, **context: NoPlanner(),
+    },
+)
+_MASKS: Registry[Masks] = Registry(
+    "masks",
+    Mapping,
+    "goal -> actions",
+    names={
+        "reference:NAME": lambda rest, **_: _masks_of(reference_artefact(rest), rest),
+        "file:PATH": _masks_in_file,
+        "random": lambda _, env_id, goals, actions: random_masks(goals, actions),
+        "shuffled[:NAME]": lambda rest, **context: shuffled_masks(
+            _original("shuffled", rest, resolve_masks, context)
+        ),
+        "none": lambda _, **context: {},
+        "guarded:PATH": _masks_in_file,
+        "trusted:PATH": _masks_in_file,
+    },
+)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers import checks
 from llm_wrappers.guidance.plan import Plan
 
 __all__ = ["NO_GOAL", "RESELECT", "SELECTIONS", "GoalSelector"]
@@ -35,10 +35,8 @@ class GoalSelector:
     """
 
     def __init__(self, n: int, *, selection: str, reselect: str) -> None:
-        if selection not in SELECTIONS:
-            raise InvalidOptionError(f"selection must be one of {SELECTIONS}, got {selection!r}")
-        if reselect not in RESELECT:
-            raise InvalidOptionError(f"reselect must be one of {RESELECT}, got {reselect!r}")
+        checks.one_of("selection", selection, SELECTIONS)
+        checks.one_of("reselect", reselect, RESELECT)
         self._sample = selection == "sample"
         self._keep = reselect == "on_change"
         self.goals = np.full(n, NO_GOAL, dtype=np.int64)

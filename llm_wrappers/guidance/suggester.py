@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.states import States
 
 __all__ = [
@@ -14,7 +13,6 @@ __all__ = [
     "Suggester",
     "SuggesterFunction",
     "Suggestions",
-    "as_suggester",
 ]
 
 Suggestions: TypeAlias = "Sequence[Sequence[str] | None]"
@@ -69,25 +67,3 @@ class FunctionSuggester:
     def suggest(self, states: States) -> Suggestions:
         """Call the function."""
         return self.function(states)
-
-
-def as_suggester(suggester: Suggester | SuggesterFunction) -> Suggester:
-    """Return the suggester, or a plain function as one.
-
-    Raises:
-        InvalidOptionError: If it is neither.
-    """
-    # A class has the methods of its objects and can be called, but suggests nothing.
-    if isinstance(suggester, type):
-        raise InvalidOptionError(
-            f"expected a suggester object, got the class {suggester.__name__}; call it first"
-        )
-    if isinstance(suggester, Suggester):
-        return suggester
-    if callable(suggester):
-        return FunctionSuggester(suggester)
-    raise InvalidOptionError(
-        "expected a suggester: an object with suggest(states), a function of the states that "
-        "returns a list of goals per state, a list of goals, or a name such as "
-        f'"fixed:collect wood|eat cow"; got a {type(suggester).__name__}'
-    )

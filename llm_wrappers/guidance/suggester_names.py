@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance._registered import registered
 from llm_wrappers.guidance.resolve import resolve_planner
-from llm_wrappers.guidance.suggester import Suggester, SuggesterFunction, as_suggester
+from llm_wrappers.guidance.suggester import FunctionSuggester, Suggester, SuggesterFunction
 from llm_wrappers.guidance.suggesters import FixedSuggester, PlannerSuggester, UniformSuggester
+from llm_wrappers.registry import Registry, whole_in
 
 __all__ = ["ENTRY_POINTS", "Described", "resolve_suggester"]
 
@@ -19,8 +19,6 @@ ENTRY_POINTS = "llm_wrappers.suggesters"
 The value is a function ``load(rest, *, description) -> Suggester``, where `rest` is what stands
 behind the colon.
 """
-
-_NAMES = "reference:NAME, planner:NAME, oracle, uniform[:K], novelty, fixed:GOAL|GOAL, none"
 
 
 class Described(Protocol):
@@ -62,25 +60,18 @@ def resolve_suggester(
     """
     if isinstance(suggester, list | tuple):
         return FixedSuggester(suggester)
-    if not isinstance(suggester, str):
-        return as_suggester(suggester)  # type: ignore[arg-type]
-    prefix, colon, rest = suggester.partition(":")
-    if suggester == "none":
-        return FixedSuggester(())
-    if suggester == "novelty":
-        return FixedSuggester(_vocabulary(description, suggester))
-    if prefix == "fixed" and colon:
-        return FixedSuggester([goal.strip() for goal in rest.split("|")])
-    if prefix == "uniform":
-        return UniformSuggester(_vocabulary(description, suggester), number=_number(rest, colon))
-    if suggester == "oracle" or (prefix in ("reference", "planner") and rest):
-        name = rest if prefix == "planner" else suggester
-        return PlannerSuggester(
-            resolve_planner(name, env_id=description.env_id, goals=description.goals)
-        )
-    return as_suggester(
-        registered(ENTRY_POINTS, suggester, known=_NAMES, context={"description": description})
+    return _SUGGESTERS.resolve(suggester, description=description)
+
+
+def _planned(planner: str, description: Described) -> Suggester:
+    return PlannerSuggester(
+        resolve_planner(planner, env_id=description.env_id, goals=description.goals)
     )
+
+
+def _uniform(rest: str, description: Described) -> Suggester:
+    number = whole_in("uniform:K", rest) if rest else None
+    return UniformSuggester(_vocabulary(description, "uniform"), number=number)
 
 
 def _vocabulary(description: Described, name: str) -> tuple[str, ...]:
@@ -92,9 +83,22 @@ def _vocabulary(description: Described, name: str) -> tuple[str, ...]:
     return description.goals
 
 
-def _number(rest: str, colon: str) -> int | None:
-    if not colon:
-        return None
-    if not rest.isdecimal():
-        raise InvalidOptionError(f"expected uniform:K with a whole number K, got {rest!r}")
-    return int(rest)
+_SUGGESTERS: Registry[Suggester] = Registry(
+    "suggester",
+    Suggester,
+    "an object with suggest(states), a function of the states that returns a list of goals for "
+    'each, a list of goals, or a name such as "fixed:collect wood|eat cow"',
+    adapt=FunctionSuggester,
+    names={
+        "reference:NAME": lambda rest, description: _planned(f"reference:{rest}", description),
+        "planner:NAME": _planned,
+        "oracle": lambda _, description: _planned("oracle", description),
+        "uniform[:K]": _uniform,
+        "novelty": lambda _, description: FixedSuggester(_vocabulary(description, "novelty")),
+        "fixed:GOAL|GOAL": lambda rest, description: FixedSuggester(
+            [goal.strip() for goal in rest.split("|")]
+        ),
+        "none": lambda _, description: FixedSuggester(()),
+    },
+    group=ENTRY_POINTS,
+)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from llm_wrappers import checks
 from llm_wrappers.errors import GuidanceError, InvalidOptionError
 from llm_wrappers.guidance.goal import Goal
 from llm_wrappers.guidance.planner import Planner
@@ -90,7 +91,7 @@ class UniformSuggester:
     def __init__(self, goals: Sequence[str], *, number: int | None = None, seed: int = 0) -> None:
         self.goals = tuple(goals)
         self.number = min(5, len(self.goals)) if number is None else number
-        if not 1 <= self.number <= len(self.goals):
+        if not checks.is_whole(self.number) or not 1 <= self.number <= len(self.goals):
             raise InvalidOptionError(
                 f"number must be from 1 to the {len(self.goals)} goals of the vocabulary, "
                 f"got {self.number!r}"

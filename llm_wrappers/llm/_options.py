@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from llm_wrappers import checks
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.llm.budget import Budget
 from llm_wrappers.llm.request import canonical_json
 
-__all__ = ["check_options", "check_params", "check_whole"]
+__all__ = ["check_options", "check_params"]
 
 _LIMITS = frozenset(field.name for field in fields(Budget)) - {"name"}
 
@@ -38,8 +38,7 @@ def check_options(
         raise InvalidOptionError(
             f"expected model as litellm names it, like 'openai/gpt-5-mini', got {model!r}"
         )
-    if mode not in modes:
-        raise InvalidOptionError(f"expected mode among {list(modes)}, got {mode!r}")
+    checks.one_of("mode", mode, modes)
     if mode in ("replay", "refresh") and cache is None:
         raise InvalidOptionError(f"mode={mode!r} needs the answers of a cache: give cache=PATH")
     if budget is not None and not isinstance(budget, Budget):
@@ -51,13 +50,10 @@ def check_options(
             f"the budget named {budget.name!r} is kept in the cache: give cache=PATH, or a budget "
             "without a name"
         )
-    check_whole("concurrency", concurrency, least=1)
-    check_whole("retries", retries, least=0)
-    check_whole("repairs", repairs, least=0)
-    if not _is_number(remember_failures) or remember_failures < 0:
-        raise InvalidOptionError(
-            f"expected remember_failures as seconds >= 0, got {remember_failures!r}"
-        )
+    checks.whole("concurrency", concurrency, least=1)
+    checks.whole("retries", retries, least=0)
+    checks.whole("repairs", repairs, least=0)
+    checks.number("remember_failures", remember_failures, least=0)
 
 
 def check_params(params: Mapping[str, Any]) -> None:
@@ -80,17 +76,3 @@ def check_params(params: Mapping[str, Any]) -> None:
             raise InvalidOptionError(
                 f"expected {name} as JSON (texts, finite numbers, lists, dicts), got {value!r}"
             )
-
-
-def check_whole(name: str, value: Any, *, least: int) -> None:
-    """Refuse what is no whole number, or too small.
-
-    Raises:
-        InvalidOptionError: Naming the option.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InvalidOptionError(f"expected {name} as a whole number >= {least}, got {value!r}")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

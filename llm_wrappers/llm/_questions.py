@@ -9,8 +9,9 @@ from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, ValidationError
 
+from llm_wrappers import checks
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.llm._options import check_params, check_whole
+from llm_wrappers.llm._options import check_params
 from llm_wrappers.llm._question import Question
 from llm_wrappers.llm.provider.connection import split_params
 from llm_wrappers.llm.request import Prompt, Request, as_messages
@@ -47,7 +48,7 @@ class Questions:
         Raises:
             InvalidOptionError: If a part has a value that no request can hold.
         """
-        check_whole("sample", sample, least=0)
+        checks.whole("sample", sample, least=0)
         fields = {
             "model": self._model,
             "params": self._with_own(params),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from types import TracebackType
 
+from llm_wrappers import checks
 from llm_wrappers.errors import InvalidOptionError, RequestsNotAllowedError
 
 __all__ = ["VARIABLE", "allow_requests", "check_requests_allowed", "requests_allowed"]
@@ -33,8 +34,7 @@ def allow_requests(allowed: bool) -> _Restore:
     ...     requests_allowed()
     False
     """
-    if not isinstance(allowed, bool):
-        raise InvalidOptionError(f"expected allow_requests(True) or (False), got {allowed!r}")
+    checks.flag("allowed", allowed)
     restore = _Restore(os.environ.get(VARIABLE))
     os.environ[VARIABLE] = "1" if allowed else "0"
     return restore

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from numbers import Integral, Real
 from typing import Any
 
+from llm_wrappers import checks
 from llm_wrappers.errors import InvalidOptionError
 
 __all__ = ["Budget"]
@@ -46,11 +44,11 @@ class Budget:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        self._set("calls", _whole("calls", self.calls, least=0))
-        self._set("tokens", _whole("tokens", self.tokens, least=0))
-        self._set("dollars", _amount("dollars", self.dollars))
-        per_minute = _whole("requests_per_minute", self.requests_per_minute, least=1)
-        self._set("requests_per_minute", per_minute)
+        for name, least in (("calls", 0), ("tokens", 0), ("requests_per_minute", 1)):
+            limit = checks.whole(name, getattr(self, name), least=least, or_none="for no limit")
+            object.__setattr__(self, name, limit)
+        if self.dollars is not None:
+            object.__setattr__(self, "dollars", checks.number("dollars", self.dollars, least=0))
         if self.name is not None and not (isinstance(self.name, str) and self.name.strip()):
             raise InvalidOptionError(
                 f"expected the name of a budget as a non-empty text, got {self.name!r}"
@@ -74,30 +72,3 @@ class Budget:
         3
         """
         return asdict(self)
-
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
-
-
-def _whole(name: str, value: Any, *, least: int) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise InvalidOptionError(
-            f"expected {name} as a whole number >= {least}, or None for no limit, got {value!r}"
-        )
-    return int(value)
-
-
-def _amount(name: str, value: Any) -> float | None:
-    if value is None:
-        return None
-    amount = math.nan
-    if isinstance(value, Real) and not isinstance(value, bool):
-        with suppress(OverflowError):
-            amount = float(value)
-    if not math.isfinite(amount) or amount < 0:
-        raise InvalidOptionError(
-            f"expected {name} as a finite number >= 0, or None for no limit, got {value!r}"
-        )
-    return amount

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
+from llm_wrappers import checks
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance._trees import leaves, map_leaves
 from llm_wrappers.guidance.selector import Selector
-from llm_wrappers.guidance.selectors._picking import check_whole
 from llm_wrappers.guidance.selectors.importances import importances_of
 from llm_wrappers.guidance.selectors.names import resolve_selector
 from llm_wrappers.guidance.trajectory import Trajectory
@@ -124,11 +124,11 @@ def fidelity_scores(
     (0.2, 3)
     """
     _check_shares(shares)
-    check_whole("per_episode", per_episode, at_least=1)
-    check_whole("repeats", repeats, at_least=1)
-    check_whole("seed", seed, at_least=0)
-    if d_max is not None and not 0.0 < d_max < math.inf:
-        raise InvalidOptionError(f"d_max must be a finite number above 0, got {d_max!r}")
+    checks.whole("per_episode", per_episode, least=1)
+    checks.whole("repeats", repeats, least=1)
+    checks.whole("seed", seed, least=0)
+    if d_max is not None:
+        checks.number("d_max", d_max, above=0)
     _check_seeds(trajectories)
     frozen = FrozenModel(model, normalizer=normalizer)
     _check_env(env, model)
@@ -271,7 +271,7 @@ def _check_env(env: Any, model: BaseAlgorithm) -> None:
 
 
 def _check_shares(shares: Sequence[float]) -> None:
-    if not len(shares) or not all(0.0 < share <= 1.0 for share in shares):
+    if not len(shares) or not all(checks.is_number(share) and 0 < share <= 1 for share in shares):
         raise InvalidOptionError(f"shares must be numbers in (0, 1], got {shares!r}")
 
 

@@ -10,6 +10,7 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
+from llm_wrappers import checks
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 
 __all__ = ["GuidedDQN"]
@@ -56,12 +57,10 @@ class GuidedDQN(DQN):
         guide_share: float = 0.5,
         **options: Any,
     ) -> None:
-        number = isinstance(guide_share, int | float) and not isinstance(guide_share, bool)
-        if not number or not 0.0 <= guide_share <= 1.0:
-            raise InvalidOptionError(f"guide_share must be in [0, 1], got {guide_share!r}")
+        guide_share = checks.number("guide_share", guide_share, least=0, most=1)
         super().__init__(policy, env, **options)
         self.guide = None if guide is None else _checked_policy(guide, self)
-        self.guide_share = float(guide_share)
+        self.guide_share = guide_share
         self.explored = 0
         self.guided = 0
 

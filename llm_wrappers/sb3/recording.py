@@ -16,6 +16,7 @@ from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_suppo
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance.trajectory import Trajectory
@@ -77,8 +78,7 @@ def record_trajectories(
     >>> [trajectory.terminated for trajectory in found]
     [True, True]
     """
-    if not isinstance(episodes, int) or isinstance(episodes, bool) or episodes < 1:
-        raise InvalidOptionError(f"episodes must be a whole number >= 1, got {episodes!r}")
+    checks.whole("episodes", episodes, least=1)
     options: dict[str, Any] = {
         "folder": folder, "captions": captions, "captioner": captioner, "max_episodes": episodes,
         "metadata": metadata,

@@ -15,6 +15,7 @@ from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.errors import AuthoringError
 from llm_wrappers.guidance.corrector import Corrector
@@ -22,7 +23,6 @@ from llm_wrappers.guidance.critical_states import CriticalStates
 from llm_wrappers.guidance.selector import Selector
 from llm_wrappers.guidance.trajectory import Trajectory
 from llm_wrappers.llm import LLM
-from llm_wrappers.methods.ultra._options import whole_number
 from llm_wrappers.methods.ultra._places import check_writable
 from llm_wrappers.methods.ultra.guidance import write_guidance
 from llm_wrappers.methods.ultra.guides import resolve_guides
@@ -138,7 +138,7 @@ def refine(
     (3, 128)
     """
     for name, value in (("steps", steps), ("episodes", episodes), ("per_episode", per_episode)):
-        whole_number(name, value, least=1)
+        checks.whole(name, value, least=1)
     options = dict(override or {})
     if isinstance(env, gym.Env) and not is_wrapped(env, Monitor):
         # Inside of what pays advice, so that the reward logged is that of the environment.

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
+from llm_wrappers import checks
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.names import resolve_llm
 from llm_wrappers.methods.sgrl.reached_goals import Achieved, reached_goals
 from llm_wrappers.methods.sgrl.reweighing import Reweigher, ReweigherFunction, resolve_reweigher
-from llm_wrappers.methods.sgrl.reweighing_run import ReweighingRun, checked_period
+from llm_wrappers.methods.sgrl.reweighing_run import ReweighingRun
 
 __all__ = ["ReweighingCallback"]
 
@@ -84,7 +85,7 @@ class ReweighingCallback(BaseCallback):
                 f"achieved must be a function of an info that returns goals, got {achieved!r}"
             )
         self._reweigher = _resolved_early(reweigher)
-        self._every = checked_period(every)
+        self._every = checks.whole("every", every, least=1)
         self._achieved = achieved
         self._path = path
         self.run: ReweighingRun | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
+from llm_wrappers import checks
 from llm_wrappers.errors import (
     GuidanceFileError,
     IncompatibleEnvironmentError,
@@ -106,15 +106,16 @@ class RandomNetworkDistillation(VecEnvWrapper):
     ) -> None:
         sizes = {"features": features, "hidden": hidden, "epochs": epochs}
         for name, number in {**sizes, "update_every": update_every}.items():
-            _check(name, number, "a whole number >= 1", _is_whole(number) and number >= 1)
+            checks.whole(name, number, least=1)
         for name, number in {"warmup": warmup, "seed": seed}.items():
-            _check(name, number, "a whole number >= 0", _is_whole(number) and number >= 0)
+            checks.whole(name, number, least=0)
         weights = {"intrinsic_weight": intrinsic_weight, "extrinsic_weight": extrinsic_weight}
         for name, weight in weights.items():
-            _check(name, weight, "a finite number >= 0", 0.0 <= weight < math.inf)
-        _check("learning_rate", learning_rate, "positive", 0.0 < learning_rate < math.inf)
-        _check("train_share", train_share, "in (0, 1]", 0.0 < train_share <= 1.0)
-        _check("gamma", gamma, "in [0, 1)", 0.0 <= gamma < 1.0)
+            checks.number(name, weight, least=0)
+        checks.number("learning_rate", learning_rate, above=0)
+        checks.number("train_share", train_share, above=0, most=1)
+        if checks.number("gamma", gamma, least=0, most=1) == 1:
+            raise InvalidOptionError("gamma must be below 1, got 1: the sum would have no end")
         super().__init__(venv)
         self._key = key
         self._critical = None if critical_states is None else CriticalRows(critical_states, venv)
@@ -281,12 +282,3 @@ def _space_of(space: spaces.Space[Any], key: str | None) -> spaces.Box:
             "environment so that it shows one"
         )
     return space
-
-
-def _is_whole(number: Any) -> bool:
-    return isinstance(number, int) and not isinstance(number, bool)
-
-
-def _check(name: str, value: Any, wanted: str, holds: bool) -> None:
-    if not holds:
-        raise InvalidOptionError(f"{name} must be {wanted}, got {value!r}")

@@ -14,6 +14,7 @@ import stable_baselines3
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
+from llm_wrappers import checks
 from llm_wrappers._version import __version__
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.artefact import GuidanceArtefact, load_artefact
@@ -77,8 +78,7 @@ class RunReportCallback(BaseCallback):
         verbose: int = 0,
     ) -> None:
         super().__init__(verbose)
-        if type(every) is not int or every < 1:
-            raise InvalidOptionError(f"every must be a whole number >= 1, got {every!r}")
+        checks.whole("every", every, least=1)
         _check_sequence("llms", llms, LLM)
         _check_sequence("artefacts", artefacts, (GuidanceArtefact, str, Path))
         self._path = Path(path)

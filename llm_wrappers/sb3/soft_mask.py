@@ -16,7 +16,8 @@ from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.torch_layers import CombinedExtractor
 
-from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
+from llm_wrappers import checks
+from llm_wrappers.errors import IncompatibleEnvironmentError
 from llm_wrappers.schedules import coefficient, resolve_schedule
 
 __all__ = ["SoftMaskCallback", "SoftMaskPolicy", "soft_masked_logits"]
@@ -102,7 +103,7 @@ class SoftMaskPolicy(MaskableActorCriticPolicy):
 
     def set_strength(self, strength: float) -> None:
         """Set C for the rollouts and updates from now on."""
-        self.strength.fill_(_checked_strength(strength))
+        self.strength.fill_(checks.number("strength", strength, least=0))
 
     def _get_action_dist_from_latent(self, latent_pi: th.Tensor) -> MaskableDistribution:
         # Made here, because moving a module to a device replaces its buffers.
@@ -133,7 +134,7 @@ class SoftMaskCallback(BaseCallback):
     ) -> None:
         super().__init__(verbose)
         self._schedule = resolve_schedule(schedule)
-        self._strength = _checked_strength(strength)
+        self._strength = checks.number("strength", strength, least=0)
 
     def _on_training_start(self) -> None:
         if not isinstance(self.model.policy, SoftMaskPolicy):
@@ -151,9 +152,3 @@ class SoftMaskCallback(BaseCallback):
 
     def _on_step(self) -> bool:
         return True
-
-
-def _checked_strength(strength: float) -> float:
-    if not 0.0 <= strength < float("inf"):
-        raise InvalidOptionError(f"strength must be a finite number >= 0, got {strength!r}")
-    return strength

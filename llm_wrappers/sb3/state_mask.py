@@ -16,10 +16,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecNormalize
 
+from llm_wrappers import checks
 from llm_wrappers.errors import GuidanceFileError, InvalidOptionError
-from llm_wrappers.guidance._closeness import checked_size
 from llm_wrappers.guidance.critical_moment import CriticalMoment
-from llm_wrappers.guidance.selectors._picking import check_whole, moments_of
+from llm_wrappers.guidance.selectors._picking import moments_of
 from llm_wrappers.guidance.trajectory import Trajectory
 from llm_wrappers.sb3._blinding_env import KEPT, BlindingEnv
 from llm_wrappers.sb3._frozen_model import FrozenModel
@@ -62,7 +62,7 @@ class StateMask:
         normalizer: VecNormalize | None = None,
         min_gap: int = 1,
     ) -> None:
-        check_whole("min_gap", min_gap, at_least=1)
+        checks.whole("min_gap", min_gap, least=1)
         actions = getattr(network, "action_space", None)
         if actions != _CHOICES:
             raise InvalidOptionError(
@@ -190,9 +190,9 @@ def train_state_mask(
     >>> [moment.step for moment in mask.select([episode], per_episode=1)]
     [0]
     """
-    check_whole("steps", steps, at_least=1)
-    check_whole("seed", seed, at_least=0)
-    checked_size("alpha", alpha)
+    checks.whole("steps", steps, least=1)
+    checks.whole("seed", seed, least=0)
+    checks.number("alpha", alpha, least=0)
     if not isinstance(env, gym.Env):
         raise InvalidOptionError(
             f"expected env to be a gymnasium.Env, got a {type(env).__name__}: give a single one"

@@ -184,12 +184,12 @@ class PotentialShift:
     def __init__(
         self, n: int, *, potential: Potential, captioner: Captioner, gamma: float | None
     ) -> None:
-        if not checks.is_number(gamma) or not 0.0 <= gamma <= 1.0:  # type: ignore[operator]
+        if not checks.is_number(gamma) or not 0.0 <= gamma <= 1.0:
             raise InvalidOptionError(
                 'mode="potential" needs gamma=..., the discount of the algorithm, in [0, 1]; got '
                 f"{gamma!r}"
             )
-        self.gamma = float(gamma)  # type: ignore[arg-type]
+        self.gamma = float(gamma)
         self._potentials = Potentials(potential, caption=captioner.state_captions)
         self._unshaped = Tally("unshaped")
         self.parts: dict[str, Part] = {"potentials": self._potentials, "unshaped": self._unshaped}

@@ -47,7 +47,7 @@ def save_guidance(env: Any, path: str | Path) -> None:
     0.5
     """
     document = {"format": _FORMAT, "version": _VERSION, "stacks": _states(env)}
-    write_whole(Path(path), json.dumps(document).encode())
+    write_whole(Path(path), json.dumps(document))
 
 
 def load_guidance(env: Any, path: str | Path) -> None:

@@ -462,8 +462,8 @@ def test_vectors_of_another_length_than_before_are_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"encoder": "hashing"}, "the name 'hashing'; resolve_encoder gives its encoder"),
-        ({"encoder": 3}, r"an encoder with encode\(texts\)"),
+        ({"encoder": "hashing"}, "the name 'hashing'; resolve_encoder gives what it stands for"),
+        ({"encoder": 3}, r"an object with encode\(texts\)"),
         ({"encoder": HashingEncoder}, "call it first"),
         ({"limit": 0}, "limit must be a whole number >= 1, got 0"),
         ({"limit": True}, "limit must be a whole number >= 1, got True"),

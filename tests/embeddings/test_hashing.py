@@ -120,12 +120,12 @@ class TestNames:
 
     @pytest.mark.parametrize("name", ["", "hash", "minilm", "HASHING"])
     def test_an_unknown_name_is_refused(self, name):
-        with pytest.raises(UnknownNameError, match=f"hashing:DIMENSIONS, got {name!r}"):
+        with pytest.raises(UnknownNameError, match=f"one of one-hot, hashing.*; got {name!r}"):
             resolve_encoder(name)
 
     @pytest.mark.parametrize("name", ["hashing:many", "hashing:-8", "hashing:8.0", "hashing:²"])
     def test_dimensions_that_are_no_number_are_refused(self, name):
-        with pytest.raises(InvalidOptionError, match=f"a whole number, got {name!r}"):
+        with pytest.raises(InvalidOptionError, match="hashing:DIMENSIONS with a whole number, got"):
             resolve_encoder(name)
 
     def test_too_few_dimensions_are_refused(self):
@@ -138,7 +138,7 @@ class TestNames:
     )
     def test_what_is_no_encoder_is_refused(self, encoder, kind):
         with pytest.raises(
-            InvalidOptionError, match=rf"an encoder with encode\(texts\).*got {kind}"
+            InvalidOptionError, match=rf"an object with encode\(texts\).*got {kind}"
         ):
             resolve_encoder(encoder)
 

@@ -130,11 +130,11 @@ class TestEnvironment:
 
     @pytest.mark.parametrize("options", [{"objects": 0}, {"objects": 25}, {"objects": True}])
     def test_numbers_of_objects_that_cannot_be_are_refused(self, options):
-        with pytest.raises(InvalidOptionError, match="objects must be a whole number from 1 to 24"):
+        with pytest.raises(InvalidOptionError, match=r"objects must be a whole number in 1\.\.24"):
             HouseholdEnv(**options)
 
     def test_other_faults_are_refused(self):
-        with pytest.raises(InvalidOptionError, match="length must be a whole number from 1, got 0"):
+        with pytest.raises(InvalidOptionError, match="length must be a whole number >= 1, got 0"):
             HouseholdEnv(length=0)
         env = HouseholdEnv()
         assert env.action_masks().all()

@@ -76,10 +76,10 @@ class TestContract:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"slate_size": 0}, "slate_size must be a whole number from 1 to the 10 candidates"),
+            ({"slate_size": 0}, r"slate_size must be a whole number in 1\.\.10"),
             ({"slate_size": 11}, "slate_size must be .* got 11"),
             ({"slate_size": True}, "slate_size must be .* got True"),
-            ({"num_candidates": 0}, "num_candidates must be a whole number from 1, got 0"),
+            ({"num_candidates": 0}, "num_candidates must be a whole number >= 1, got 0"),
             ({"num_candidates": 2.0}, "num_candidates must be .* got 2.0"),
             ({"resample_documents": 1}, "resample_documents must be True or False, got 1"),
             ({"privileged": None}, "privileged must be True or False, got None"),

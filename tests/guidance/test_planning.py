@@ -8,10 +8,9 @@ import pytest
 from llm_wrappers import Goal
 from llm_wrappers.captions.facts_table import FactColumns, FactsTable
 from llm_wrappers.errors import GuidanceWarning, InvalidOptionError
-from llm_wrappers.guidance import FunctionPlanner, Planner, planning
+from llm_wrappers.guidance import FunctionPlanner, Planner, planning, resolve_planner
 from llm_wrappers.guidance.ablations import NoPlanner
 from llm_wrappers.guidance.plan import Plan
-from llm_wrappers.guidance.planner import as_planner
 from llm_wrappers.guidance.planning import Planning, checked_vocabulary
 
 GOALS = ("collect wood", "eat cow", "wake up")
@@ -37,6 +36,10 @@ def rows(*woods, dark=False):
 
 def table(*woods, dark=False):
     return FactsTable(COLUMNS, np.array([[wood, dark] for wood in woods], np.int8).reshape(-1, 2))
+
+
+def as_planner(planner):
+    return resolve_planner(planner, env_id="", goals=GOALS)
 
 
 def make(planner, *, fallback="wake up"):

@@ -235,7 +235,8 @@ class TestUnknown:
 
 
 def test_a_registered_source_gives_planners_and_masks(monkeypatch):
-    monkeypatch.setattr(resolve, "_sources", {})
+    for registry in (resolve._PLANNERS, resolve._MASKS):
+        monkeypatch.setattr(registry, "_names", dict(registry._names))
     asked = []
     register_source("llm", lambda rest: asked.append(rest) or ARTEFACT)
     assert planner_of("llm:openai/gpt-5:mini").source == SOURCE

@@ -123,7 +123,7 @@ class TestRecord:
 class TestLimits:
     @pytest.mark.parametrize("fuel", [0, -1, 1.5, True, "many"])
     def test_fuel_is_a_count(self, fuel):
-        with pytest.raises(InvalidOptionError, match="fuel must be an int >= 1"):
+        with pytest.raises(InvalidOptionError, match="fuel must be a whole number >= 1"):
             guarded(SOURCE, fuel=fuel)
 
     def test_fuel_is_per_state(self):

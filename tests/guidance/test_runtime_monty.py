@@ -225,12 +225,12 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"seconds": 0}, "seconds must be a number > 0, got 0"),
-            ({"seconds": float("nan")}, "seconds must be a number > 0"),
-            ({"seconds": "1"}, "seconds must be a number > 0"),
-            ({"memory": -1}, "memory must be an int >= 1, got -1"),
-            ({"memory": 1e6}, "memory must be an int >= 1"),
-            ({"patience": 0}, "patience must be an int >= 1"),
+            ({"seconds": 0}, "seconds must be a finite number > 0, got 0"),
+            ({"seconds": float("nan")}, "seconds must be a finite number > 0"),
+            ({"seconds": "1"}, "seconds must be a finite number > 0"),
+            ({"memory": -1}, "memory must be a whole number >= 1, got -1"),
+            ({"memory": 1e6}, "memory must be a whole number >= 1"),
+            ({"patience": 0}, "patience must be a whole number >= 1"),
             ({"seed": "a"}, "seed must be an int, got 'a'"),
         ],
     )

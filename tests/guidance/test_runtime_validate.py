@@ -217,7 +217,7 @@ class TestOptions:
         ("options", "message"),
         [
             ({"states": []}, "expected recorded states to try the planner on, got none"),
-            ({"most_states": 0}, "most_states must be an int >= 1"),
+            ({"most_states": 0}, "most_states must be a whole number >= 1"),
             ({"most_milliseconds": 0}, "most_milliseconds must be > 0"),
             ({"goals": ()}, "describes no goals"),
             ({"states": [{"a": object()}]}, "the fact 'a' is a object"),

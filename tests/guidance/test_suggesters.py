@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
+from llm_wrappers import registry
 from llm_wrappers.captions import EnvDescription
 from llm_wrappers.captions.crafter_family import CrafterFamilyCaptioner
 from llm_wrappers.errors import GuidanceError, InvalidOptionError, UnknownNameError
-from llm_wrappers.guidance import FunctionPlanner, Goal, _registered, suggester_names
+from llm_wrappers.guidance import FunctionPlanner, Goal, suggester_names
 from llm_wrappers.guidance.states import States
-from llm_wrappers.guidance.suggester import FunctionSuggester, as_suggester
+from llm_wrappers.guidance.suggester import FunctionSuggester
 from llm_wrappers.guidance.suggester_names import resolve_suggester
 from llm_wrappers.guidance.suggesters import FixedSuggester, PlannerSuggester, UniformSuggester
 
@@ -151,7 +152,8 @@ def test_uniform_draws_the_same_in_every_process() -> None:
         ("oracle", TOY, UnknownNameError, "'oracle' needs reference guidance"),
         ("uniform:0", TOY, InvalidOptionError, "from 1 to the 3 goals"),
         ("uniform:4", TOY, InvalidOptionError, "from 1 to the 3 goals"),
-        ("uniform:many", TOY, InvalidOptionError, "a whole number K, got 'many'"),
+        ("uniform:", TOY, InvalidOptionError, "expected uniform:K, got 'uniform:'"),
+        ("uniform:many", TOY, InvalidOptionError, "uniform:K with a whole number, got 'many'"),
         (
             "novelty",
             EnvDescription(env_id="Bare-v0", rules=""),
@@ -182,7 +184,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
     group = suggester_names.ENTRY_POINTS
     found = [EntryPoint(name, value, group) for name, value in values.items()]
     monkeypatch.setattr(
-        _registered,
+        registry,
         "entry_points",
         lambda *, group: found if group == suggester_names.ENTRY_POINTS else [],
     )
@@ -207,11 +209,11 @@ def test_a_package_that_is_broken_is_named(value: str, monkeypatch: pytest.Monke
 
 
 def test_a_function_is_a_suggester() -> None:
-    suggester = as_suggester(lambda given: [["go left"]] * len(given))
+    suggester = resolve_suggester(lambda given: [["go left"]] * len(given), description=TOY)
     assert isinstance(suggester, FunctionSuggester)
     assert not suggester.pure
     assert suggester.suggest(states({}, {})) == [["go left"]] * 2
-    assert as_suggester(suggester) is suggester
+    assert resolve_suggester(suggester, description=TOY) is suggester
 
 
 def test_a_planners_goals_lose_their_weights_and_those_of_weight_zero() -> None:

@@ -60,24 +60,24 @@ def test_numbers_of_numpy_become_plain_ones():
     ids=repr,
 )  # fmt: skip
 def test_what_is_no_limit_is_refused(limit, value):
-    with pytest.raises(InvalidOptionError, match=f"expected {limit} as a .*, got "):
+    with pytest.raises(InvalidOptionError, match=f"{limit} must be a .*, got "):
         Budget(**{limit: value})
 
 
 @pytest.mark.parametrize("limit", ["calls", "tokens", "requests_per_minute"])
 @pytest.mark.parametrize("value", [0.5, 5.0, Decimal(5)], ids=repr)
 def test_counts_are_whole_numbers(limit, value):
-    with pytest.raises(InvalidOptionError, match=f"expected {limit} as a whole number"):
+    with pytest.raises(InvalidOptionError, match=f"{limit} must be a whole number"):
         Budget(**{limit: value})
 
 
 def test_money_fits_into_a_float():
-    with pytest.raises(InvalidOptionError, match="expected dollars as a finite number"):
+    with pytest.raises(InvalidOptionError, match="dollars must be a finite number"):
         Budget(dollars=10**400)
 
 
 def test_a_rate_of_zero_would_wait_for_ever():
-    with pytest.raises(InvalidOptionError, match="requests_per_minute as a whole number >= 1"):
+    with pytest.raises(InvalidOptionError, match="requests_per_minute must be a whole number >= 1"):
         Budget(requests_per_minute=0)
 
 

@@ -149,7 +149,7 @@ class TestConnection:
 
     @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "3", True, None])
     def test_timeouts_that_cannot_be(self, timeout):
-        with pytest.raises(InvalidOptionError, match="expected timeout as seconds > 0"):
+        with pytest.raises(InvalidOptionError, match="timeout must be a finite number > 0"):
             Connection(timeout=timeout)
 
     @pytest.mark.parametrize("address", ["localhost:8000", "ftp://x", "http://", "", 7])

@@ -736,14 +736,14 @@ def test_nothing_is_opened_or_started_before_the_first_need(tmp_path):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"on_miss": "ask"}, "on_miss among"),
+        ({"on_miss": "ask"}, "on_miss must be one of"),
         ({"prompt": "What now?"}, "prompt as a function"),
         ({"parse": "json"}, "parse as a function"),
-        ({"memo_size": 0}, "memo_size as a whole number >= 1"),
+        ({"memo_size": 0}, "memo_size must be a whole number >= 1"),
         ({"memo_size": True}, "memo_size"),
         ({"max_missed": -1}, "max_missed"),
         ({"max_pending": 1.5}, "max_pending"),
-        ({"recheck_seconds": -1}, "recheck_seconds as seconds >= 0"),
+        ({"recheck_seconds": -1}, "recheck_seconds must be a finite number >= 0"),
         ({"recheck_seconds": float("nan")}, "recheck_seconds"),
         ({"retry_failed_after": "soon"}, "retry_failed_after"),
         ({"timing": "every:0"}, "whole number"),

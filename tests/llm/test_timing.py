@@ -69,17 +69,17 @@ def test_unknown_names_are_refused_with_the_known_ones(name):
     "timing", ["every:0", "every:-1", "every:x", "every:", "every: 3", "every:²", "every:1.5"]
 )
 def test_a_k_that_is_no_number_of_steps_is_refused(timing):
-    with pytest.raises(InvalidOptionError, match="whole number >= 1"):
+    with pytest.raises(InvalidOptionError, match="whole number"):
         resolve_timing(timing)
 
 
 @pytest.mark.parametrize("k", [0, -1, 1.5, True, "3", None])
 def test_every_refuses_what_is_no_number_of_steps(k):
-    with pytest.raises(InvalidOptionError, match="k as a whole number >= 1"):
+    with pytest.raises(InvalidOptionError, match="k must be a whole number >= 1"):
         every(k)
 
 
 @pytest.mark.parametrize("timing", [None, 3, OnChange, ["every_step"]], ids=repr)
 def test_what_is_no_policy_is_refused(timing):
-    with pytest.raises(InvalidOptionError, match="expected a query timing"):
+    with pytest.raises(InvalidOptionError, match="expected a timing"):
         resolve_timing(timing)

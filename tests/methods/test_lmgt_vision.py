@@ -283,7 +283,7 @@ class TestCaption:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"mode": "see"}, "mode among"),
+            ({"mode": "see"}, "mode must be one of"),
             ({"judge_llm": ScriptedLLM({})}, 'only mode="caption"'),
             ({"prompt": "few-shot"}, "examples"),
             ({"mode": "caption", "prompt": "few-shot"}, "examples"),

@@ -184,7 +184,7 @@ def test_an_environment_that_does_not_repeat_itself_is_refused(
         ({"repeats": 0}, "repeats must be a whole number >= 1"),
         ({"per_episode": 0}, "per_episode must be a whole number >= 1"),
         ({"seed": -1}, "seed must be"),
-        ({"d_max": 0.0}, "d_max must be a finite number above 0"),
+        ({"d_max": 0.0}, "d_max must be a finite number > 0"),
         ({"d_max": math.inf}, "d_max must be"),
     ],
     ids=str,
@@ -211,7 +211,7 @@ def test_other_environments_and_selectors_are_refused(model: PPO, episodes: Any)
         fidelity_scores(Picks(FORK), model, make_vec_env(Fork), episodes)  # type: ignore[arg-type]
     with pytest.raises(IncompatibleEnvironmentError, match=r"with the actions of the model.*Box"):
         fidelity_scores(Picks(FORK), model, gym.make("Pendulum-v1"), episodes)
-    with pytest.raises(InvalidOptionError, match="expected a selector object or a name"):
+    with pytest.raises(InvalidOptionError, match="expected a selector: an object with"):
         fidelity_scores(3, model, Fork(), episodes)  # type: ignore[arg-type]
 
 

@@ -133,11 +133,11 @@ def test_counters_outlive_a_restart() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"encoder": "one-hot"}, UnknownNameError, "hashing:DIMENSIONS, got 'one-hot'"),
+        ({"encoder": "one-hot"}, UnknownNameError, "got 'one-hot', which only tells the goals"),
         (
             {"encoder": 3},
             InvalidOptionError,
-            "an encoder with encode(texts) or its name, got a int",
+            "an object with encode(texts) or its name; got a int",
         ),
         ({"captioner": object()}, InvalidOptionError, "captioner must have"),
         ({"key": ""}, InvalidOptionError, "key must be a non-empty string, got ''"),

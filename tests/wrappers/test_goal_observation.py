@@ -202,7 +202,7 @@ def test_key_names_the_goal_in_the_observation() -> None:
         ({"goals": ["left", ""]}, InvalidOptionError, "non-empty strings"),
         ({"captioner": object()}, InvalidOptionError, "captioner must have"),
         ({"encoder": "word2vec"}, UnknownNameError, "one-hot, hashing"),
-        ({"encoder": 3}, InvalidOptionError, "an encoder with encode(texts) or its name"),
+        ({"encoder": 3}, InvalidOptionError, "an object with encode(texts) or its name"),
         ({"selection": "best"}, InvalidOptionError, "('sample', 'argmax'), got 'best'"),
         ({"reselect": "never"}, InvalidOptionError, "('on_change', 'every_step'), got 'never'"),
         ({"fallback_goal": "sleep"}, InvalidOptionError, "one of the goals"),

@@ -207,7 +207,7 @@ def test_it_tells_layers_above_what_it_knows() -> None:
         ({"suggester": ["nap", ""]}, InvalidOptionError, "a list of non-empty strings"),
         ({"captioner": object()}, InvalidOptionError, "captioner must have"),
         ({"encoder": "no-such-encoder"}, UnknownNameError, "hashing"),
-        ({"encoder": 3}, InvalidOptionError, "an encoder with encode(texts)"),
+        ({"encoder": 3}, InvalidOptionError, "an object with encode(texts)"),
         ({"threshold": 1.5}, InvalidOptionError, r"a number in [-1, 1], got 1.5"),
         ({"threshold": math.nan}, InvalidOptionError, "got nan"),
         ({"threshold": True}, InvalidOptionError, "got True"),

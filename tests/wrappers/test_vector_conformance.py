@@ -297,14 +297,6 @@ def test_every_exported_vector_wrapper_has_twins(name: str) -> None:
     assert getattr(vector, name) is not getattr(wrappers, name)
 
 
-def counters(state: Any, path: str = "") -> dict[str, int]:
-    if isinstance(state, dict):
-        return {
-            k: v for key, part in state.items() for k, v in counters(part, f"{path}/{key}").items()
-        }
-    return {path: state} if type(state) is int else {}
-
-
 @pytest.mark.filterwarnings("ignore:the planner failed:llm_wrappers.errors.GuidanceWarning")
 @pytest.mark.filterwarnings("ignore:the suggester failed:llm_wrappers.errors.GuidanceWarning")
 @pytest.mark.filterwarnings("ignore:the judge failed:llm_wrappers.errors.GuidanceWarning")

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_wrappers import checks
 from llm_wrappers.captions.crafter_rules import ACHIEVEMENTS, INVENTORY, THINGS
-from llm_wrappers.errors import InvalidOptionError, require
+from llm_wrappers.errors import require
 
 __all__ = ["OBSERVATIONS", "Frame", "Kernels", "compiled_kernels", "unpack_infos"]
 
@@ -77,8 +78,7 @@ def compiled_kernels(observation: str) -> Kernels:
         InvalidOptionError: If the kind of observation is neither.
         DependencyNotInstalled: If craftax is not installed.
     """
-    if observation not in OBSERVATIONS:
-        raise InvalidOptionError(f"observation must be one of {OBSERVATIONS}, got {observation!r}")
+    checks.one_of("observation", observation, OBSERVATIONS)
     jax = require("jax", extra="craftax")
     require("craftax", extra="craftax")
     _keep_compiled_programs(jax)

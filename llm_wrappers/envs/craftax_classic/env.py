@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
+from llm_wrappers import checks
 from llm_wrappers.captions.crafter_family import ACTIONS, CrafterFamilyCaptioner
 from llm_wrappers.envs.craftax_classic.engine import OBSERVATIONS, Frame, unpack_infos
 from llm_wrappers.envs.craftax_classic.worlds import Worlds
@@ -117,12 +118,9 @@ def observation_space_of(observation: str) -> gym.spaces.Box:
 
 def validate_options(observation: str, length: int, render_mode: str | None) -> None:
     """Raise at once for an option that cannot work, and for a missing craftax."""
-    if observation not in OBSERVATIONS:
-        raise InvalidOptionError(f"observation must be one of {OBSERVATIONS}, got {observation!r}")
-    if isinstance(length, bool) or not isinstance(length, int) or length < 1:
-        raise InvalidOptionError(f"length must be a whole number of steps >= 1, got {length!r}")
-    if render_mode not in (None, "rgb_array"):
-        raise InvalidOptionError(f'render_mode must be None or "rgb_array", got {render_mode!r}')
+    checks.one_of("observation", observation, OBSERVATIONS)
+    checks.whole("length", length, least=1)
+    checks.one_of("render_mode", render_mode, (None, "rgb_array"))
     require("craftax", extra="craftax")
 
 

@@ -13,6 +13,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from llm_wrappers import checks
 from llm_wrappers.captions.crafter_family import ACTIONS, CrafterFamilyCaptioner
 from llm_wrappers.envs.craftax_classic.engine import unpack_infos
 from llm_wrappers.envs.craftax_classic.env import observation_space_of, validate_options
@@ -59,9 +60,7 @@ class CraftaxClassicVectorEnv(gym.vector.VectorEnv[NDArray[Any], NDArray[Any], N
         render_mode: str | None = None,
     ) -> None:
         validate_options(observation, length, render_mode)
-        if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
-            raise InvalidOptionError(f"num_envs must be a whole number >= 1, got {num_envs!r}")
-        self.num_envs = num_envs
+        self.num_envs = num_envs = checks.whole("num_envs", num_envs, least=1)
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self.metadata = {
             "render_modes": ["rgb_array"],

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
+from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.crafter_family import (
     ACHIEVEMENTS,
@@ -169,29 +170,17 @@ class CrafterEnv(gym.Env[NDArray[np.uint8], np.int64]):
 
 
 def _validate_options(render_mode: Any, size: Any, length: Any, area: Any, privileged: Any) -> None:
-    if render_mode not in (None, "rgb_array"):
-        raise InvalidOptionError(f'render_mode must be None or "rgb_array", got {render_mode!r}')
-    if not _is_integer_from(_SMALLEST_SIZE, size):
-        raise InvalidOptionError(
-            f"size must be a whole number of pixels, at least {_SMALLEST_SIZE}, got {size!r}"
-        )
-    if not _is_integer_from(1, length):
-        raise InvalidOptionError(
-            f"length must be a whole number of steps, at least 1, got {length!r}"
-        )
+    checks.one_of("render_mode", render_mode, (None, "rgb_array"))
+    checks.whole("size", size, least=_SMALLEST_SIZE)
+    checks.whole("length", length, least=1)
+    checks.flag("privileged", privileged)
     # A list is what a tuple becomes in JSON.
     if not (
         isinstance(area, tuple | list)
         and len(area) == 2
-        and all(_is_integer_from(_SMALLEST_AREA, side) for side in area)
+        and all(checks.is_whole(side) and side >= _SMALLEST_AREA for side in area)
     ):
         raise InvalidOptionError(
             f"area must be two whole numbers of tiles, at least {_SMALLEST_AREA} each, such as "
             f"(64, 64), got {area!r}"
         )
-    if not isinstance(privileged, bool):
-        raise InvalidOptionError(f"privileged must be True or False, got {privileged!r}")
-
-
-def _is_integer_from(smallest: int, value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= smallest

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
+from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.ellm import EllmCaptioner
 from llm_wrappers.captions.ellm_actions import ACTION_NAMES, EASIER_NAMES
@@ -91,8 +92,7 @@ class EllmCrafterEnv(CrafterEnv):
         easier: bool = False,
         task: str | None = None,
     ) -> None:
-        if not isinstance(easier, bool):
-            raise InvalidOptionError(f"easier must be True or False, got {easier!r}")
+        checks.flag("easier", easier)
         self._task = None if task is None else find_task(task)
         super().__init__(
             render_mode=render_mode, size=size, length=length, area=area, privileged=privileged

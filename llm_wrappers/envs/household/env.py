@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
+from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.household import ABSENT, HELD, HouseholdCaptioner
 from llm_wrappers.errors import InvalidOptionError
@@ -52,9 +53,8 @@ class HouseholdEnv(gym.Env[NDArray[np.int64], np.int64]):
     def __init__(self, *, objects: int = 5, length: int = 50) -> None:
         self._table = household_table()
         count = len(self._table.objects)
-        _require_whole("objects", objects, 1, count)
-        _require_whole("length", length, 1, None)
-        self._objects, self._length = objects, length
+        self._objects = checks.whole("objects", objects, least=1, most=count)
+        self._length = checks.whole("length", length, least=1)
         self._right = _right_places()
         self._wrong = [
             np.flatnonzero(~row[_FIRST_RECEPTACLE:]) + _FIRST_RECEPTACLE for row in self._right
@@ -144,10 +144,3 @@ def _right_places() -> NDArray[np.bool_]:
             for t in table.objects
         ]
     )
-
-
-def _require_whole(name: str, value: Any, least: int, most: int | None) -> None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if not whole or value < least or (most is not None and value > most):
-        limit = f"from {least} to {most}" if most else f"from {least}"
-        raise InvalidOptionError(f"{name} must be a whole number {limit}, got {value!r}")

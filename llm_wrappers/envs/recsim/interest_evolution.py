@@ -10,6 +10,7 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
+from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.recsim import TOPICS, InterestEvolutionCaptioner
 from llm_wrappers.envs.recsim.library import recsim_module
@@ -85,10 +86,10 @@ class InterestEvolutionEnv(gym.Env[dict[str, Any], NDArray[np.int64]]):
         resample_documents: bool = True,
         privileged: bool = False,
     ) -> None:
-        _require_whole("num_candidates", num_candidates, None)
-        _require_whole("slate_size", slate_size, num_candidates)
-        _require_flag("resample_documents", resample_documents)
-        _require_flag("privileged", privileged)
+        num_candidates = checks.whole("num_candidates", num_candidates, least=1)
+        slate_size = checks.whole("slate_size", slate_size, least=1, most=num_candidates)
+        checks.flag("resample_documents", resample_documents)
+        checks.flag("privileged", privileged)
         recsim_module("environments.interest_evolution")
         self._slate_size, self._num_candidates = slate_size, num_candidates
         self._resample_documents, self._privileged = resample_documents, privileged
@@ -179,14 +180,3 @@ class InterestEvolutionEnv(gym.Env[dict[str, Any], NDArray[np.int64]]):
 
 def _box(low: float, high: float, *shape: int) -> spaces.Box:
     return spaces.Box(low, high, shape, np.float32)
-
-
-def _require_whole(name: str, value: Any, most: int | None) -> None:
-    if type(value) is not int or value < 1 or (most is not None and value > most):
-        limit = "from 1" if most is None else f"from 1 to the {most} candidates"
-        raise InvalidOptionError(f"{name} must be a whole number {limit}, got {value!r}")
-
-
-def _require_flag(name: str, value: Any) -> None:
-    if not isinstance(value, bool):
-        raise InvalidOptionError(f"{name} must be True or False, got {value!r}")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance._registered import checked_guide, registered
 from llm_wrappers.guidance.corrector import Corrector
 from llm_wrappers.guidance.correctors._advice import split_part
 from llm_wrappers.guidance.correctors.judged import JudgeCorrector
 from llm_wrappers.guidance.correctors.random import RandomCorrector
 from llm_wrappers.guidance.judges import resolve_judge
+from llm_wrappers.registry import Registry
 
 __all__ = ["ENTRY_POINTS", "resolve_corrector"]
 
@@ -20,8 +20,6 @@ ENTRY_POINTS = "llm_wrappers.correctors"
 The value is a function ``load(rest, *, description, action_space, model, env, seed) -> Corrector``,
 where `rest` is what stands behind the colon, empty where there is none.
 """
-
-_NAMES = "reference, judge:NAME, random"
 
 
 def resolve_corrector(
@@ -60,30 +58,31 @@ def resolve_corrector(
     >>> resolve_corrector("reference", description=described, action_space=pushes).judge
     <llm_wrappers.guidance.judges.rule.RuleJudge object at ...>
     """
+    context = {
+        "description": description,
+        "action_space": _space(action_space, env, model),
+        "model": model,
+        "env": env,
+        "seed": seed,
+    }
     if isinstance(corrector, str):
-        context = {
-            "description": description,
-            "action_space": _space(action_space, env, model),
-            "model": model,
-            "env": env,
-            "seed": seed,
-        }
-        return _named(corrector, context)
-    return _checked(corrector, "a corrector object or a name such as 'reference'")
+        name, part = split_part(corrector)
+        # The names of packages read the part themselves, with what else stands in their query.
+        if name in _CORRECTORS:
+            return _CORRECTORS.resolve(name, part=part, **context)
+    return _CORRECTORS.resolve(corrector, **context)
 
 
-def _named(name: str, context: dict[str, Any]) -> Corrector:
-    own, part = split_part(name)
-    if own == "random":
-        space = _needed(name, "action_space", context)
-        return RandomCorrector(space, seed=context["seed"], part=part)
-    prefix, colon, rest = ("judge:reference" if own == "reference" else own).partition(":")
-    if prefix == "judge" and colon:
-        described = _needed(name, "description", context)
-        judge = resolve_judge(rest, description=described)
-        return JudgeCorrector(judge, _needed(name, "action_space", context), part=part)
-    made = registered(ENTRY_POINTS, name, known=_NAMES, context=context)
-    return _checked(made, f"the entry point of {name!r} to make a corrector")
+def _random(rest: str, *, part: str | None, **context: Any) -> Corrector:
+    space = _needed("random", "action_space", context)
+    return RandomCorrector(space, seed=context["seed"], part=part)
+
+
+def _judged(judge: str, *, part: str | None, **context: Any) -> Corrector:
+    name = f"judge:{judge}"
+    described = _needed(name, "description", context)
+    space = _needed(name, "action_space", context)
+    return JudgeCorrector(resolve_judge(judge, description=described), space, part=part)
 
 
 def _space(action_space: Any, env: Any, model: Any) -> Any:
@@ -101,7 +100,14 @@ def _needed(name: str, what: str, context: dict[str, Any]) -> Any:
     return context[what]
 
 
-def _checked(corrector: Any, wanted: str) -> Corrector:
-    method = "correct(trajectories, moments)"
-    checked: Corrector = checked_guide(corrector, Corrector, wanted, method)
-    return checked
+_CORRECTORS: Registry[Corrector] = Registry(
+    "corrector",
+    Corrector,
+    "an object with correct(trajectories, moments), or a name such as 'reference'",
+    names={
+        "reference": lambda _, **context: _judged("reference", **context),
+        "judge:NAME": _judged,
+        "random": _random,
+    },
+    group=ENTRY_POINTS,
+)

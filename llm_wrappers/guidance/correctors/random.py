@@ -9,10 +9,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from llm_wrappers import checks
 from llm_wrappers.guidance.correctors._advice import Advice
 from llm_wrappers.guidance.critical_moment import CriticalMoment
 from llm_wrappers.guidance.critical_state import CriticalState
-from llm_wrappers.guidance.selectors._picking import check_whole
 from llm_wrappers.guidance.trajectory import Trajectory
 
 __all__ = ["RandomCorrector"]
@@ -50,7 +50,7 @@ class RandomCorrector:
         part: str | None = None,
         tolerance: float = 0.1,
     ) -> None:
-        check_whole("seed", seed, at_least=0)
+        checks.whole("seed", seed, least=0)
         self.seed = seed
         self._advice = Advice(action_space, part=part, tolerance=tolerance)
         # Seeding a space changes it, and this one is somebody else's.

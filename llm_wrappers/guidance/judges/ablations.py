@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from llm_wrappers import checks
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.judge import Judge, Judgements
 from llm_wrappers.guidance.stable_random import stable_uniform
@@ -86,8 +87,7 @@ class NoisyJudge:
     """
 
     def __init__(self, inner: Judge, share: float, *, seed: int = 0) -> None:
-        if not 0.0 <= share <= 1.0:
-            raise InvalidOptionError(f"share must be in [0, 1], got {share!r}")
+        checks.number("share", share, least=0, most=1)
         self.inner = inner
         self.share = share
         self.seed = seed

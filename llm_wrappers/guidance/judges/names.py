@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
-from llm_wrappers.guidance._registered import registered
-from llm_wrappers.guidance.judge import Judge, JudgeFunction, as_judge
+from llm_wrappers.guidance.judge import FunctionJudge, Judge, JudgeFunction
 from llm_wrappers.guidance.judges.ablations import (
     ConstantJudge,
     NegatedJudge,
@@ -20,20 +19,16 @@ from llm_wrappers.guidance.judges.reference_potentials import REFERENCE_POTENTIA
 from llm_wrappers.guidance.judges.rule import RuleJudge
 from llm_wrappers.guidance.judges.table import TableJudge
 from llm_wrappers.guidance.potential import (
+    FunctionPotential,
     Potential,
     PotentialFunction,
     RulePotential,
-    as_potential,
 )
+from llm_wrappers.registry import Registry
 
-__all__ = ["resolve_judge", "resolve_potential"]
+__all__ = ["JUDGES", "resolve_judge", "resolve_potential"]
 
 _Rule = TypeVar("_Rule")
-_JUDGES = "llm_wrappers.judges"
-_POTENTIALS = "llm_wrappers.potentials"
-_NAMES = (
-    "reference, oracle, anti-oracle, noisy:SHARE, random, constant:-1|0|1, none, file:TABLE.json"
-)
 _EXACT: dict[str, Callable[[], Judge]] = {
     "Blackjack-v1": BlackjackOracle,
     "FrozenLake-v1": lambda: FrozenLakeOracle("FrozenLake-v1"),
@@ -59,27 +54,7 @@ def resolve_judge(judge: str | Judge | JudgeFunction, *, description: Any) -> Ju
         InvalidOptionError: If the number in a name is none that works.
         GuidanceFileError: If a file is missing or holds no table.
     """
-    if not isinstance(judge, str):
-        return as_judge(judge)
-    prefix, _, rest = judge.partition(":")
-    if judge == "reference":
-        return _reference(description, judge)
-    if judge == "oracle":
-        return _oracle(description, judge)
-    if judge == "anti-oracle":
-        return NegatedJudge(_oracle(description, judge))
-    if judge == "random":
-        return RandomJudge()
-    if judge == "none":
-        return ConstantJudge(0)
-    if prefix == "noisy":
-        return NoisyJudge(_oracle(description, judge), _number(rest, judge))
-    if prefix == "constant":
-        return ConstantJudge(int(_number(rest, judge)))
-    if prefix == "file":
-        return TableJudge.load(rest)
-    found: Judge = registered(_JUDGES, judge, known=_NAMES, context={"description": description})
-    return found
+    return JUDGES.resolve(judge, description=description)
 
 
 def resolve_potential(
@@ -96,29 +71,19 @@ def resolve_potential(
     Raises:
         UnknownNameError: If no resolver knows the name, or none for this environment.
     """
-    if not isinstance(potential, str):
-        return as_potential(potential)
-    if potential == "none":
-        return RulePotential(_zero)
-    if potential == "reference":
-        rules = REFERENCE_POTENTIALS
-        return RulePotential(_shipped(rules, description.env_id, potential))
-    found: Potential = registered(
-        _POTENTIALS, potential, known="reference, none", context={"description": description}
-    )
-    return found
+    return _POTENTIALS.resolve(potential, description=description)
 
 
 def _zero(facts: Any) -> float:
     return 0.0
 
 
-def _oracle(description: Any, name: str) -> Judge:
+def _oracle(description: Any, name: str = "oracle") -> Judge:
     exact = _EXACT.get(description.env_id)
     return _reference(description, name) if exact is None else exact()
 
 
-def _reference(description: Any, name: str) -> Judge:
+def _reference(description: Any, name: str = "reference") -> Judge:
     rule = _shipped(REFERENCE_RULES, description.env_id, name)
     known = REFERENCE_ACTIONS.get(description.env_id)
     found = tuple(description.action_names)
@@ -139,8 +104,46 @@ def _shipped(rules: Mapping[str, _Rule], env_id: str, name: str) -> _Rule:
     return rules[env_id]
 
 
-def _number(text: str, name: str) -> float:
+def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise InvalidOptionError(f"expected a number behind the colon, got {name!r}") from None
+        raise InvalidOptionError(f"expected a number behind the colon, got {text!r}") from None
+
+
+JUDGES: Registry[Judge] = Registry(
+    "judge",
+    Judge,
+    "an object with judge(states, actions), a function of these that returns -1, 0, +1 or None "
+    'for each, or a name such as "oracle"',
+    adapt=FunctionJudge,
+    names={
+        "reference": lambda _, description: _reference(description),
+        "oracle": lambda _, description: _oracle(description),
+        "anti-oracle": lambda _, description: NegatedJudge(_oracle(description, "anti-oracle")),
+        "noisy:SHARE": lambda rest, description: NoisyJudge(
+            _oracle(description, f"noisy:{rest}"), _number(rest)
+        ),
+        "random": lambda _, description: RandomJudge(),
+        "constant:-1|0|1": lambda rest, description: ConstantJudge(int(_number(rest))),
+        "none": lambda _, description: ConstantJudge(0),
+        "file:TABLE.json": lambda rest, description: TableJudge.load(rest),
+    },
+    group="llm_wrappers.judges",
+)
+"""What stands for a judge."""
+
+_POTENTIALS: Registry[Potential] = Registry(
+    "potential",
+    Potential,
+    "an object with values(states), a function of states that returns a number or None for each, "
+    'or a name such as "reference"',
+    adapt=FunctionPotential,
+    names={
+        "reference": lambda _, description: RulePotential(
+            _shipped(REFERENCE_POTENTIALS, description.env_id, "reference")
+        ),
+        "none": lambda _, description: RulePotential(_zero),
+    },
+    group="llm_wrappers.potentials",
+)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
+from llm_wrappers import checks
 from llm_wrappers._version import __version__
 from llm_wrappers.errors import GuidanceError, GuidanceFileError, InvalidOptionError
 from llm_wrappers.guidance.program import hash_of
@@ -99,8 +100,7 @@ class GuardedPlanner:
     """
 
     def __init__(self, source: str, *, name: str, fuel: int, backwards: bool = False) -> None:
-        if type(fuel) is not int or fuel < 1:
-            raise InvalidOptionError(f"fuel must be an int >= 1, got {fuel!r}")
+        fuel = checks.whole("fuel", fuel, least=1)
         problems = lint_planner(source)
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from llm_wrappers import checks
 from llm_wrappers.errors import InvalidOptionError, require
 from llm_wrappers.guidance.program import hash_of
 from llm_wrappers.guidance.runtime._conversation import Answer, Conversation
@@ -70,7 +70,9 @@ class MontyRuntime:
         seed: int = 0,
         patience: int = 20,
     ) -> None:
-        _check_positive(seconds=seconds, memory=memory, patience=patience)
+        seconds = checks.number("seconds", seconds, above=0)
+        memory = checks.whole("memory", memory, least=1)
+        patience = checks.whole("patience", patience, least=1)
         if type(seed) is not int:
             raise InvalidOptionError(f"seed must be an int, got {seed!r}")
         if importlib.util.find_spec("pydantic_monty") is None:
@@ -137,14 +139,6 @@ class MontyRuntime:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> MontyRuntime:
         return self
-
-
-def _check_positive(**options: float) -> None:
-    for name, value in options.items():
-        whole = name != "seconds"
-        if type(value) not in ((int,) if whole else (int, float)) or not 0 < value < math.inf:
-            kind = "an int >= 1" if whole else "a number > 0"
-            raise InvalidOptionError(f"{name} must be {kind}, got {value!r}")
 
 
 def _restored(source: str, name: str, options: dict[str, Any]) -> MontyRuntime:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
+from llm_wrappers import checks
 from llm_wrappers._version import __version__
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.planning import checked_vocabulary
@@ -153,8 +154,7 @@ def _spread(states: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
 def _check_counts(states: Sequence[Any], most_states: int, most_milliseconds: float) -> None:
     if not len(states):
         raise InvalidOptionError("expected recorded states to try the planner on, got none")
-    if type(most_states) is not int or most_states < 1:
-        raise InvalidOptionError(f"most_states must be an int >= 1, got {most_states!r}")
+    checks.whole("most_states", most_states, least=1)
     if not most_milliseconds > 0:
         raise InvalidOptionError(f"most_milliseconds must be > 0, got {most_milliseconds!r}")
 

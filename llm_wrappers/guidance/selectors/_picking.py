@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers import checks
 from llm_wrappers.guidance.critical_moment import CriticalMoment
 
-__all__ = ["check_whole", "moments_of"]
+__all__ = ["moments_of"]
 
 
 def moments_of(
@@ -37,7 +36,7 @@ def moments_of(
     Raises:
         InvalidOptionError: If `per_episode` is no whole number >= 1.
     """
-    check_whole("per_episode", per_episode, at_least=1)
+    checks.whole("per_episode", per_episode, least=1)
     return [
         CriticalMoment(
             episode,
@@ -48,17 +47,6 @@ def moments_of(
         for episode, row in enumerate(importances)
         for step in _picked(row, per_episode, min_gap, above)
     ]
-
-
-def check_whole(name: str, value: Any, *, at_least: int) -> None:
-    """Refuse what is no whole number from a limit on.
-
-    Raises:
-        InvalidOptionError: If it is none.
-    """
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if not whole or value < at_least:
-        raise InvalidOptionError(f"{name} must be a whole number >= {at_least}, got {value!r}")
 
 
 def _picked(row: NDArray[np.float64], count: int, min_gap: int, above: float) -> list[int]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance._registered import checked_guide, registered
 from llm_wrappers.guidance.selector import Selector
 from llm_wrappers.guidance.selectors.random import RandomSelector
 from llm_wrappers.guidance.selectors.return_drop import ReturnDropSelector
+from llm_wrappers.registry import Registry, whole_in
 
 __all__ = ["ENTRY_POINTS", "resolve_selector"]
 
@@ -19,7 +18,23 @@ The value is a function ``load(rest, *, description, action_space, model, env, s
 where `rest` is what stands behind the colon, empty where there is none.
 """
 
-_NAMES = "random, return-drop, return-drop:WINDOW"
+
+def _return_drop(rest: str, **context: Any) -> Selector:
+    if not rest:
+        return ReturnDropSelector()
+    return ReturnDropSelector(window=whole_in("return-drop:WINDOW", rest))
+
+
+_SELECTORS: Registry[Selector] = Registry(
+    "selector",
+    Selector,
+    "an object with select(trajectories, per_episode=...), or a name such as 'return-drop'",
+    names={
+        "random": lambda _, *, seed, **context: RandomSelector(seed=seed),
+        "return-drop[:WINDOW]": _return_drop,
+    },
+    group=ENTRY_POINTS,
+)
 
 
 def resolve_selector(
@@ -50,37 +65,11 @@ def resolve_selector(
     >>> resolve_selector("return-drop:5").window
     5
     """
-    if isinstance(selector, str):
-        context = {
-            "description": description,
-            "action_space": action_space,
-            "model": model,
-            "env": env,
-            "seed": seed,
-        }
-        return _named(selector, context)
-    return _checked(selector, "a selector object or a name such as 'return-drop'")
-
-
-def _named(name: str, context: dict[str, Any]) -> Selector:
-    prefix, colon, rest = name.partition(":")
-    if name == "random":
-        return RandomSelector(seed=context["seed"])
-    if name == "return-drop":
-        return ReturnDropSelector()
-    if prefix == "return-drop" and colon:
-        return ReturnDropSelector(window=_window(rest))
-    made = registered(ENTRY_POINTS, name, known=_NAMES, context=context)
-    return _checked(made, f"the entry point of {name!r} to make a selector")
-
-
-def _checked(selector: Any, wanted: str) -> Selector:
-    method = "select(trajectories, per_episode=...)"
-    checked: Selector = checked_guide(selector, Selector, wanted, method)
-    return checked
-
-
-def _window(rest: str) -> int:
-    if not rest.isdecimal():
-        raise InvalidOptionError(f"expected return-drop:WINDOW with a whole number, got {rest!r}")
-    return int(rest)
+    return _SELECTORS.resolve(
+        selector,
+        description=description,
+        action_space=action_space,
+        model=model,
+        env=env,
+        seed=seed,
+    )

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_wrappers import checks
 from llm_wrappers.guidance.critical_moment import CriticalMoment
-from llm_wrappers.guidance.selectors._picking import check_whole, moments_of
+from llm_wrappers.guidance.selectors._picking import moments_of
 from llm_wrappers.guidance.trajectory import Trajectory
 
 __all__ = ["RandomSelector"]
@@ -38,8 +39,8 @@ class RandomSelector:
     """
 
     def __init__(self, *, seed: int = 0, min_gap: int = 1) -> None:
-        check_whole("seed", seed, at_least=0)
-        check_whole("min_gap", min_gap, at_least=1)
+        checks.whole("seed", seed, least=0)
+        checks.whole("min_gap", min_gap, least=1)
         self.seed, self.min_gap = seed, min_gap
 
     def importances(self, trajectories: Sequence[Trajectory]) -> list[NDArray[np.float64]]:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_wrappers import checks
 from llm_wrappers.guidance.critical_moment import CriticalMoment
-from llm_wrappers.guidance.selectors._picking import check_whole, moments_of
+from llm_wrappers.guidance.selectors._picking import moments_of
 from llm_wrappers.guidance.trajectory import Trajectory
 
 __all__ = ["ReturnDropSelector"]
@@ -40,8 +41,8 @@ class ReturnDropSelector:
     """
 
     def __init__(self, *, window: int = 10, min_gap: int = 1) -> None:
-        check_whole("window", window, at_least=1)
-        check_whole("min_gap", min_gap, at_least=1)
+        checks.whole("window", window, least=1)
+        checks.whole("min_gap", min_gap, least=1)
         self.window, self.min_gap = window, min_gap
 
     def importances(self, trajectories: Sequence[Trajectory]) -> list[NDArray[np.float64]]:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_wrappers import checks
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance._closeness import checked_size
 from llm_wrappers.guidance.critical_moment import CriticalMoment
-from llm_wrappers.guidance.selectors._picking import check_whole, moments_of
+from llm_wrappers.guidance.selectors._picking import moments_of
 from llm_wrappers.guidance.trajectory import Trajectory
 
 __all__ = ["ValueGapSelector"]
@@ -55,11 +55,9 @@ class ValueGapSelector:
                 "values must be a function of observations that returns one number for each, got "
                 f"{values!r}"
             )
-        if checked_size("gamma", gamma) > 1.0:
-            raise InvalidOptionError(f"gamma must be in [0, 1], got {gamma!r}")
-        if not checked_size("reward_scale", reward_scale):
-            raise InvalidOptionError(f"reward_scale must be above 0, got {reward_scale!r}")
-        check_whole("min_gap", min_gap, at_least=1)
+        checks.number("gamma", gamma, least=0, most=1)
+        checks.number("reward_scale", reward_scale, above=0)
+        checks.whole("min_gap", min_gap, least=1)
         self.values, self.gamma = values, gamma
         self.reward_scale, self.min_gap = reward_scale, min_gap
 

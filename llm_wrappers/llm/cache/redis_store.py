@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from llm_wrappers import checks
 from llm_wrappers.llm.cache._redis_address import RedisAddress
 from llm_wrappers.llm.cache._redis_server import RedisServer
 from llm_wrappers.llm.cache._store_base import StoreBase
 from llm_wrappers.llm.cache._store_line import line_of
-from llm_wrappers.llm.cache._store_options import checked_max_entries
 from llm_wrappers.llm.cache.store import Failure, Record, State
 from llm_wrappers.llm.request import canonical_json
 
@@ -57,7 +57,9 @@ class RedisStore(StoreBase):
         max_entries: int | None = None,
         read_only: bool = False,
     ) -> None:
-        self.max_entries = checked_max_entries(max_entries)
+        self.max_entries: int | None = checks.whole(
+            "max_entries", max_entries, least=1, or_none="to keep all"
+        )
         self._server = RedisServer(RedisAddress(url), prefix=prefix, read_only=read_only)
         self._by_age = f"{prefix}by_age"
 
@@ -220,7 +222,7 @@ class RedisStore(StoreBase):
             model: Delete what this model was asked. With `before`, both have to hold.
             max_entries: Of what is left, delete the oldest beyond this number.
         """
-        checked_max_entries(max_entries)
+        checks.whole("max_entries", max_entries, least=1, or_none="to keep all")
         gone = 0
         if before is not None or model is not None:
             records = (self._intact(key, line) for key, line in self._lines())

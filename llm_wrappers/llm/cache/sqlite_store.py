@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from llm_wrappers import checks
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.llm.cache._sqlite_file import SqliteFile
 from llm_wrappers.llm.cache._store_base import StoreBase
 from llm_wrappers.llm.cache._store_line import line_of
-from llm_wrappers.llm.cache._store_options import checked_max_entries
 from llm_wrappers.llm.cache.store import Failure, Record, State
 from llm_wrappers.llm.request import canonical_json
 
@@ -62,7 +62,9 @@ class SqliteStore(StoreBase):
             raise InvalidOptionError(f"expected the path of a file, got {path!r}")
         in_memory = os.fspath(path) == _IN_MEMORY
         file = None if in_memory else Path(os.path.abspath(os.path.expanduser(path)))
-        self.max_entries = checked_max_entries(max_entries)
+        self.max_entries: int | None = checks.whole(
+            "max_entries", max_entries, least=1, or_none="to keep all"
+        )
         self._file = SqliteFile(file, read_only=read_only)
 
     @property
@@ -215,7 +217,7 @@ class SqliteStore(StoreBase):
             model: Delete what this model was asked. With `before`, both have to hold.
             max_entries: Of what is left, delete the oldest beyond this number.
         """
-        checked_max_entries(max_entries)
+        checks.whole("max_entries", max_entries, least=1, or_none="to keep all")
         given = {"created < ?": before, "model = ?": model}
         wanted = {condition: value for condition, value in given.items() if value is not None}
         now, gone = time.time(), 0

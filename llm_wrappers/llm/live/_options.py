@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
+from llm_wrappers import checks
 from llm_wrappers.errors import InvalidOptionError
 
 __all__ = ["check_source_options", "check_texts"]
@@ -31,15 +33,12 @@ def check_source_options(
     for name, function in functions.items():
         if not callable(function):
             raise InvalidOptionError(f"expected {name} as a function, got {function!r}")
-    if on_miss not in policies:
-        raise InvalidOptionError(f"expected on_miss among {list(policies)}, got {on_miss!r}")
+    checks.one_of("on_miss", on_miss, policies)
     for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise InvalidOptionError(f"expected {name} as a whole number >= 1, got {size!r}")
+        checks.whole(name, size, least=1)
     for name, value in seconds.items():
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not value >= 0:
-            raise InvalidOptionError(f"expected {name} as seconds >= 0, got {value!r}")
+        if value != math.inf:
+            checks.number(name, value, least=0)
 
 
 def check_texts(texts: Iterable[Any]) -> None:

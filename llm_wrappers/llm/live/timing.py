@@ -11,13 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from llm_wrappers.errors import InvalidOptionError, UnknownNameError
+from llm_wrappers import checks
+from llm_wrappers.registry import Registry, whole_in
 
 __all__ = ["Every", "EveryStep", "OnChange", "Timing", "every", "resolve_timing"]
 
 Timing: TypeAlias = Callable[[str, "str | None", int], bool]
-
-_NAMES = "every_step, on_change, every:K"
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,7 @@ class Every:
     k: int
 
     def __post_init__(self) -> None:
-        if isinstance(self.k, bool) or not isinstance(self.k, int) or self.k < 1:
-            raise InvalidOptionError(f"expected k as a whole number >= 1, got {self.k!r}")
+        checks.whole("k", self.k, least=1)
 
     def __call__(self, text: str, previous: str | None, step: int) -> bool:
         """Return whether the step is a multiple of k."""
@@ -102,24 +100,16 @@ def resolve_timing(timing: str | Timing) -> Timing:
     >>> resolve_timing("every:5")
     Every(k=5)
     """
-    if isinstance(timing, str):
-        return _from_name(timing)
-    if not callable(timing) or isinstance(timing, type):
-        raise InvalidOptionError(
-            f"expected a query timing among {_NAMES}, or a callable of (text, previous text, step "
-            f"of the episode), got {timing!r}"
-        )
-    return timing
+    return _TIMINGS.resolve(timing)
 
 
-def _from_name(name: str) -> Timing:
-    if name == "every_step":
-        return EveryStep()
-    if name == "on_change":
-        return OnChange()
-    kind, colon, number = name.partition(":")
-    if kind != "every" or not colon:
-        raise UnknownNameError(f"expected a query timing among {_NAMES}, got {name!r}")
-    if not (number.isascii() and number.isdigit()):
-        raise InvalidOptionError(f"expected a whole number >= 1 after 'every:', got {name!r}")
-    return Every(int(number))
+_TIMINGS: Registry[Timing] = Registry(
+    "timing",
+    Callable,
+    "a function of (text, previous text, step of the episode), or a name such as 'on_change'",
+    names={
+        "every_step": lambda _: EveryStep(),
+        "on_change": lambda _: OnChange(),
+        "every:K": lambda rest: Every(whole_in("every:K", rest)),
+    },
+)

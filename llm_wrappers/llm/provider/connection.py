@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
+from llm_wrappers import checks
 from llm_wrappers.errors import AuthenticationError, InvalidOptionError
 from llm_wrappers.llm.provider._params import is_connection_option, split_params
 from llm_wrappers.llm.provider._redaction import Secrets, divide, smells_of_secret
@@ -70,7 +70,7 @@ class Connection:
         vars(self).update(
             api_base=_checked_address(base_url if api_base is None else api_base),
             api_key_env=_checked_variable(api_key_env),
-            timeout=_checked_timeout(timeout),
+            timeout=checks.number("timeout", timeout, above=0),
             _visible=visible,
             _hidden=hidden,
             _left_behind=(),
@@ -219,10 +219,3 @@ def _checked_variable(name: Any) -> str | None:
             "itself goes to api_key="
         )
     return name
-
-
-def _checked_timeout(timeout: Any) -> float:
-    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-    if not number or not math.isfinite(timeout) or timeout <= 0:
-        raise InvalidOptionError(f"expected timeout as seconds > 0, got {timeout!r}")
-    return float(timeout)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import time
@@ -10,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from llm_wrappers import checks
 from llm_wrappers.errors import InvalidOptionError, LLMWrappersError
 from llm_wrappers.llm.brake import check_requests_allowed, requests_allowed
 from llm_wrappers.llm.completion import Completion
@@ -59,8 +59,7 @@ class LiteLLMTransport:
         prices: tuple[float, float] | None = None,
         schemas: bool | None = None,
     ) -> None:
-        if schemas is not None and not isinstance(schemas, bool):
-            raise InvalidOptionError(f"schemas must be True, False or None, got {schemas!r}")
+        checks.one_of("schemas", schemas, (True, False, None))
         self.connection = connection or Connection()
         self.prices = _checked_prices(prices)
         self.schemas = schemas
@@ -205,14 +204,10 @@ def _address_in_environment(provider: str) -> bool:
 def _checked_prices(prices: Any) -> tuple[float, float] | None:
     if prices is None:
         return None
-    numbers = [
-        float(price)
-        for price in (prices if isinstance(prices, tuple | list) else ())
-        if isinstance(price, int | float) and not isinstance(price, bool)
-    ]
-    if len(numbers) != 2 or not all(math.isfinite(price) and price >= 0 for price in numbers):
+    is_pair = isinstance(prices, tuple | list) and len(prices) == 2
+    if not is_pair or not all(checks.is_number(price) and price >= 0 for price in prices):
         raise InvalidOptionError(
             "expected prices as two numbers >= 0, dollars per million prompt tokens and per "
             f"million completion tokens, like (0.25, 2.0), got {prices!r}"
         )
-    return numbers[0], numbers[1]
+    return float(prices[0]), float(prices[1])

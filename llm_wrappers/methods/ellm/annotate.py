@@ -7,9 +7,9 @@ from typing import Any
 
 import gymnasium as gym
 
+from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.resolve import resolve_captioner
-from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.states import States
 from llm_wrappers.llm import LLM
 from llm_wrappers.methods.ellm.annotation import Annotation
@@ -115,9 +115,8 @@ def record_captions(
     Raises:
         InvalidOptionError: If `states` or `steps` is not a positive whole number.
     """
-    _check_whole("states", states)
-    if steps is not None:
-        _check_whole("steps", steps)
+    checks.whole("states", states, least=1)
+    checks.whole("steps", steps, least=1, or_none="for 100 per caption")
     recorder = _Recorder(read)
     played = SimilarityRewardWrapper(env, suggester=recorder, captioner=captioner)
     played.action_space.seed(seed)
@@ -134,8 +133,3 @@ def record_captions(
         if len(recorder.captions) == states:
             break
     return list(recorder.captions)
-
-
-def _check_whole(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidOptionError(f"expected {name} as a whole number >= 1, got {value!r}")

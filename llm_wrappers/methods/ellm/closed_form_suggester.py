@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
+from llm_wrappers import checks
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.states import States
@@ -82,10 +83,10 @@ class ClosedFormSuggester:
         timing: str | Timing = "every_step",
         retry_failed_after: float = 60.0,
     ) -> None:
-        _check_options(threshold, logprobs)
+        checks.flag("logprobs", logprobs)
         self.llm = llm
         self._candidates = _checked_candidates(candidates, description, timing)
-        self._threshold = threshold
+        self._threshold = checks.number("threshold", threshold, least=0, most=1)
         self._caption = caption
         self._prompts = Prompts(prompt, description, changing=("caption", "goal"))
         self._unreadable = Unreadable("as Yes or No", taken_as="no suggestion")
@@ -193,14 +194,6 @@ class ClosedFormSuggester:
             self._unreadable.note(answer.text)
             return 0.0
         return probability
-
-
-def _check_options(threshold: float, logprobs: bool) -> None:
-    is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-    if not is_number or not 0 <= threshold <= 1:
-        raise InvalidOptionError(f"expected threshold as a number from 0 to 1, got {threshold!r}")
-    if not isinstance(logprobs, bool):
-        raise InvalidOptionError(f"expected logprobs as True or False, got {logprobs!r}")
 
 
 def _checked_candidates(

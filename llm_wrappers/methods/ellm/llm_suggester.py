@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from llm_wrappers import checks
 from llm_wrappers.captions.description import EnvDescription
-from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.states import States
 from llm_wrappers.llm import LLM, Answer, LiveSource
 from llm_wrappers.llm.live.source import OnMiss
@@ -79,10 +79,9 @@ class LLMSuggester:
         max_goals: int | None = None,
         retry_failed_after: float = 60.0,
     ) -> None:
-        _check_options(strict, max_goals)
         self.llm = llm
-        self._strict = strict
-        self._max_goals = max_goals
+        self._strict = checks.flag("strict", strict)
+        self._max_goals = checks.whole("max_goals", max_goals, least=1, or_none="for all")
         self._caption = caption
         self._prompts = Prompts(prompt, description, changing=("caption",))
         self._unreadable = Unreadable("as lines like '- chop tree'", taken_as="no suggestion")
@@ -210,13 +209,3 @@ def closed_form(rest: str, *, description: EnvDescription) -> ClosedFormSuggeste
     """
     llm, options = client_and_options(rest, _CLOSED_OPTIONS)
     return ClosedFormSuggester(llm, description, **options)
-
-
-def _check_options(strict: bool, max_goals: int | None) -> None:
-    if not isinstance(strict, bool):
-        raise InvalidOptionError(f"expected strict as True or False, got {strict!r}")
-    is_whole = isinstance(max_goals, int) and not isinstance(max_goals, bool)
-    if max_goals is not None and not (is_whole and max_goals >= 1):
-        raise InvalidOptionError(
-            f"expected max_goals as a whole number >= 1, or None for all, got {max_goals!r}"
-        )

@@ -7,10 +7,11 @@ from typing import Any
 
 import gymnasium as gym
 
+from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.embeddings import Encoder
-from llm_wrappers.errors import InvalidOptionError, UnknownNameError
+from llm_wrappers.errors import UnknownNameError
 from llm_wrappers.guidance.resolve import REFERENCES
 from llm_wrappers.guidance.suggester import Suggester, SuggesterFunction
 from llm_wrappers.methods.ellm._inner_captioner import InnerCaptioner
@@ -82,9 +83,8 @@ def wrap(
     >>> sorted(observation), info["similarity_reward"]
     (['caption', 'obs'], 0.0)
     """
-    for name, value in (("caption_observation", caption_observation), ("reward_free", reward_free)):
-        if not isinstance(value, bool):
-            raise InvalidOptionError(f"{name} must be True or False, got {value!r}")
+    checks.flag("caption_observation", caption_observation)
+    checks.flag("reward_free", reward_free)
     wrappers = vector if isinstance(env, gym.vector.VectorEnv) else None
     with_reward = wrappers.SimilarityRewardWrapper if wrappers else SimilarityRewardWrapper
     with_caption = wrappers.CaptionObservationWrapper if wrappers else CaptionObservationWrapper

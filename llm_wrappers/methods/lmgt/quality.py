@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.judge import Judge, JudgeFunction, Judgements, as_judge
+from llm_wrappers.guidance.judge import Judge, JudgeFunction, Judgements
+from llm_wrappers.guidance.judges.names import JUDGES
 from llm_wrappers.guidance.states import States
 from llm_wrappers.methods.lmgt.annotate import ask_all
 from llm_wrappers.methods.lmgt.comparison import Comparison, compare
@@ -98,7 +99,7 @@ def audit_judge(
         )
 
     def answers_of(other: Judge | JudgeFunction) -> Judgements:
-        found = ask_all(as_judge(other), states, actions, progress_bar=progress_bar)
+        found = ask_all(JUDGES.adapted(other), states, actions, progress_bar=progress_bar)
         return _checked(found, len(states), "answers")
 
     before = _unreadable(judge)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from llm_wrappers import checks
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.states import States
@@ -205,7 +206,6 @@ def _states_in_words(states: States, words: Sequence[Any], places: Sequence[int]
 
 
 def _check(mode: str, judge_llm: LLM | None) -> None:
-    if mode not in MODES:
-        raise InvalidOptionError(f"expected mode among {MODES}, got {mode!r}")
+    checks.one_of("mode", mode, MODES)
     if judge_llm is not None and mode != "caption":
         raise InvalidOptionError('judge_llm was given, which only mode="caption" asks')

@@ -7,10 +7,11 @@ from typing import Any
 
 import gymnasium as gym
 
+from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.embeddings import Encoder
-from llm_wrappers.errors import InvalidOptionError, UnknownNameError
+from llm_wrappers.errors import UnknownNameError
 from llm_wrappers.guidance.artefact import GuidanceArtefact
 from llm_wrappers.guidance.planner import Planner, PlannerFunction
 from llm_wrappers.guidance.resolve import REFERENCES
@@ -100,8 +101,7 @@ def deploy(
     Raises:
         InvalidOptionError: If the mode is none of these.
     """
-    if mode not in DEPLOYMENTS:
-        raise InvalidOptionError(f"mode must be one of {DEPLOYMENTS}, got {mode!r}")
+    checks.one_of("mode", mode, DEPLOYMENTS)
     if mode == "unguided":
         options["planner"] = "none"
     return wrap(env, guidance, schedule=1.0 if mode == "guided" else 0.0, **options)

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from llm_wrappers.captions.description import EnvDescription
-from llm_wrappers.errors import InvalidOptionError, UnknownNameError
+from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.names import resolve_llm
 from llm_wrappers.methods.sgrl.llm_reweigher import LLMReweigher
 from llm_wrappers.methods.sgrl.reference_reweigher import ReferenceReweigher
 from llm_wrappers.methods.sgrl.unlock_report import UnlockReport
+from llm_wrappers.registry import Registry
 
 __all__ = ["FunctionReweigher", "Reweigher", "ReweigherFunction", "resolve_reweigher"]
 
@@ -71,18 +72,9 @@ def resolve_reweigher(
     >>> type(resolve_reweigher("reference")).__name__
     'ReferenceReweigher'
     """
-    if isinstance(reweigher, LLM) or (isinstance(reweigher, str) and reweigher.startswith("llm:")):
-        return _asking(resolve_llm(reweigher), description, goals)
-    if isinstance(reweigher, str):
-        return _named(reweigher)
-    if isinstance(reweigher, Reweigher) and not isinstance(reweigher, type):
-        return reweigher
-    if callable(reweigher) and not isinstance(reweigher, type):
-        return FunctionReweigher(reweigher)
-    raise InvalidOptionError(
-        "expected a re-weigher: an object with factors(report), a function of a report that "
-        f'returns goal -> factor, or a name such as "reference"; got {reweigher!r}'
-    )
+    if isinstance(reweigher, LLM):
+        return _asking(reweigher, description, goals)
+    return _REWEIGHERS.resolve(reweigher, description=description, goals=goals)
 
 
 def _asking(
@@ -100,12 +92,15 @@ def _present_factors(report: UnlockReport) -> Mapping[str, float]:
     return report.factors
 
 
-def _named(name: str) -> Reweigher:
-    if name == "reference":
-        return ReferenceReweigher()
-    if name == "none":
-        return FunctionReweigher(_present_factors)
-    raise UnknownNameError(
-        "expected a re-weigher by the name 'reference', 'none' or "
-        f"'llm:MODEL?cache=answers.sqlite', got {name!r}"
-    )
+_REWEIGHERS: Registry[Reweigher] = Registry(
+    "reweigher",
+    Reweigher,
+    "an object with factors(report), a function of a report that returns goal -> factor, or a "
+    'name such as "reference"',
+    adapt=FunctionReweigher,
+    names={
+        "reference": lambda _, **context: ReferenceReweigher(),
+        "none": lambda _, **context: FunctionReweigher(_present_factors),
+        "llm:MODEL": lambda rest, **context: _asking(resolve_llm(f"llm:{rest}"), **context),
+    },
+)

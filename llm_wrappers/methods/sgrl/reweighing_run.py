@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from llm_wrappers import checks
 from llm_wrappers.errors import GuidanceWarning, InvalidOptionError, UserError
 from llm_wrappers.guidance.factors import checked_factors
 from llm_wrappers.methods.sgrl._reweighing_state import ReweighingState
@@ -63,7 +64,7 @@ class ReweighingRun:
     ) -> None:
         self.reweigher = reweigher
         self.goals = tuple(goals)
-        self.every = checked_period(every)
+        self.every: int = checks.whole("every", every, least=1)
         self.path = None if path is None else Path(path).expanduser()
         self.env_steps = env_steps
         self.due = self._next_due()
@@ -198,14 +199,3 @@ class ReweighingRun:
         self.reached = {goal: state.reached[goal] for goal in self.goals}
         self.factors = self._by_goal(state.factors)
         self.history = state.history
-
-
-def checked_period(every: int) -> int:
-    """Return the period, or say what it has to be.
-
-    Raises:
-        InvalidOptionError: If it is not a positive whole number.
-    """
-    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-        raise InvalidOptionError(f"every must be a whole number of steps >= 1, got {every!r}")
-    return every

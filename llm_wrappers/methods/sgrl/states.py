@@ -8,9 +8,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.resolve import resolve_captioner
-from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.methods.sgrl._episode import Episode
 from llm_wrappers.methods.sgrl._guide import Guidance, Guide
 from llm_wrappers.methods.sgrl._play import Moment, moments
@@ -64,7 +64,7 @@ def record_states(
     >>> len(record_states(env, states=5))
     5
     """
-    _check_count("states", states)
+    checks.whole("states", states, least=1)
     captioner = resolve_captioner(env, captioner)
     if guided_by is not None:
         steps = states * GUIDED_STEPS_PER_STATE
@@ -107,7 +107,7 @@ def record_episodes(
     >>> sum(len(episode.facts) for episode in episodes)
     100
     """
-    _check_count("steps", steps)
+    checks.whole("steps", steps, least=1)
     captioner = resolve_captioner(env, captioner)
     if guided_by is None or isinstance(guided_by, Guide):
         return _episodes(moments(env, captioner, steps=steps, seed=seed, guide=guided_by))
@@ -127,7 +127,7 @@ def states_of(episodes: Sequence[Episode], *, states: int) -> list[dict[str, Any
         episodes: What was recorded.
         states: The most to return.
     """
-    _check_count("states", states)
+    checks.whole("states", states, least=1)
     found: dict[Any, dict[str, Any]] = {}
     for episode in episodes:
         for facts in episode.facts:
@@ -159,11 +159,6 @@ def _episode(met: Sequence[Moment]) -> Episode:
 
 def _note(found: dict[Any, dict[str, Any]], facts: Mapping[str, Any]) -> None:
     found.setdefault(tuple(sorted(facts.items())), dict(facts))
-
-
-def _check_count(name: str, count: int) -> None:
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise InvalidOptionError(f"{name} must be a whole number >= 1, got {count!r}")
 
 
 def describe_facts(states: Sequence[Mapping[str, Any]]) -> str:

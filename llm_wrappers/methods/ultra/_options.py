@@ -1,4 +1,4 @@
-"""Options that the selector and the corrector check alike, and blanks they fill alike."""
+"""Blanks that the selector and the corrector fill alike."""
 
 from __future__ import annotations
 
@@ -6,18 +6,7 @@ from typing import Any
 
 from llm_wrappers.errors import InvalidOptionError
 
-__all__ = ["instructions_block", "whole_number"]
-
-
-def whole_number(name: str, value: Any, *, least: int) -> int:
-    """Return an option that is a whole number.
-
-    Raises:
-        InvalidOptionError: If it is none, or too small.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InvalidOptionError(f"{name} must be a whole number >= {least}, got {value!r}")
-    return value
+__all__ = ["instructions_block"]
 
 
 def instructions_block(instructions: Any) -> str:

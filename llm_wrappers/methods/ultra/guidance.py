@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from llm_wrappers import checks
 from llm_wrappers._version import __version__
 from llm_wrappers.errors import GuidanceError, GuidanceWarning
 from llm_wrappers.guidance.corrector import Corrector
@@ -20,7 +21,6 @@ from llm_wrappers.llm import LLM
 from llm_wrappers.llm.usage import Counts, Usage
 from llm_wrappers.methods.ultra._asking import MISSING
 from llm_wrappers.methods.ultra._history import History
-from llm_wrappers.methods.ultra._options import whole_number
 from llm_wrappers.methods.ultra._places import check_writable
 from llm_wrappers.methods.ultra.llm_corrector import LLMCorrector
 from llm_wrappers.methods.ultra.llm_selector import LLMSelector
@@ -80,7 +80,7 @@ def write_guidance(
     >>> report.critical_states.actions, report.critical_states.provenance["corrector"]["author"]
     (array([1]), 'Opposite')
     """
-    most = whole_number("per_episode", per_episode, least=1)
+    most = checks.whole("per_episode", per_episode, least=1)
     part = getattr(corrector, "part", None) if part is None else part
     if out is not None:
         check_writable(out)

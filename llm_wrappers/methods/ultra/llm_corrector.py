@@ -11,6 +11,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import InvalidOptionError
@@ -23,7 +24,7 @@ from llm_wrappers.methods._one_line import one_line
 from llm_wrappers.methods.ultra._actions import action_form
 from llm_wrappers.methods.ultra._asking import MISSING, ask_all
 from llm_wrappers.methods.ultra._correction import UNUSABLE, answer_model, usable_corrections
-from llm_wrappers.methods.ultra._options import instructions_block, whole_number
+from llm_wrappers.methods.ultra._options import instructions_block
 from llm_wrappers.methods.ultra._places import states_of
 from llm_wrappers.methods.ultra._steps import StepWriter, heading
 
@@ -103,8 +104,8 @@ class LLMCorrector:
         self.part = part
         self._form = action_form(action_space, description.action_names)
         self._schema = answer_model(self._form)
-        self._batch = whole_number("batch", batch, least=1)
-        self._context = whole_number("context_steps", context_steps, least=0)
+        self._batch = checks.whole("batch", batch, least=1)
+        self._context = checks.whole("context_steps", context_steps, least=0)
         self._instructions = instructions_block(instructions)
         self._writer = StepWriter(description, action_space=action_space, captioner=captioner)
         self._progress_bar = progress_bar

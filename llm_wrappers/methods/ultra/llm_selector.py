@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import InvalidOptionError
@@ -23,7 +24,7 @@ from llm_wrappers.methods.ultra._identification import (
     most_important,
     usable_moments,
 )
-from llm_wrappers.methods.ultra._options import instructions_block, whole_number
+from llm_wrappers.methods.ultra._options import instructions_block
 from llm_wrappers.methods.ultra._steps import StepWriter
 from llm_wrappers.methods.ultra._tokens import about_tokens
 from llm_wrappers.methods.ultra._windows import Excerpt, Windows, allowed_steps, packed
@@ -99,15 +100,15 @@ class LLMSelector:
         self.llm = llm
         self.description = description
         self.analyses: tuple[str, ...] = ()
-        self._prompt_tokens = whole_number("prompt_tokens", prompt_tokens, least=1)
-        self._episodes = whole_number("episodes_per_question", episodes_per_question, least=1)
+        self._prompt_tokens = checks.whole("prompt_tokens", prompt_tokens, least=1)
+        self._episodes = checks.whole("episodes_per_question", episodes_per_question, least=1)
         self._instructions = instructions_block(instructions)
         self._count = about_tokens if count_tokens is None else count_tokens
         self._windows = Windows(
             StepWriter(description, action_space=action_space, captioner=captioner),
             count=self._count,
-            overlap=whole_number("overlap", overlap, least=0),
-            show_every=whole_number("show_every", show_every, least=1),
+            overlap=checks.whole("overlap", overlap, least=0),
+            show_every=checks.whole("show_every", show_every, least=1),
         )
         self._progress_bar = progress_bar
         self._template = PromptTemplate.packaged(_TEMPLATE)
@@ -134,7 +135,7 @@ class LLMSelector:
                 `prompt_tokens`.
             UserError: As `LLM.ask_many` says.
         """
-        most = whole_number("per_episode", per_episode, least=1)
+        most = checks.whole("per_episode", per_episode, least=1)
         lengths: dict[int, int] = {}
         groups = self._questions(trajectories, most, lengths)
         asked = ask_all(
