@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from gymnasium import spaces
@@ -80,19 +81,16 @@ _CAR_SPEED = Quantity("car_velocity_m_per_step", "car velocity", "m per step", 3
 _FLAG = Quantity("distance_to_flag_m", "distance to the flag", "m", 2, "past", "left of")
 
 
-def _mountain_car_facts(flag: float) -> Callable[[Sequence[float]], dict[str, FactValue]]:
-    def facts(observation: Sequence[float]) -> dict[str, FactValue]:
-        position, velocity = observation
-        from_floor = round(position - _MOUNTAIN_CAR_FLOOR, 2)
-        slope = "left slope" if from_floor < 0 else "right slope" if from_floor else "valley floor"
-        return {
-            _CAR.fact: position,
-            _CAR_SPEED.fact: velocity,
-            _FLAG.fact: flag - position,
-            "slope": slope,
-        }
-
-    return facts
+def _mountain_car_facts(observation: Sequence[float], *, flag: float) -> dict[str, FactValue]:
+    position, velocity = observation
+    from_floor = round(position - _MOUNTAIN_CAR_FLOOR, 2)
+    slope = "left slope" if from_floor < 0 else "right slope" if from_floor else "valley floor"
+    return {
+        _CAR.fact: position,
+        _CAR_SPEED.fact: velocity,
+        _FLAG.fact: flag - position,
+        "slope": slope,
+    }
 
 
 def _mountain_car_sentence(facts: Facts) -> str:
@@ -120,7 +118,7 @@ def _mountain_car() -> System:
         observation_space=_box(0.6, 0.07, low=(-1.2, -0.07)),
         action_space=spaces.Discrete(3),
         action_names=("accelerate left", "do not accelerate", "accelerate right"),
-        facts=_mountain_car_facts(0.5),
+        facts=partial(_mountain_car_facts, flag=0.5),
         sentence=_mountain_car_sentence,
         watched=(_CAR, _CAR_SPEED),
         rules=_MOUNTAIN_CAR_RULES.format(flag=0.5, reward="Each step costs a reward of -1."),
@@ -144,7 +142,7 @@ def _mountain_car_continuous() -> System:
         observation_space=_box(0.6, 0.07, low=(-1.2, -0.07)),
         action_space=_box(1.0),
         push=_car_push,
-        facts=_mountain_car_facts(0.45),
+        facts=partial(_mountain_car_facts, flag=0.45),
         sentence=_mountain_car_sentence,
         watched=(_CAR, _CAR_SPEED),
         rules=_MOUNTAIN_CAR_RULES.format(flag=0.45, reward=reward),

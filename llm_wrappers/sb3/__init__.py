@@ -5,7 +5,8 @@ from llm_wrappers.errors import require
 require("stable_baselines3", extra="sb3")
 require("sb3_contrib", extra="sb3")
 
-from llm_wrappers.sb3.callbacks import GuidanceCallback  # noqa: E402
+from llm_wrappers.sb3.callbacks import GuidanceCallback, set_progress_of  # noqa: E402
+from llm_wrappers.sb3.checkpoints import GuidanceCheckpointCallback  # noqa: E402
 from llm_wrappers.sb3.episode_log import EpisodeLogCallback, ProgressBarCallback  # noqa: E402
 from llm_wrappers.sb3.fidelity import (  # noqa: E402
     FidelityScore,
@@ -32,6 +33,7 @@ __all__ = [
     "FidelityScore",
     "GridExtractor",
     "GuidanceCallback",
+    "GuidanceCheckpointCallback",
     "GuidedDQN",
     "MaskDistillationCallback",
     "PolicyCorrector",
@@ -50,6 +52,7 @@ __all__ = [
     "record_trajectories",
     "refine",
     "seeded_trajectories",
+    "set_progress_of",
     "train_state_mask",
     "value_gap_selector",
 ]

@@ -10,6 +10,7 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv, VectorWra
 from stable_baselines3.common.env_util import is_wrapped
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
+from llm_wrappers.sb3._workers import ask_workers, wrapped_workers
 
 __all__ = ["Routing", "layers"]
 
@@ -42,6 +43,9 @@ class Routing:
 
     Args:
         envs: A Gymnasium vector environment with any wrappers around it.
+
+    Attributes:
+        sub_envs: The sub-environments that are objects of this process; empty if there are none.
     """
 
     def __init__(self, envs: AnyVectorEnv) -> None:
@@ -49,10 +53,10 @@ class Routing:
         self._layers = tuple(layers(envs))
         base = self._layers[-1]
         # Sub-environments that are objects of this process, and those that can only be called.
-        self._sub_envs: Sequence[gym.Env[Any, Any]] = (
-            base.envs if isinstance(base, SyncVectorEnv) else ()
+        self.sub_envs: list[gym.Env[Any, Any]] = (
+            list(base.envs) if isinstance(base, SyncVectorEnv) else []
         )
-        self._remote: Any = base if isinstance(base, AsyncVectorEnv) else None
+        self._remote = base if isinstance(base, AsyncVectorEnv) else None
         holds_sub_envs = isinstance(base, SyncVectorEnv | AsyncVectorEnv)
         self._owners = self._layers[:-1] if holds_sub_envs else self._layers
 
@@ -60,7 +64,8 @@ class Routing:
         """Return whether the batch or all sub-environments know ``name``; nothing is called."""
         if self._owner(name) is not None or name in _SINGLE:
             return True
-        return self._in_sub_envs(name) or self._in_api(name)
+        everywhere = range(self._envs.num_envs)
+        return self._in_sub_envs(name, everywhere) or self._in_api(name)
 
     def get(self, name: str, indices: Sequence[int]) -> list[Any]:
         """Return one value for each index.
@@ -73,10 +78,9 @@ class Routing:
             return [getattr(owner, name)] * len(indices)
         if name in _SINGLE:
             return [getattr(self._envs, _SINGLE[name])] * len(indices)
-        if self._in_sub_envs(name):
-            # `call(name)` would call a method; this fetches it, in any process.
-            values = self._envs.unwrapped.call("get_wrapper_attr", name)  # type: ignore[attr-defined]
-            return [values[index] for index in indices]
+        if self._in_sub_envs(name, indices):
+            # Calling `name` would call a method; this fetches it, in any process.
+            return self._call_sub_envs("get_wrapper_attr", indices, name)
         if self._in_api(name):
             return [getattr(self._envs, name)] * len(indices)
         raise AttributeError(f"neither {self._envs} nor its sub-environments have {name!r}")
@@ -90,15 +94,17 @@ class Routing:
         """
         owner = self._owner(name)
         if owner is not None:
-            self._require_all(indices, f"{name!r} is shared by all sub-environments of {owner}")
+            if set(indices) != set(range(self._envs.num_envs)):
+                raise InvalidOptionError(
+                    "expected indices=None, that is all sub-environments, got "
+                    f"{list(indices)}: {name!r} is shared by all sub-environments of {owner}"
+                )
             setattr(owner, name, value)
-        elif self._sub_envs:
+        elif self.sub_envs:
             for index in indices:
-                self._sub_envs[index].set_wrapper_attr(name, value)
+                self.sub_envs[index].set_wrapper_attr(name, value)
         elif self._remote is not None:
-            self._require_remote(name, indices)
-            # A list would be taken for one value each.
-            self._remote.set_attr(name, [value] * self._envs.num_envs)
+            ask_workers(self._remote, indices, "_setattr", (name, value))
         else:
             raise AttributeError(f"no layer of {self._envs} has {name!r}")
 
@@ -107,11 +113,10 @@ class Routing:
 
         Raises:
             AttributeError: If neither the batch nor the sub-environments know ``name``.
-            InvalidOptionError: If only some indices are asked for and all would be called.
             IncompatibleEnvironmentError: If a batched method does not return n rows.
         """
         owner = self._owner(name)
-        if owner is None and self._in_sub_envs(name):
+        if owner is None and self._in_sub_envs(name, indices):
             return self._call_sub_envs(name, indices, *args, **kwargs)
         if owner is None and not self._in_api(name):
             raise AttributeError(f"neither {self._envs} nor its sub-environments have {name!r}")
@@ -127,15 +132,14 @@ class Routing:
         return [result[index] for index in indices]
 
     def is_wrapped(self, wrapper_class: type[Any], indices: Sequence[int]) -> list[bool]:
-        """Return for each index whether the batch or the sub-environment has such a wrapper.
-
-        Sub-environments in other processes cannot be looked into and count as not wrapped.
-        """
+        """Return for each index whether the batch or the sub-environment has such a wrapper."""
         if any(isinstance(layer, wrapper_class) for layer in self._layers):
             return [True] * len(indices)
-        if not self._sub_envs:
+        if self._remote is not None:
+            return wrapped_workers(self._remote, indices, wrapper_class)
+        if not self.sub_envs:
             return [False] * len(indices)
-        return [is_wrapped(self._sub_envs[index], wrapper_class) for index in indices]
+        return [is_wrapped(self.sub_envs[index], wrapper_class) for index in indices]
 
     def _owner(self, name: str) -> AnyVectorEnv | None:
         if name in _VECTOR_API:
@@ -148,27 +152,16 @@ class Routing:
     def _in_api(self, name: str) -> bool:
         return name in _VECTOR_API and hasattr(self._envs, name)
 
-    def _in_sub_envs(self, name: str) -> bool:
-        if self._sub_envs:
-            return all(env.has_wrapper_attr(name) for env in self._sub_envs)
+    def _in_sub_envs(self, name: str, indices: Sequence[int]) -> bool:
         # A worker that is asked for what it lacks shuts down, so ask whether it has it.
-        return self._remote is not None and all(self._remote.call("has_wrapper_attr", name))
+        has_sub_envs = self.sub_envs or self._remote is not None
+        return bool(has_sub_envs) and all(self._call_sub_envs("has_wrapper_attr", indices, name))
 
     def _call_sub_envs(
         self, name: str, indices: Sequence[int], *args: Any, **kwargs: Any
     ) -> list[Any]:
-        if self._sub_envs:
-            methods = [self._sub_envs[index].get_wrapper_attr(name) for index in indices]
+        if self.sub_envs:
+            methods = [self.sub_envs[index].get_wrapper_attr(name) for index in indices]
             return [method(*args, **kwargs) for method in methods]
-        self._require_remote(name, indices)
-        results = self._remote.call(name, *args, **kwargs)
-        return [results[index] for index in indices]
-
-    def _require_remote(self, name: str, indices: Sequence[int]) -> None:
-        self._require_all(indices, f"{type(self._remote).__name__} cannot address {name!r} of one")
-
-    def _require_all(self, indices: Sequence[int], why: str) -> None:
-        if set(indices) != set(range(self._envs.num_envs)):
-            raise InvalidOptionError(
-                f"expected indices=None, that is all sub-environments, got {list(indices)}: {why}"
-            )
+        assert self._remote is not None
+        return ask_workers(self._remote, indices, "_call", (name, args, kwargs))

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
+from llm_wrappers.checks import flag, whole
 from llm_wrappers.errors import GuidanceWarning, InvalidOptionError
+from llm_wrappers.sb3._any_env import AnyEnv, ask, is_any_env, tell_if_known
+from llm_wrappers.sb3._evaluations import Evaluation, evaluations_among
+from llm_wrappers.sb3._extrinsic import ExtrinsicReturns
 
-__all__ = ["GuidanceCallback"]
+__all__ = ["GuidanceCallback", "set_progress_of"]
 
 _EPISODES_TO_COMPARE = 20
 _WIDEST = 33
@@ -19,10 +24,21 @@ _WIDEST = 33
 class GuidanceCallback(BaseCallback):
     """Sets the training progress in every wrapper that has a schedule, and logs what guidance did.
 
-    The progress is the share of the whole training that is done, across all sub-environments; it
-    is set before each rollout. With ``reset_num_timesteps=False`` it goes on from the steps done
-    before, unless `start` says where it begins. The counters of the wrappers are logged as
-    ``guidance/<wrapper>/<counter>``.
+    The progress is the share of the whole training that is done, across all sub-environments. The
+    training environment and those in `also` hear it before each rollout; the environment of each
+    `EvalCallback`, `MaskableEvalCallback` or other callback with an `eval_env` in the same call of
+    ``learn`` hears it before each evaluation, in whatever order the callbacks stand. At the end all
+    hear what was reached: 1.0 after a full training. The model keeps it as its attribute
+    ``guidance_progress``, which is saved with the model; `set_progress_of` puts it into another
+    environment.
+
+    With ``reset_num_timesteps=False`` it goes on from the steps done before, unless `start` says
+    where it begins.
+
+    The counters of the wrappers are logged as ``guidance/<wrapper>/<counter>``, and the mean over
+    the recent episodes of what the environment itself paid as ``rollout/ep_extrinsic_rew_mean``,
+    beside SB3's ``rollout/ep_rew_mean``. Layers in which most steps had no guidance are warned of
+    at the end.
 
     Two mistakes with shifted rewards are said here, because only here the discount is known:
     shaping with another discount than the algorithm's raises, and shifts that could add up to more
@@ -33,12 +49,16 @@ class GuidanceCallback(BaseCallback):
             call of ``learn``.
         start: The algorithm's `num_timesteps` at which they are 0: give ``model.num_timesteps``
             where a trained model is guided from now on.
+        also: Further environments that hear the progress, of SB3 or of Gymnasium, single or vector.
+        evaluation_training: What `set_training` is given at the start in the environments of
+            evaluation callbacks and in `also`; None leaves them as they were built, so that rewards
+            that are shifted in training are shifted in evaluation too.
         verbose: As in Stable-Baselines3.
 
     Raises:
-        InvalidOptionError: If `total_steps` is not a positive whole number, or `start` none from 0;
-            at the start of the training, if a potential assumes another discount than the
-            algorithm has.
+        InvalidOptionError: If `total_steps` is not a positive whole number, `start` none from 0, or
+            `also` no list of environments; at the start of the training, if a potential assumes
+            another discount than the algorithm has.
 
     >>> import gymnasium as gym
     >>> from stable_baselines3 import PPO
@@ -55,58 +75,102 @@ class GuidanceCallback(BaseCallback):
     ... )
     >>> model = PPO("MultiInputPolicy", env, n_steps=64, batch_size=64, device="cpu")
     >>> model = model.learn(128, callback=GuidanceCallback())
-    >>> env.stats()["xi"]
-    0.5
+    >>> env.stats()["xi"], model.guidance_progress
+    (0.0, 1.0)
     """
 
-    def __init__(self, *, total_steps: int | None = None, start: int = 0, verbose: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        total_steps: int | None = None,
+        start: int = 0,
+        also: Sequence[AnyEnv] = (),
+        evaluation_training: bool | None = None,
+        verbose: int = 0,
+    ) -> None:
         super().__init__(verbose)
-        if total_steps is not None:
-            _check_whole("total_steps", total_steps, least=1)
-        _check_whole("start", start, least=0)
-        self._total_steps = total_steps
-        self._start = start
+        self._total_steps = whole("total_steps", total_steps, least=1, or_none="for those of learn")
+        self._start = whole("start", start, least=0)
+        if not isinstance(also, list | tuple) or not all(map(is_any_env, also)):
+            raise InvalidOptionError(
+                f"also must be a list of environments, such as [evaluation_env], got {also!r}"
+            )
+        if evaluation_training is not None:
+            flag("evaluation_training", evaluation_training)
+        self._also = tuple(also)
+        self._evaluation_training = evaluation_training
+        self._evaluations: list[Evaluation] = []
+        self._extrinsic = ExtrinsicReturns()
         self._outweighing_said = False
 
     @property
     def progress(self) -> float:
         """The share of the training that is done, in [0, 1]."""
-        total = self._total_steps or self.model._total_timesteps - self._start
-        done = self.num_timesteps - self._start
+        total: int = self._total_steps or self.model._total_timesteps - self._start
+        done: int = self.model.num_timesteps - self._start
         return min(max(done / max(total, 1), 0.0), 1.0)
+
+    def update_locals(self, locals_: dict[str, Any]) -> None:
+        """Keep the progress where it is read in this step; all callbacks are called after this."""
+        super().update_locals(locals_)
+        self._remember_progress()
+        self._tell([evaluation.env for evaluation in self._evaluations if evaluation.is_due()])
 
     def _on_training_start(self) -> None:
         self._has_progress = self.training_env.has_attr("set_progress")
         self._has_stats = self.training_env.has_attr("all_stats")
         if self.training_env.has_attr("shaping_gamma"):
             self._check_gamma()
+        self._extrinsic.begin(self.model)
+        self._evaluations = evaluations_among(self.locals.get("callback"))
+        self._remember_progress()
+        aside = [*self._also, *(evaluation.env for evaluation in self._evaluations)]
+        self._tell(aside)
+        if self._evaluation_training is not None:
+            for env in aside:
+                tell_if_known(env, "set_training", self._evaluation_training)
 
     def _on_rollout_start(self) -> None:
+        # Asked for once: rollouts of off-policy algorithms may be of a single step.
         if self._has_progress:
             self.training_env.env_method("set_progress", self.progress)
+        self._tell(self._also)
+
+    def _on_step(self) -> bool:
+        infos, dones = self.locals.get("infos"), self.locals.get("dones")
+        if infos is not None and dones is not None:
+            self._extrinsic.add(infos, dones)
+        return True
 
     def _on_rollout_end(self) -> None:
+        if self._extrinsic.mean is not None:
+            self.logger.record("rollout/ep_extrinsic_rew_mean", self._extrinsic.mean)
         if self._has_stats:
             # Counters of the first environment: the others have the same settings, and asking
             # each of many processes at every rollout would cost more than it tells.
-            stats = self._stats_of_first()
+            stats = ask(self.training_env, "all_stats")
             for name, value in _scalars(stats, "guidance"):
                 # SB3 cuts long names in its printed tables, and refuses two that are cut alike.
                 cut = len(name.removeprefix("guidance/")) > _WIDEST
                 self.logger.record(name, value, exclude=("stdout", "log") if cut else None)
             self._warn_of_outweighing(stats)
 
-    def _on_step(self) -> bool:
-        return True
+    def _on_training_end(self) -> None:
+        self._remember_progress()
+        evaluated = [evaluation.env for evaluation in self._evaluations]
+        self._tell([self.training_env, *self._also, *evaluated])
+        self._extrinsic.end(self.model)
+        if self.training_env.has_attr("unguided"):
+            for sentence in ask(self.training_env, "unguided"):
+                warnings.warn(sentence, GuidanceWarning, stacklevel=2)
 
-    def _stats_of_first(self) -> Mapping[str, Any]:
-        try:
-            (stats,) = self.training_env.env_method("all_stats", indices=[0])
-        except InvalidOptionError:
-            # Sub-environments of an AsyncVectorEnv cannot be asked one by one.
-            stats, *_ = self.training_env.env_method("all_stats")
-        first: Mapping[str, Any] = stats
-        return first
+    def _remember_progress(self) -> None:
+        model: Any = self.model
+        model.guidance_progress = self.progress
+
+    def _tell(self, envs: Sequence[AnyEnv]) -> None:
+        for env in envs:
+            tell_if_known(env, "set_progress", self.progress)
 
     def _check_gamma(self) -> None:
         own = getattr(self.model, "gamma", None)
@@ -123,6 +187,8 @@ class GuidanceCallback(BaseCallback):
             shifts = name.startswith("RewardShiftWrapper") and "judged" in counters
             if self._outweighing_said or not shifts or gamma >= 1.0:
                 continue
+            if not counters.get("good", 0) + counters.get("bad", 0):
+                continue  # nothing was ever shifted
             most, paid = counters["weight"] / (1.0 - gamma), counters["largest_return"]
             if counters["episodes"] >= _EPISODES_TO_COMPARE and most > paid:
                 self._outweighing_said = True
@@ -136,9 +202,40 @@ class GuidanceCallback(BaseCallback):
                 )
 
 
-def _check_whole(name: str, value: Any, *, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InvalidOptionError(f"{name} must be a whole number >= {least}, got {value!r}")
+def set_progress_of(model: BaseAlgorithm, env: AnyEnv) -> float:
+    """Set the progress in an environment to what a model was trained at, and return it.
+
+    A policy that learned while schedules ran is to be played at the progress that it was saved at:
+    a new environment is at 0, where a mask that was to fade away is in full force. An environment
+    without guidance is left alone.
+
+    Args:
+        model: Trained with `GuidanceCallback`, also one that was saved and loaded.
+        env: Of SB3 or of Gymnasium, single or vector.
+
+    Raises:
+        InvalidOptionError: If the model was not trained with `GuidanceCallback`, or `env` is no
+            environment.
+
+    >>> import gymnasium as gym
+    >>> from stable_baselines3 import PPO
+    >>> from llm_wrappers import RewardShiftWrapper
+    >>> env = RewardShiftWrapper(gym.make("CartPole-v1"), judge="reference")
+    >>> model = PPO("MlpPolicy", env, n_steps=64, batch_size=64, device="cpu")
+    >>> model = model.learn(64, callback=GuidanceCallback())
+    >>> set_progress_of(model, RewardShiftWrapper(gym.make("CartPole-v1"), judge="reference"))
+    1.0
+    """
+    progress = getattr(model, "guidance_progress", None)
+    if progress is None:
+        raise InvalidOptionError(
+            f"expected a model that was trained with GuidanceCallback, got {type(model).__name__} "
+            "without guidance_progress: call set_progress of the environment yourself"
+        )
+    if not is_any_env(env):
+        raise InvalidOptionError(f"expected an environment, got {env!r}")
+    tell_if_known(env, "set_progress", progress)
+    return float(progress)
 
 
 def _scalars(stats: Mapping[str, Any], prefix: str) -> list[tuple[str, float]]:

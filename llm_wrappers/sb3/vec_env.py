@@ -6,9 +6,11 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.utils.env_checker import data_equivalence
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
@@ -21,6 +23,7 @@ from llm_wrappers.sb3._checks import (
     check_partial_resets,
     observation_parts,
 )
+from llm_wrappers.sb3._episodes import EpisodeTotals
 from llm_wrappers.sb3._infos import info_rows
 from llm_wrappers.sb3._routing import Routing
 
@@ -33,6 +36,12 @@ Indices: TypeAlias = "int | Iterable[int] | None"
 
 # Keys in which a SAME_STEP environment keeps the last step, and their masks.
 _FINAL = frozenset({"final_obs", "_final_obs", "final_info", "_final_info"})
+# What counts episodes for each sub-environment or for all of them.
+_MONITORS: tuple[type[Any], ...] = (
+    Monitor,
+    gym.wrappers.RecordEpisodeStatistics,
+    gym.wrappers.vector.RecordEpisodeStatistics,
+)
 
 
 def as_vec_env(envs: AnyVectorEnv) -> VecEnv:
@@ -41,7 +50,8 @@ def as_vec_env(envs: AnyVectorEnv) -> VecEnv:
     The algorithm sees what it would see through SB3's own `DummyVecEnv`: a finished
     sub-environment returns the first observation of its next episode, and its info holds
     ``terminal_observation`` and ``TimeLimit.truncated``. All three autoreset modes are supported,
-    SAME_STEP being the fastest.
+    SAME_STEP being the fastest. No monitor is needed: where none is below, the info of a finished
+    episode also holds its return, length and time as ``episode``, which SB3 logs.
 
     In SAME_STEP the info of a finished episode is ``final_info`` (and ``episode``, where
     `gymnasium.wrappers.vector.RecordEpisodeStatistics` puts it); the rest is in ``reset_infos``.
@@ -80,11 +90,14 @@ class GymnasiumVecEnv(VecEnv):
     sub-environments. A vector wrapper is called once for all sub-environments and its result is
     repeated, unless the name is in its class attribute ``batched_methods``: then the result has
     one row for each sub-environment.
+
+    Attributes:
+        vector_env: The vector environment of Gymnasium, with the wrappers around it.
     """
 
     def __init__(self, envs: AnyVectorEnv) -> None:
         check_is_vector_env(envs)
-        self.envs = envs
+        self.vector_env = envs
         self._is_dict = isinstance(envs.single_observation_space, spaces.Dict)
         self._parts = observation_parts(envs.single_observation_space)
         check_action_space(envs.single_action_space)
@@ -92,9 +105,25 @@ class GymnasiumVecEnv(VecEnv):
         if not self._same_step:
             check_partial_resets(envs)
         self._routing = Routing(envs)
+        self._totals = EpisodeTotals(envs.num_envs)
+        self._is_monitored: list[bool] | None = None
         self._actions: Any = None
         self._closed = False
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
+
+    @property
+    def envs(self) -> list[gym.Env[Any, Any]]:
+        """The sub-environments, as `DummyVecEnv` has them.
+
+        Raises:
+            AttributeError: If they are in other processes, or stepped as one.
+        """
+        if not self._routing.sub_envs:
+            raise AttributeError(
+                f"{self.vector_env} has no sub-environments that are objects of this process: use "
+                "get_attr, set_attr and env_method, or vector_env for the vector environment itself"
+            )
+        return self._routing.sub_envs
 
     # --- episodes ---
 
@@ -107,9 +136,10 @@ class GymnasiumVecEnv(VecEnv):
         # SB3's seeds are seed, seed + 1, ...: what Gymnasium makes of an int. Natively vectorised
         # environments take nothing else. The options are a copy since SyncVectorEnv edits them.
         options = dict(self._options[0]) or None
-        observations, infos = self.envs.reset(seed=self._seeds[0], options=options)
+        observations, infos = self.vector_env.reset(seed=self._seeds[0], options=options)
         self._reset_seeds()
         self._reset_options()
+        self._totals.begin()
         self.reset_infos = self._info_rows(infos)
         return self._as_observation(self._fresh(observations))
 
@@ -123,17 +153,21 @@ class GymnasiumVecEnv(VecEnv):
         Returns:
             The observations, the rewards (n,) float32, the dones (n,) bool, and n info dicts.
         """
-        raw, raw_rewards, terminated, truncated, infos = self.envs.step(self._actions)
+        raw, raw_rewards, terminated, truncated, infos = self.vector_env.step(self._actions)
         # All is read before the reset below, which may write to buffers of the environment.
         terminated, truncated = np.asarray(terminated, np.bool_), np.asarray(truncated, np.bool_)
         dones, timeouts = terminated | truncated, (truncated & ~terminated).tolist()
-        rewards = np.array(raw_rewards, np.float32)
+        # Some environments pay in shape (n, 1).
+        exact_rewards = np.asarray(raw_rewards, np.float64).reshape(self.num_envs)
+        rewards = exact_rewards.astype(np.float32)
+        self._totals.add(exact_rewards)
         observations, rows = self._fresh(raw), self._info_rows(infos)
         if dones.any():
             if self._same_step:
                 self._read_finished(infos, rows, dones)
             else:
                 observations = self._reset_finished(observations, rows, dones)
+            self._add_totals(rows, dones)
         for row, timeout in zip(rows, timeouts, strict=True):
             row["TimeLimit.truncated"] = timeout
         return self._as_observation(observations), rewards, dones, rows
@@ -155,6 +189,17 @@ class GymnasiumVecEnv(VecEnv):
                 self.reset_infos[index] = {}
             rows[index]["terminal_observation"] = terminal
 
+    def _add_totals(self, rows: list[dict[str, Any]], dones: Array) -> None:
+        """Say return and length of finished episodes, in place, where nothing below counts them."""
+        if self._is_monitored is None:
+            asked = [self.env_is_wrapped(monitor) for monitor in _MONITORS]
+            self._is_monitored = [any(row) for row in zip(*asked, strict=True)]
+        for index in np.flatnonzero(dones).tolist():
+            total = self._totals.finish(index)
+            # A monitor below another wrapper knows better: a lost life may not end its episode.
+            if not self._is_monitored[index]:
+                rows[index].setdefault("episode", total)
+
     def _terminal_observation(self, final_obs: Any, index: int) -> Any:
         """Return the last observation of a sub-environment, from an array or a dict of arrays."""
         if isinstance(final_obs, Mapping):
@@ -171,7 +216,7 @@ class GymnasiumVecEnv(VecEnv):
                     f"expected infos['final_obs'][{index}] to hold the last observation in "
                     f"SAME_STEP, of shape {space.shape}{f' at {key!r}' if key else ''}, got shape "
                     f"{part.shape} of {part.dtype}; convert final_obs in each wrapper of "
-                    f"{self.envs} that changes observations, or use NEXT_STEP"
+                    f"{self.vector_env} that changes observations, or use NEXT_STEP"
                 )
             parts[key] = part
         return self._as_observation(parts)
@@ -180,7 +225,7 @@ class GymnasiumVecEnv(VecEnv):
         """Reset what a NEXT_STEP or DISABLED environment left finished; return the observations."""
         # When nothing is to be kept a plain reset will do, and every environment has one.
         options = None if dones.all() else {"reset_mask": dones.copy()}
-        observations, infos = self.envs.reset(options=options)
+        observations, infos = self.vector_env.reset(options=options)
         after, reset_rows = self._fresh(observations), self._info_rows(infos)
         self._check_others_kept(before, after, ~dones)
         for index in np.flatnonzero(dones).tolist():
@@ -199,8 +244,8 @@ class GymnasiumVecEnv(VecEnv):
             raise IncompatibleEnvironmentError(
                 "expected reset(options={'reset_mask': ...}) to reset only the finished "
                 "sub-environments, got new observations of the running ones "
-                f"{np.flatnonzero(changed & kept).tolist()}: {self.envs.unwrapped} or a wrapper "
-                f"around it does not support it; {SAME_STEP_ADVICE}, or build it with "
+                f"{np.flatnonzero(changed & kept).tolist()}: {self.vector_env.unwrapped} or a "
+                f"wrapper around it does not support it; {SAME_STEP_ADVICE}, or build it with "
                 'gymnasium.make_vec(..., vectorization_mode="sync")'
             )
 
@@ -272,7 +317,7 @@ class GymnasiumVecEnv(VecEnv):
 
     def get_images(self) -> Sequence[Array | None]:
         """Return an RGB frame of each sub-environment, or None if they do not render to arrays."""
-        frames = self.envs.render() if self.render_mode == "rgb_array" else None
+        frames = self.vector_env.render() if self.render_mode == "rgb_array" else None
         if frames is None:
             warnings.warn(
                 f"expected render_mode='rgb_array' to obtain images, got {self.render_mode!r}",
@@ -285,7 +330,7 @@ class GymnasiumVecEnv(VecEnv):
         """Close the vector environment; a second call does nothing."""
         if not self._closed:
             self._closed = True
-            self.envs.close()
+            self.vector_env.close()
 
     def _chosen(self, indices: Indices) -> list[int]:
         return list(self._get_indices(indices))

@@ -128,8 +128,8 @@ def progress_of(vec_env: VecEnv) -> list[tuple[int, float]]:
 def test_progress_is_exact_at_the_start_of_each_rollout(kind: str) -> None:
     vec_env = make_vec_env(kind)
     small_ppo(vec_env).learn(256, callback=GuidanceCallback())
-    # 4 rollouts of 32 steps of 2 sub-environments: 64 of 256.
-    assert progress_of(vec_env) == [(0, 0.0), (32, 0.25), (64, 0.5), (96, 0.75)]
+    # 4 rollouts of 32 steps of 2 sub-environments: 64 of 256. At the end it is what was reached.
+    assert progress_of(vec_env) == [(0, 0.0), (32, 0.25), (64, 0.5), (96, 0.75), (128, 1.0)]
     vec_env.close()
 
 
@@ -141,7 +141,7 @@ def test_progress_with_an_off_policy_algorithm(kind: str) -> None:
         buffer_size=200, batch_size=8, seed=0,
     )  # fmt: skip
     model.learn(80, callback=[GuidanceCallback()])
-    assert progress_of(vec_env) == [(0, 0.0), (10, 0.25), (20, 0.5), (30, 0.75)]
+    assert progress_of(vec_env) == [(0, 0.0), (10, 0.25), (20, 0.5), (30, 0.75), (40, 1.0)]
 
 
 def test_progress_goes_on_where_training_goes_on() -> None:
@@ -150,7 +150,8 @@ def test_progress_goes_on_where_training_goes_on() -> None:
     model.learn(128, callback=GuidanceCallback())
     model.learn(128, callback=GuidanceCallback(), reset_num_timesteps=False)
     # The second call knows of both: 128 and 192 of 256.
-    assert progress_of(vec_env) == [(0, 0.0), (32, 0.5), (64, 0.5), (96, 0.75)]
+    first, second = [(0, 0.0), (32, 0.5), (64, 1.0)], [(64, 0.5), (96, 0.75), (128, 1.0)]
+    assert progress_of(vec_env) == [*first, *second]
 
 
 def test_progress_over_the_total_that_was_given() -> None:
@@ -159,7 +160,8 @@ def test_progress_over_the_total_that_was_given() -> None:
     callback = GuidanceCallback(total_steps=256)
     model.learn(128, callback=callback)
     model.learn(128, callback=callback, reset_num_timesteps=False)
-    assert progress_of(vec_env) == [(0, 0.0), (32, 0.25), (64, 0.5), (96, 0.75)]
+    first, second = [(0, 0.0), (32, 0.25), (64, 0.5)], [(64, 0.5), (96, 0.75), (128, 1.0)]
+    assert progress_of(vec_env) == [*first, *second]
     assert callback.progress == 1.0
 
 
@@ -168,7 +170,7 @@ def test_progress_starts_again_with_a_training_of_its_own() -> None:
     model, callback = small_ppo(vec_env), GuidanceCallback()
     for _ in range(2):
         model.learn(64, callback=callback)
-    assert [progress for _, progress in progress_of(vec_env)] == [0.0, 0.0]
+    assert [progress for _, progress in progress_of(vec_env)] == [0.0, 1.0, 0.0, 1.0]
 
 
 def test_progress_begins_where_a_trained_model_is_guided() -> None:
@@ -176,14 +178,14 @@ def test_progress_begins_where_a_trained_model_is_guided() -> None:
     model = small_ppo(vec_env).learn(128)
     callback = GuidanceCallback(start=model.num_timesteps)
     model.learn(128, callback=callback, reset_num_timesteps=False)
-    assert progress_of(vec_env) == [(64, 0.0), (96, 0.5)]
+    assert progress_of(vec_env) == [(64, 0.0), (96, 0.5), (128, 1.0)]
     assert callback.progress == 1.0
 
 
 def test_progress_never_exceeds_one() -> None:
     vec_env = make_vec_env("dummy")
     small_ppo(vec_env).learn(192, callback=GuidanceCallback(total_steps=100))
-    assert progress_of(vec_env) == [(0, 0.0), (32, 0.64), (64, 1.0)]
+    assert progress_of(vec_env) == [(0, 0.0), (32, 0.64), (64, 1.0), (96, 1.0)]
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,7 @@ def test_the_schedule_of_the_mask_wrapper_follows(make: Any) -> None:
     model = MaskablePPO("MultiInputPolicy", vec_env, n_steps=32, batch_size=32, n_epochs=1, seed=0)
     model.learn(256, callback=GuidanceCallback())
     for stats in vec_env.env_method("stats"):
-        assert stats["xi"] == 0.25
+        assert stats["xi"] == 0.0
         # xi was 1, 0.75, 0.5 and 0.25 for a quarter of the steps each.
         assert stats["masked_share"] == pytest.approx(0.625, abs=0.08)
 

@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.error import AlreadyPendingCallError, ClosedEnvironmentError
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from hypothesis import given, settings
@@ -176,6 +177,11 @@ def assert_same(expected: Any, got: Any, where: str = "") -> None:
         assert expected == got, where
 
 
+def pop_episodes(infos: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Take out what the bridge says of finished episodes, and `DummyVecEnv` does not."""
+    return [info.pop("episode") for info in infos if "episode" in info]
+
+
 def assert_same_rollout(expected: VecEnv, got: VecEnv, steps: int) -> None:
     expected.seed(7)
     got.seed(7)
@@ -186,6 +192,7 @@ def assert_same_rollout(expected: VecEnv, got: VecEnv, steps: int) -> None:
     for step in range(steps):
         action = actions.integers(0, expected.action_space.n, expected.num_envs)
         one, two = expected.step(action), got.step(action)
+        assert len(pop_episodes(two[3])) == two[2].sum()
         for name, left, right in zip(("obs", "rewards", "dones", "infos"), one, two, strict=True):
             assert_same(left, right, f"step {step} {name}")
         assert_same(expected.reset_infos, got.reset_infos, f"step {step} reset_infos")
@@ -397,6 +404,7 @@ def test_a_native_same_step_environment_may_batch_its_final_observations() -> No
     assert dones.tolist() == [True, False]
     assert obs["x"].tolist() == [[0], [3]]
     assert infos[0].pop("terminal_observation")["x"].tolist() == [3]
+    assert [total["l"] for total in pop_episodes(infos)] == [3]
     # Without `final_info` what the environment says is about the step.
     assert infos == [{"steps": 3, "TimeLimit.truncated": False}] * 2
     assert vec_env.reset_infos[0] == {}
@@ -571,16 +579,14 @@ def test_methods_of_sub_environments_in_other_processes_are_reached() -> None:
     assert vec_env.env_method("set_weight", 2.0) == ["weight 2.0"] * 2
     vec_env.set_attr("weight", [4.0])
     assert vec_env.get_attr("weight", indices=1) == [[4.0]]
+    assert vec_env.env_method("set_weight", 3.0, indices=[1]) == ["weight 3.0"]
+    vec_env.set_attr("weight", 5.0, indices=0)
+    assert vec_env.get_attr("weight") == [5.0, 3.0]
+    assert vec_env.get_attr("weight", indices=[1, 0]) == [3.0, 5.0]
     # Asking for what is missing must not take the workers down.
     assert not vec_env.has_attr("no_such_thing")
     with pytest.raises(AttributeError, match="no_such_thing"):
         vec_env.env_method("no_such_thing")
-    for one_of_two in (
-        lambda: vec_env.env_method("set_weight", 1.0, indices=0),
-        lambda: vec_env.set_attr("weight", 1.0, indices=0),
-    ):
-        with pytest.raises(InvalidOptionError, match="all sub-environments"):
-            one_of_two()
     vec_env.set_attr("weight", 1.0)
     vec_env.step(np.array([1, 1]))
     vec_env.close()
@@ -603,6 +609,141 @@ def test_env_is_wrapped_looks_at_both_levels() -> None:
     assert vec_env.env_is_wrapped(Monitor) == [True, False]
     assert vec_env.env_is_wrapped(Monitor, indices=[1]) == [False]
     assert as_vec_env(NativeEnv(2, honours_mask=True)).env_is_wrapped(Monitor) == [False, False]
+
+
+class Shy(gym.Wrapper[Any, Any, Any, Any]):
+    """Its text raises, as that of MiniGrid's environments does before a reset."""
+
+    def __str__(self) -> str:
+        raise ValueError("not reset yet")
+
+
+class MyMonitor(Monitor):
+    """A monitor by another name."""
+
+
+@pytest.mark.parametrize("context", ["spawn", "fork"])
+def test_env_is_wrapped_looks_into_other_processes(context: str) -> None:
+    make = [lambda: Shy(MyMonitor(Shy(make_toy()))), lambda: Shy(make_toy())]
+    vec_env = as_vec_env(AsyncVectorEnv(make, context=context))
+    assert vec_env.env_is_wrapped(Shy) == [True, True]
+    assert vec_env.env_is_wrapped(Monitor) == [True, False]
+    assert vec_env.env_is_wrapped(Monitor, indices=[1, 0]) == [False, True]
+    assert vec_env.env_is_wrapped(gym.wrappers.TimeLimit) == [False, False]
+    vec_env.reset()
+    vec_env.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*(ERROR|WARN):UserWarning")
+def test_workers_are_asked_one_by_one_as_the_environment_asks_them_all() -> None:
+    envs = AsyncVectorEnv([make_toy] * 3, context="fork")
+    vec_env = as_vec_env(envs)
+    vec_env.reset()
+    envs.step_async(np.zeros(3, int))
+    with pytest.raises(AlreadyPendingCallError, match=r"step_async: call step_wait\(\)"):
+        vec_env.env_method("set_weight", 1.0, indices=[0])
+    envs.step_wait()
+    # What a method raises is raised here, and its worker has ended, as in `AsyncVectorEnv.call`.
+    with pytest.raises(TypeError, match="too_many"):
+        vec_env.env_method("set_weight", 1.0, too_many=1, indices=[1])
+    assert vec_env.env_method("set_weight", 2.0, indices=[2, 0]) == ["weight 2.0"] * 2
+    with pytest.raises(ClosedEnvironmentError, match=r"workers \[1\].*build it anew"):
+        vec_env.env_method("set_weight", 2.0)
+    envs.close(terminate=True)
+    with pytest.raises(ClosedEnvironmentError, match="close"):
+        vec_env.env_method("set_weight", 2.0, indices=[0])
+
+
+def test_sub_environments_of_this_process_can_be_had() -> None:
+    envs = SyncVectorEnv([make_toy] * 2)
+    vec_env = as_vec_env(Masker(envs))
+    assert vec_env.envs[0] is envs.envs[0]
+    assert len(vec_env.envs) == 2
+    assert vec_env.vector_env.env is envs
+    assert VecNormalize(vec_env, norm_obs=False).envs == vec_env.envs
+    native = as_vec_env(NativeEnv(2, honours_mask=True))
+    assert not hasattr(native, "envs")
+    with pytest.raises(AttributeError, match=r"env_method, or vector_env"):
+        _ = native.envs
+
+
+# --- returns and lengths ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_episodes_are_counted_where_nobody_below_does(mode: Any, kind: str) -> None:
+    vector: Any = SyncVectorEnv if kind == "sync" else AsyncVectorEnv
+    options = {} if kind == "sync" else {"context": "fork"}
+    expected = DummyVecEnv([lambda: Monitor(make_toy())] * 2)
+    got = as_vec_env(vector([make_toy] * 2, autoreset_mode=mode, **options))
+    expected.seed(3)
+    got.seed(3)
+    found = 0
+    for _ in range(3):
+        expected.reset()
+        got.reset()  # in the middle of an episode: what was played of it is forgotten
+        for step in range(20):
+            action = np.array([step % 3, 1])
+            one, two = pop_episodes(expected.step(action)[3]), pop_episodes(got.step(action)[3])
+            for left, right in zip(one, two, strict=True):
+                found += 1
+                assert type(right["r"]) is float
+                assert type(right["l"]) is int
+                assert type(right["t"]) is float
+                assert (left["r"], left["l"]) == (right["r"], right["l"])
+    assert found > 10
+    got.close()
+
+
+def test_rewards_are_logged_in_the_form_of_the_readme() -> None:
+    model = PPO("MlpPolicy", as_vec_env(SyncVectorEnv([make_cartpole] * 2)), n_steps=32, seed=0)
+    model.learn(128)
+    assert [episode["l"] for episode in model.ep_info_buffer]
+    assert all(episode["r"] == episode["l"] for episode in model.ep_info_buffer)
+
+
+class TwoLives(gym.Wrapper[Any, Any, Any, Any]):
+    """Ends an episode after each step, as a lost life does; the monitor inside goes on."""
+
+    def reset(self, **kwargs: Any) -> Any:
+        if getattr(self, "_over", True):
+            self._seen = self.env.reset(**kwargs)
+        return self._seen
+
+    def step(self, action: Any) -> Any:
+        seen, reward, terminated, truncated, info = self.env.step(action)
+        self._over = terminated or truncated
+        self._seen = seen, {}
+        return seen, reward, True, False, info
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_monitor_below_decides_when_an_episode_is_over(kind: str) -> None:
+    vector: Any = SyncVectorEnv if kind == "sync" else AsyncVectorEnv
+    options = {} if kind == "sync" else {"context": "fork"}
+    makes = [lambda: TwoLives(Monitor(make_cartpole())), lambda: TwoLives(make_cartpole())]
+    vec_env = as_vec_env(vector(makes, autoreset_mode=AutoresetMode.SAME_STEP, **options))
+    vec_env.reset()
+    lengths: list[list[int]] = [[], []]
+    for _ in range(25):
+        infos = vec_env.step(np.ones(2, int))[3]
+        for row, info in zip(lengths, infos, strict=True):
+            row += [info["episode"]["l"]] if "episode" in info else []
+    assert lengths[1] == [1] * 25
+    assert 1 <= len(lengths[0]) < 5
+    assert min(lengths[0]) > 5
+    vec_env.close()
+
+
+def test_a_vec_monitor_around_the_bridge_has_the_last_word() -> None:
+    vec_env = VecMonitor(as_vec_env(SyncVectorEnv([make_toy] * 2)), info_keywords=("drawn",))
+    vec_env.reset()
+    finished: list[Any] = []
+    for _ in range(25):
+        finished += pop_episodes(vec_env.step(np.ones(2, int))[3])
+    assert finished
+    assert all(episode["drawn"] == episode["l"] for episode in finished)
 
 
 def test_rendering() -> None:
