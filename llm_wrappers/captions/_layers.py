@@ -28,12 +28,15 @@ __all__ = [
 AnyEnv: TypeAlias = "gym.Env[Any, Any] | VectorEnv[Any, Any, Any]"
 
 _OWN_SPACES = ("_observation_space", "_single_observation_space")
-# These pass observations on.
+# These pass observations on, as does the `Monitor` of Stable-Baselines3.
 _PASSING = (
+    gym.RewardWrapper,
     wrappers.Autoreset,
+    wrappers.NormalizeReward,
     wrappers.OrderEnforcing,
     wrappers.PassiveEnvChecker,
     wrappers.RecordEpisodeStatistics,
+    wrappers.RecordVideo,
     wrappers.TimeLimit,
     SyncVectorEnv,
 )
@@ -86,17 +89,21 @@ def changed_by(layers: list[AnyEnv], at: int) -> AnyEnv | None:
         at: The number of one of them, not the last.
     """
     layer, inner = layers[at], layers[at + 1]
-    if isinstance(layer, _PASSING):
+    if _passes(layer):
         # Another wrapper may have written into its space, as `TimeFeatureWrapper` does.
         if isinstance(layer, SyncVectorEnv) or observed_of(layer) == observed_of(inner):
             return None
         outer = reversed(layers[:at])
-        return next((each for each in outer if not isinstance(each, _PASSING)), None)
+        return next((each for each in outer if not _passes(each)), None)
     if observed_of(layer) != observed_of(inner) or type(layer).__name__ in _UNSEEN:
         return layer
     made_to = isinstance(layer, gym.ObservationWrapper | VectorObservationWrapper)
     has_a_space = any(getattr(layer, name, None) is not None for name in _OWN_SPACES)
     return layer if (made_to or has_a_space) and not isinstance(layer, _SHOWING) else None
+
+
+def _passes(layer: AnyEnv) -> bool:
+    return isinstance(layer, _PASSING) or type(layer).__name__ == "Monitor"
 
 
 def changes_actions(layer: AnyEnv, inner: AnyEnv) -> bool:

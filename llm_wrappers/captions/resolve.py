@@ -107,7 +107,8 @@ def _own_captioner(layers: list[AnyEnv]) -> Captioner | None:
                 f"the attribute captioner of {type(layer).__name__} {fault}; "
                 "pass captioner=... to use another one"
             )
-        return _heard(own, layers[: at + 1])
+        hint = ", or set reads_observations = False on a captioner that reads infos alone"
+        return _heard(own, layers[: at + 1], hint=hint)
     return None
 
 
@@ -141,8 +142,14 @@ def _known(layers: list[AnyEnv], env_id: str) -> Captioner | None:
     )
 
 
-def _heard(captioner: Captioner, layers: list[AnyEnv]) -> Captioner:
-    """Return a captioner fit for what is around the layer that it speaks for, the last one."""
+def _heard(captioner: Captioner, layers: list[AnyEnv], hint: str = "") -> Captioner:
+    """Return a captioner fit for what is around the layer that it speaks for, the last one.
+
+    Args:
+        captioner: The captioner.
+        layers: The layers down to that one, outside in.
+        hint: What else can be done where a wrapper changes observations.
+    """
     name = captioner.description.env_id or type(layers[-1].unwrapped).__name__
     for at in reversed(range(len(layers) - 1)):
         if changes_actions(layers[at], layers[at + 1]):
@@ -157,7 +164,8 @@ def _heard(captioner: Captioner, layers: list[AnyEnv]) -> Captioner:
     ]
     for change in reversed(changes):
         if change.reader is None:
-            raise _refusal(layers, change.wrapper, f"the observation that {name} is described from")
+            what = f"the observation that {name} is described from"
+            raise _refusal(layers, change.wrapper, what, hint)
     readers = [change.reader for change in changes if change.reader is not None]
     return SeenThrough(captioner, readers) if readers else captioner
 
@@ -205,7 +213,9 @@ def _keeps_view(layer: AnyEnv) -> bool:
     return keeps_view(type(layer).__name__, observed_of(layer))
 
 
-def _refusal(layers: list[AnyEnv], layer: AnyEnv, what: str) -> IncompatibleEnvironmentError:
+def _refusal(
+    layers: list[AnyEnv], layer: AnyEnv, what: str, hint: str = ""
+) -> IncompatibleEnvironmentError:
     wrapper = type(layer).__name__
     inner = "env" if isinstance(layer, gym.Env) else "envs"
     env, single = ("env", "") if isinstance(layers[0], gym.Env) else ("envs", "single_")
@@ -213,6 +223,7 @@ def _refusal(layers: list[AnyEnv], layer: AnyEnv, what: str) -> IncompatibleEnvi
         f"{wrapper} changes {what}: put guidance inside it, as in "
         f"{wrapper}(RewardShiftWrapper({inner}, ...)); or pass captioner=GenericCaptioner("
         f"{env}.{single}observation_space, {env}.{single}action_space) to speak of what it shows"
+        f"{hint}"
     )
 
 
