@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_wrappers import checks
 from llm_wrappers.captions._atari_game import AtariGame
 from llm_wrappers.captions._atari_montezuma import MONTEZUMA
 from llm_wrappers.captions._atari_pitfall import PITFALL
@@ -54,6 +55,7 @@ class AtariRamCaptioner:
         actions: The number of actions: 18, or fewer where the game has a smaller set; None for the
             set that `gymnasium.make` gives.
         env_id: The Gymnasium id; empty for the name of the game.
+        reads_observations: Whether the memory comes from the observation.
 
     Raises:
         UnknownNameError: If the game cannot be read.
@@ -69,10 +71,18 @@ class AtariRamCaptioner:
     you. Your paddle is at y 100, the opponent's at y 80. The score is 5 to 3."]
     """
 
-    def __init__(self, game: str, *, actions: int | None = None, env_id: str = "") -> None:
+    def __init__(
+        self,
+        game: str,
+        *,
+        actions: int | None = None,
+        env_id: str = "",
+        reads_observations: bool = False,
+    ) -> None:
         if game not in GAMES:
             raise UnknownNameError(f"expected a game among {sorted(GAMES)}, got {game!r}")
         self._game = GAMES[game]
+        self.reads_observations = checks.flag("reads_observations", reads_observations)
         self._description = EnvDescription(
             env_id=env_id or game,
             rules=self._game.rules,
@@ -127,7 +137,9 @@ def known_atari(env_id: str, observation_space: Any, action_space: Any) -> Atari
     memory = gym.spaces.Box(0, 255, (_BYTES,), np.uint8)
     if not game or observation_space != memory or not isinstance(action_space, gym.spaces.Discrete):
         return None
-    return AtariRamCaptioner(game, actions=int(action_space.n), env_id=env_id)
+    return AtariRamCaptioner(
+        game, actions=int(action_space.n), env_id=env_id, reads_observations=True
+    )
 
 
 def _action_names(game: AtariGame, actions: int | None) -> tuple[str, ...]:

@@ -36,6 +36,10 @@ class Captioner(Protocol):
     then given only these, and each caption is written once.
 
     `prompt_captions(facts)`: state captions for a language model, where they differ.
+
+    `reads_observations` (a boolean, True where it is missing): False if facts are made from infos
+    alone. Such a captioner is found whatever wrappers made of the observation; another one is
+    refused behind a wrapper that changed what it reads.
     """
 
     @property

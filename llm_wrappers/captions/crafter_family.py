@@ -74,6 +74,7 @@ class CrafterFamilyCaptioner:
     ('collect wood', 'place table')
     """
 
+    reads_observations = False
     transition_reads = ("food", "drink", *INVENTORY[4:], "facing", "sleeping", "unlocked")
 
     def __init__(self, variant: str) -> None:

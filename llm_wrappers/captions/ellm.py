@@ -57,6 +57,8 @@ class EllmCaptioner:
     'do'
     """
 
+    reads_observations = False
+
     no_effect = frozenset({DID_NOTHING, NOTHING_HAPPENED})
     """The transition captions that say that nothing was achieved; they earn no reward."""
 

@@ -19,9 +19,14 @@ from llm_wrappers.captions.captioner import Facts
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import InvalidOptionError
 
-__all__ = ["MiniGridCaptioner", "known_minigrid"]
+__all__ = ["MiniGridCaptioner", "keeps_view", "known_minigrid"]
 
 _FAMILIES = ("MiniGrid-", "BabyAI-")
+# Wrappers of MiniGrid and Gymnasium behind which the view is one, in case it is still there.
+_KEEPING_THE_VIEW = {
+    "DictObservationSpaceWrapper", "DirectionObsWrapper", "FilterObservation", "ImgObsWrapper",
+    "ViewSizeWrapper",
+}  # fmt: skip
 
 
 class MiniGridCaptioner:
@@ -144,12 +149,12 @@ def known_minigrid(
     """Return the captioner of a MiniGrid environment; None where it is none.
 
     Any environment that observes a view, a direction and a mission counts, whatever its id; one
-    with an id of MiniGrid or BabyAI also where a wrapper left the view alone.
+    with an id of MiniGrid or BabyAI also where it observes the view alone.
 
     Args:
         env_id: The Gymnasium id; empty if there is none.
-        observation_space: What the agent observes, behind all wrappers.
-        action_space: The actions, behind all wrappers.
+        observation_space: What the environment shows.
+        action_space: The actions.
 
     >>> view = spaces.Box(0, 255, (7, 7, 3), np.uint8)
     >>> known_minigrid("MiniGrid-DoorKey-8x8-v0", view, spaces.Discrete(7)).description.env_id
@@ -160,13 +165,32 @@ def known_minigrid(
     parts = dict(observation_space.spaces) if isinstance(observation_space, spaces.Dict) else {}
     if not (env_id.startswith(_FAMILIES) or parts.keys() >= {"image", "direction", "mission"}):
         return None
-    view = parts.get("image", observation_space)
-    symbols = isinstance(view, spaces.Box) and view.dtype.kind == "u" and is_view(view.shape)
-    if not (symbols and isinstance(action_space, spaces.Discrete)):
+    if not (_has_view(observation_space) and isinstance(action_space, spaces.Discrete)):
         return None
     if action_space.start != 0 or action_space.n > len(ACTIONS):
         return None
     return MiniGridCaptioner(env_id, actions=int(action_space.n))
+
+
+def keeps_view(wrapper: str, observation_space: gym.Space[Any]) -> bool:
+    """Return whether the view can be read behind a wrapper that changes observations.
+
+    Args:
+        wrapper: The name of its class. Others may show a picture or the whole grid in a space
+            that looks the same.
+        observation_space: What is observed behind it.
+
+    >>> view = spaces.Box(0, 255, (7, 7, 3), np.uint8)
+    >>> keeps_view("ImgObsWrapper", view), keeps_view("FullyObsWrapper", view)
+    (True, False)
+    """
+    return wrapper in _KEEPING_THE_VIEW and _has_view(observation_space)
+
+
+def _has_view(observation_space: gym.Space[Any]) -> bool:
+    parts = observation_space.spaces if isinstance(observation_space, spaces.Dict) else {}
+    view = parts.get("image", observation_space)
+    return isinstance(view, spaces.Box) and view.dtype.kind == "u" and is_view(view.shape)
 
 
 def _directions(directions: Any, n: int) -> list[str | None]:

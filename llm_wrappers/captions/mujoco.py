@@ -7,8 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import VectorActionWrapper, VectorObservationWrapper
-from gymnasium.wrappers import FlattenObservation, TimeLimit
+from gymnasium.wrappers import TimeLimit
 
 from llm_wrappers.captions._mujoco_ant import AntBody
 from llm_wrappers.captions._mujoco_body import Body
@@ -55,9 +54,6 @@ _SILENT = frozenset(
         "default_camera_config", "max_geom", "visual_options", "max_episode_steps",
         "vectorization_mode", "num_envs", "vector_kwargs",
     }
-)  # fmt: skip
-_CHANGING = (
-    gym.ObservationWrapper, gym.ActionWrapper, VectorObservationWrapper, VectorActionWrapper,
 )  # fmt: skip
 _LAYOUT = ("exclude_current_positions_from_observation", "include_cfrc_ext_in_observation")
 
@@ -195,18 +191,16 @@ def known_mujoco(
 ) -> MujocoCaptioner | None:
     """Return the captioner of a MuJoCo environment that speaks; None where it is none.
 
-    It is none if a space is not that of the bare environment, a layer changes observations or
-    actions, or the environment was made with a model or layout of its own.
+    It is none if a space is not that of the bare environment, or the environment was made with a
+    model or layout of its own.
 
     Args:
         layers: The environment and what it wraps, outside in.
-        observation_space: What the agent observes, behind all wrappers.
-        action_space: The actions, behind all wrappers.
+        observation_space: What the environment shows.
+        action_space: The actions.
     """
     spec = next((layer.spec for layer in reversed(layers) if _has_spec(layer)), None)
     if spec is None or spec.id not in _SETTINGS or _fault(spec.id, spec.kwargs):
-        return None
-    if any(map(_changes_numbers, layers)):
         return None
     captioner = MujocoCaptioner(spec.id, settings=spec.kwargs, steps=_time_limit(layers, spec))
     return captioner if captioner.applies_to(observation_space, action_space) else None
@@ -239,11 +233,6 @@ def _has_spec(layer: Any) -> bool:
     # A wrapper builds its spec by a deep copy of the one below, which has no other id.
     wraps = isinstance(layer, gym.Wrapper | gym.vector.VectorWrapper)
     return not wraps and layer.spec is not None
-
-
-def _changes_numbers(layer: Any) -> bool:
-    # The space of a robot has no bounds: it can stay the same where the numbers do not.
-    return isinstance(layer, _CHANGING) and not isinstance(layer, FlattenObservation)
 
 
 def _time_limit(layers: Sequence[Any], spec: Any) -> int | None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import gymnasium as gym
-from gymnasium.vector import SyncVectorEnv, VectorEnv, VectorWrapper
+from gymnasium.vector import AsyncVectorEnv, VectorEnv, VectorWrapper
 
+from llm_wrappers.captions._layers import (
+    AnyEnv,
+    actions_of,
+    changed_by,
+    changes_actions,
+    drifts,
+    layers_of,
+    observed_of,
+)
 from llm_wrappers.captions.atari import known_atari
 from llm_wrappers.captions.blackjack import BlackjackCaptioner
 from llm_wrappers.captions.captioner import Captioner
@@ -16,25 +24,38 @@ from llm_wrappers.captions.classic_systems import SYSTEMS
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.captions.frozen_lake import FrozenLakeCaptioner
 from llm_wrappers.captions.generic import GenericCaptioner
-from llm_wrappers.captions.minigrid import known_minigrid
+from llm_wrappers.captions.minigrid import MiniGridCaptioner, keeps_view, known_minigrid
 from llm_wrappers.captions.mujoco import known_mujoco
+from llm_wrappers.captions.seen_through import Reader, SeenThrough, reader_of
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 
 __all__ = ["resolve_captioner"]
 
-_AnyEnv: TypeAlias = "gym.Env[Any, Any] | VectorEnv[Any, Any, Any]"
 _METHODS = ("facts", "state_captions", "transition_captions")
 
 
-def resolve_captioner(env: _AnyEnv, captioner: Captioner | None = None) -> Captioner:
+def resolve_captioner(env: AnyEnv, captioner: Captioner | None = None) -> Captioner:
     """Return the captioner that was given, or the best one known for the environment.
 
-    The first of these that exists is taken: the captioner given; an attribute ``captioner`` that
-    is not None on the environment or a layer below it, looked up from the outside in; the one for
-    a classic control environment whose spaces no wrapper changed; the one for MiniGrid, Blackjack,
-    FrozenLake, a robot of MuJoCo, or the memory of an Atari game; `GenericCaptioner`.
-    Below a `SyncVectorEnv` the first sub-environment is asked, below an `AsyncVectorEnv`, which
-    keeps its own in other processes, none. The environment is never reset or stepped.
+    The first of these that exists is taken, looked up from the outside in:
+
+    1. the captioner given, as it is;
+    2. what a layer with a method ``world_captioner()`` answers, as each wrapper of this package
+       has it: the captioner of the world below it, whatever is around it;
+    3. an attribute ``captioner`` that is not None on a layer or on the environment;
+    4. the one for a classic control environment, MiniGrid, Blackjack, FrozenLake, a robot of
+       MuJoCo, or the memory of an Atari game;
+    5. `GenericCaptioner`, which speaks of what it is shown.
+
+    One of 3 or 4 speaks of the observations and actions of its own layer. Wrappers around that
+    layer which flatten observations or change their type are read through. Others that change
+    observations are refused, unless the captioner has ``reads_observations = False``; so are those
+    that change actions. `GenericCaptioner` is refused only behind `NormalizeObservation`, where
+    the numbers of one state drift.
+
+    Below a `SyncVectorEnv` the first sub-environment is asked. Those of an `AsyncVectorEnv`, which
+    are in other processes, are asked for ``world_captioner()`` alone. The environment is never
+    reset or stepped.
 
     Args:
         env: A Gymnasium environment or vector environment, wrapped or not.
@@ -42,8 +63,9 @@ def resolve_captioner(env: _AnyEnv, captioner: Captioner | None = None) -> Capti
 
     Raises:
         InvalidOptionError: If the captioner given does not follow the protocol.
-        IncompatibleEnvironmentError: If the environment's own captioner does not follow it, or
-            its observations cannot be put into words.
+        IncompatibleEnvironmentError: If the environment's own captioner does not follow it, a
+            wrapper changes what the captioner speaks of, or the observations cannot be put into
+            words.
 
     >>> resolve_captioner(gym.make("MountainCar-v0")).description.action_names
     ('accelerate left', 'do not accelerate', 'accelerate right')
@@ -57,79 +79,169 @@ def resolve_captioner(env: _AnyEnv, captioner: Captioner | None = None) -> Capti
         if fault:
             raise InvalidOptionError(f"captioner {fault}")
         return captioner
-    layers = list(_layers(env))
-    return _own_captioner(layers) or _known_captioner(env, layers)
+    layers = layers_of(env)
+    return _of_the_world(layers) or _own_captioner(layers) or _known_captioner(layers)
 
 
-def _layers(env: _AnyEnv) -> Iterator[_AnyEnv]:
-    """Yield the environment and what it wraps, outside in."""
-    layer: _AnyEnv | None = env
-    while layer is not None:
-        yield layer
-        if isinstance(layer, VectorWrapper | gym.Wrapper):
-            layer = layer.env
-        elif isinstance(layer, SyncVectorEnv):
-            layer = layer.envs[0]
-        else:
-            layer = None
-
-
-def _own_captioner(layers: list[_AnyEnv]) -> Captioner | None:
+def _of_the_world(layers: list[AnyEnv]) -> Captioner | None:
     for layer in layers:
-        found = _attribute(layer)
-        if found is None:
+        ask = getattr(layer, "world_captioner", None)
+        if callable(ask):
+            world: Captioner = ask()
+            return world
+    base = layers[-1]
+    if isinstance(base, AsyncVectorEnv) and all(base.call("has_wrapper_attr", "world_captioner")):
+        first: Captioner = base.call("world_captioner")[0]
+        return first
+    return None
+
+
+def _own_captioner(layers: list[AnyEnv]) -> Captioner | None:
+    for at, layer in enumerate(layers):
+        own = _attribute(layer)
+        if own is None:
             continue
-        fault = _protocol_fault(found)
+        fault = _protocol_fault(own)
         if fault:
             raise IncompatibleEnvironmentError(
                 f"the attribute captioner of {type(layer).__name__} {fault}; "
                 "pass captioner=... to use another one"
             )
-        own: Captioner = found
-        return own
+        hint = ", or set reads_observations = False on a captioner that reads infos alone"
+        return _heard(own, layers[: at + 1], hint=hint)
     return None
 
 
-def _attribute(layer: _AnyEnv) -> Any:
-    # A gym.Env may answer for what it wraps in its own way; vector environments have no such hook.
-    if isinstance(layer, gym.Env):
+def _attribute(layer: AnyEnv) -> Any:
+    # A base environment may answer in its own way for what it is made of.
+    if isinstance(layer, gym.Env) and not isinstance(layer, gym.Wrapper):
         has_one = layer.has_wrapper_attr("captioner")
         return layer.get_wrapper_attr("captioner") if has_one else None
     return getattr(layer, "captioner", None)
 
 
-def _known_captioner(env: _AnyEnv, layers: list[_AnyEnv]) -> Captioner:
-    if isinstance(env, VectorEnv):
-        observation_space, action_space = env.single_observation_space, env.single_action_space
-    else:
-        observation_space, action_space = env.observation_space, env.action_space
+def _known_captioner(layers: list[AnyEnv]) -> Captioner:
     env_id = _env_id(layers)
+    known = _known(layers, env_id)
+    return _generic(layers, env_id) if known is None else _heard(known, layers)
+
+
+def _known(layers: list[AnyEnv], env_id: str) -> Captioner | None:
+    base = layers[-1]
+    observation_space, action_space = observed_of(base), actions_of(base)
     if env_id in SYSTEMS:
         classic = ClassicControlCaptioner(env_id)
         if classic.applies_to(observation_space, action_space):
             return classic
-    for known in (known_minigrid, known_atari):
-        found: Captioner | None = known(env_id, observation_space, action_space)
-        if found is not None:
-            return found
-    robot = known_mujoco(layers, observation_space, action_space)
-    if robot is not None:
-        return robot
-    toy_text = _toy_text(env_id, layers[-1], observation_space, action_space)
-    if toy_text is not None:
-        return toy_text
+        _refuse_wrapped_inside(base, env_id)
+    return (
+        known_minigrid(env_id, observation_space, action_space)
+        or known_atari(env_id, observation_space, action_space)
+        or known_mujoco(layers, observation_space, action_space)
+        or _toy_text(env_id, base, observation_space, action_space)
+    )
+
+
+def _heard(captioner: Captioner, layers: list[AnyEnv], hint: str = "") -> Captioner:
+    """Return a captioner fit for what is around the layer that it speaks for, the last one.
+
+    Args:
+        captioner: The captioner.
+        layers: The layers down to that one, outside in.
+        hint: What else can be done where a wrapper changes observations.
+    """
+    name = captioner.description.env_id or type(layers[-1].unwrapped).__name__
+    for at in reversed(range(len(layers) - 1)):
+        if changes_actions(layers[at], layers[at + 1]):
+            raise _refusal(layers, layers[at], f"the actions that {name} is described with")
+    if not getattr(captioner, "reads_observations", True):
+        return captioner
+    reads_views = isinstance(captioner, MiniGridCaptioner)
+    changes = [
+        change
+        for change in _changes(layers)
+        if not (reads_views and _keeps_view(layers[change.at]))
+    ]
+    for change in reversed(changes):
+        if change.reader is None:
+            what = f"the observation that {name} is described from"
+            raise _refusal(layers, change.wrapper, what, hint)
+    readers = [change.reader for change in changes if change.reader is not None]
+    return SeenThrough(captioner, readers) if readers else captioner
+
+
+def _generic(layers: list[AnyEnv], env_id: str) -> Captioner:
     name = env_id or type(layers[-1]).__name__
+    for layer in reversed(layers):
+        if drifts(layer):
+            raise _refusal(layers, layer, f"the observation that {name} is described from")
+    seen, readers = layers[-1], []
+    for change in _changes(layers):
+        if change.reader is None:
+            seen = layers[change.at]
+            break
+        readers.append(change.reader)
     try:
-        return GenericCaptioner(observation_space, action_space, env_id=name)
+        generic = GenericCaptioner(observed_of(seen), actions_of(layers[0]), env_id=name)
     except InvalidOptionError as error:
         raise IncompatibleEnvironmentError(
             f"no captioner is known for {name}: {error}. Pass captioner=..., or give the "
             "environment an attribute captioner"
         ) from error
+    return SeenThrough(generic, readers) if readers else generic
+
+
+class _Change(NamedTuple):
+    """That observations of a layer are not those of the one below it."""
+
+    at: int
+    wrapper: AnyEnv
+    reader: Reader | None
+
+
+def _changes(layers: list[AnyEnv]) -> list[_Change]:
+    """Return what changes observations, outside in, and what undoes it."""
+    wrappers = [(at, changed_by(layers, at)) for at in range(len(layers) - 1)]
+    return [
+        _Change(at, wrapper, reader_of(layers[at], layers[at + 1]))
+        for at, wrapper in wrappers
+        if wrapper is not None
+    ]
+
+
+def _keeps_view(layer: AnyEnv) -> bool:
+    return keeps_view(type(layer).__name__, observed_of(layer))
+
+
+def _refusal(
+    layers: list[AnyEnv], layer: AnyEnv, what: str, hint: str = ""
+) -> IncompatibleEnvironmentError:
+    wrapper = type(layer).__name__
+    inner = "env" if isinstance(layer, gym.Env) else "envs"
+    env, single = ("env", "") if isinstance(layers[0], gym.Env) else ("envs", "single_")
+    return IncompatibleEnvironmentError(
+        f"{wrapper} changes {what}: put guidance inside it, as in "
+        f"{wrapper}(RewardShiftWrapper({inner}, ...)); or pass captioner=GenericCaptioner("
+        f"{env}.{single}observation_space, {env}.{single}action_space) to speak of what it shows"
+        f"{hint}"
+    )
+
+
+def _refuse_wrapped_inside(base: AnyEnv, env_id: str) -> None:
+    # `gymnasium.make_vec` wraps each environment in its own process, where nobody can look.
+    inside = base.spec.kwargs.get("wrappers") if base.spec and isinstance(base, VectorEnv) else None
+    if inside:
+        names = ", ".join(getattr(wrapper, "__name__", str(wrapper)) for wrapper in inside)
+        raise IncompatibleEnvironmentError(
+            f"expected the observations and actions of {env_id}, got others: wrappers=[{names}] "
+            "of make_vec changed them in the processes of the environments. Wrap after guidance "
+            "with gymnasium.wrappers.vector, or pass captioner=GenericCaptioner("
+            "envs.single_observation_space, envs.single_action_space) to speak of what they show"
+        )
 
 
 def _toy_text(
-    env_id: str, base: _AnyEnv, observation_space: Any, action_space: Any
+    env_id: str, base: AnyEnv, observation_space: Any, action_space: Any
 ) -> Captioner | None:
     if env_id == "Blackjack-v1" and BlackjackCaptioner.applies_to(observation_space, action_space):
         return BlackjackCaptioner()
@@ -143,11 +255,11 @@ def _toy_text(
     return FrozenLakeCaptioner([b"".join(row).decode() for row in lake], env_id=env_id)
 
 
-def _env_id(layers: list[_AnyEnv]) -> str:
+def _env_id(layers: list[AnyEnv]) -> str:
     # Innermost first: a wrapper builds its spec by a deep copy, which the base does not need.
     for layer in reversed(layers):
         if not isinstance(layer, gym.Wrapper | VectorWrapper) and layer.spec is not None:
-            return layer.spec.id
+            return str(layer.spec.id)
     return ""
 
 

@@ -16,7 +16,7 @@ from llm_wrappers.captions import Captioner
 from llm_wrappers.captions.generic import GenericCaptioner
 from llm_wrappers.captions.mujoco import MujocoCaptioner
 from llm_wrappers.captions.resolve import resolve_captioner
-from llm_wrappers.errors import InvalidOptionError, UnknownNameError
+from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError, UnknownNameError
 from llm_wrappers.wrappers import vector
 
 pytest.importorskip("mujoco")
@@ -222,9 +222,10 @@ class TestWhoSpeaks:
         ],
         ids=["normalised", "negated", "stacked", "rescaled", "torques"],
     )
-    def test_changed_numbers_get_the_generic_one(self, wrap):
+    def test_changed_numbers_are_refused(self, wrap):
         env = wrap(gym.make("Hopper-v5"))
-        assert isinstance(resolve_captioner(env), GenericCaptioner)
+        with pytest.raises(IncompatibleEnvironmentError, match="Hopper-v5 is described"):
+            resolve_captioner(env)
         env.close()
 
     @pytest.mark.parametrize("mode", ["sync", "async"])
@@ -249,7 +250,8 @@ class TestWhoSpeaks:
             envs, np.negative, envs.observation_space, same
         )
         assert negated.single_observation_space == same
-        assert isinstance(resolve_captioner(negated), GenericCaptioner)
+        with pytest.raises(IncompatibleEnvironmentError, match=r"^TransformObservation changes"):
+            resolve_captioner(negated)
         envs.close()
 
     def test_what_wraps_environments_in_other_processes_is_not_guessed(self):
@@ -273,7 +275,8 @@ class TestWhoSpeaks:
             return wrappers.TransformObservation(env, np.negative, env.observation_space)
 
         envs = gym.vector.SyncVectorEnv([make])
-        assert isinstance(resolve_captioner(envs), GenericCaptioner)
+        with pytest.raises(IncompatibleEnvironmentError, match=r"^TransformObservation changes"):
+            resolve_captioner(envs)
         envs.close()
 
 

@@ -10,7 +10,6 @@ from llm_wrappers.captions import Captioner, batch_infos
 from llm_wrappers.captions.batches import batch_of_one
 from llm_wrappers.captions.blackjack import BlackjackCaptioner
 from llm_wrappers.captions.frozen_lake import FrozenLakeCaptioner
-from llm_wrappers.captions.generic import GenericCaptioner
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import InvalidOptionError
 
@@ -39,10 +38,6 @@ class TestBlackjack:
         assert isinstance(captioner, BlackjackCaptioner)
         assert isinstance(captioner, Captioner)
         assert len(captioner.description.action_names) == env.action_space.n
-
-    def test_a_wrapper_that_changes_the_observation_gets_the_generic_one(self):
-        env = gym.wrappers.FlattenObservation(gym.make("Blackjack-v1"))
-        assert isinstance(resolve_captioner(env), GenericCaptioner)
 
     def test_the_names_of_the_actions_are_those_of_the_game(self):
         env = gym.make("Blackjack-v1")

@@ -32,6 +32,11 @@ class FrameCaptioner:
         """What never changes about the environment."""
         return self._captioner.description
 
+    @property
+    def reads_observations(self) -> bool:
+        """Whether facts are made from more than infos."""
+        return bool(getattr(self._captioner, "reads_observations", True))
+
     def facts(self, observations: Any, infos: Mapping[str, Any]) -> list[Facts]:
         """Return the facts of n states, each with its picture.
 
