@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from llm_wrappers.errors import UnknownNameError
+from llm_wrappers.errors import GuidanceError, UnknownNameError
 from llm_wrappers.guidance.goal import Goal
+from llm_wrappers.guidance.plan import weighted_goals
 from llm_wrappers.guidance.planner import Planner
 
 __all__ = [
@@ -108,10 +109,12 @@ class EqualPlanner:
         self.reads = getattr(planner, "reads", None)
         self.may_be_empty = bool(getattr(planner, "may_be_empty", False))
 
-    def plan(self, facts: Sequence[Mapping[str, Any]]) -> list[list[tuple[str, float]]]:
+    def plan(self, facts: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Return the other planner's answer with the weight 1 for each goal that has any."""
         return [
-            [(text, 1.0) for text, weight in map(_pair, goals) if weight > 0]
+            goals
+            if isinstance(goals, GuidanceError)
+            else [(text, 1.0) for text, weight in weighted_goals(goals) if weight > 0]
             for goals in self.planner.plan(facts)
         ]
 
@@ -132,10 +135,12 @@ class ShuffledPlanner:
         self.reads = getattr(planner, "reads", None)
         self.may_be_empty = bool(getattr(planner, "may_be_empty", False))
 
-    def plan(self, facts: Sequence[Mapping[str, Any]]) -> list[list[tuple[str, float]]]:
+    def plan(self, facts: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Return the other planner's answer with each goal exchanged."""
         return [
-            [(self.exchange.get(text, text), weight) for text, weight in map(_pair, goals)]
+            goals
+            if isinstance(goals, GuidanceError)
+            else [(self.exchange.get(text, text), weight) for text, weight in weighted_goals(goals)]
             for goals in self.planner.plan(facts)
         ]
 
@@ -165,7 +170,3 @@ def _derangement(goals: Sequence[str], seed: int) -> dict[str, str]:
     """Return a random exchange that leaves no goal in its place, if there are two or more."""
     order = np.random.default_rng(seed).permutation(len(goals))
     return {goals[a]: goals[b] for a, b in zip(order, np.roll(order, 1), strict=True)}
-
-
-def _pair(entry: Goal | tuple[str, float]) -> tuple[str, float]:
-    return (entry.text, entry.weight) if isinstance(entry, Goal) else entry

@@ -114,6 +114,8 @@ class Consult(ABC, Generic[T]):
         self._keep = None if remember_failures else _is_answer
         self._memory: Remembering[T | _Lack | None] = Remembering(most)
         self._worked = False
+        # Whether some of what is remembered is a failure.
+        self._lacks = False
 
     def reset(self, fresh: NDArray[np.bool_]) -> None:
         """Tell guidance that wants to know where episodes begin, shape (n,)."""
@@ -174,14 +176,31 @@ class Consult(ABC, Generic[T]):
             rows: Which of them are wanted; None for all.
             actions: The n actions, where an answer depends on them.
         """
-        if self._pure:
-            found = self._recalled(facts, rows, actions)
-        elif self._together:
-            every = range(len(facts)) if rows is None or len(rows) else ()
-            found = self._asked(facts, every, actions)
-            found = found if rows is None else [found[row] for row in rows]
-        else:
-            found = self._asked(facts, range(len(facts)) if rows is None else rows, actions)
+        wanted = range(len(facts)) if rows is None else rows
+        if not self._pure:
+            return self._counted(self._asked_anew(facts, wanted, actions))
+        try:
+            keys = facts_keys(facts, self._reads, rows)
+        except InvalidOptionError as error:
+            return self._unreadable(facts, wanted, actions, error)
+        if actions is not None:
+            chosen = map(actions.__getitem__, wanted)
+            keys = list(zip(keys, map(action_key, chosen), strict=True))
+        known = self._memory.recall(keys)
+        if known is None:
+
+            def ask(places: list[int]) -> list[T | _Lack | None]:
+                return self._asked(facts, [wanted[place] for place in places], actions)
+
+            known = self._memory.answers(keys, ask, keep=self._keep)
+        elif not self._lacks:
+            # In most steps: nothing to ask, and nothing of it is a failure.
+            self.counts["consulted"] += len(known)
+            return known  # type: ignore[return-value]
+        return self._counted(known)
+
+    def _counted(self, found: list[T | _Lack | None]) -> list[T]:
+        """Count what there is and what there is not, and put the stand-in where there is none."""
         counts = self.counts
         counts["consulted"] += len(found)
         lacking = [answer for answer in found if answer is None or answer is _Lack.FAILED]
@@ -191,32 +210,31 @@ class Consult(ABC, Generic[T]):
             counts[self._words.failed] += failed
             if self._words.unanswered:
                 counts[self._words.unanswered] += len(lacking) - failed
-            instead = self._stand_in
-            return [instead if one is None or isinstance(one, _Lack) else one for one in found]
-        return found  # type: ignore[return-value]
+        instead = self._stand_in
+        return [instead if one is None or isinstance(one, _Lack) else one for one in found]
 
-    def _recalled(
+    def _unreadable(
         self,
         facts: Sequence[Mapping[str, Any]],
-        rows: Sequence[int] | None,
+        rows: Sequence[int],
+        actions: Sequence[Any] | None,
+        error: InvalidOptionError,
+    ) -> list[T]:
+        if len(rows) > 1:
+            return [self._answers(facts, [row], actions)[0] for row in rows]
+        said = InvalidOptionError(f"the {self._words.who} cannot be asked: {error}")
+        return self._counted([self._fail(said, facts[rows[0]])])
+
+    def _asked_anew(
+        self,
+        facts: Sequence[Mapping[str, Any]],
+        rows: Sequence[int],
         actions: Sequence[Any] | None,
     ) -> list[T | _Lack | None]:
-        try:
-            keys = facts_keys(facts, self._reads, rows)
-        except InvalidOptionError as error:
-            wanted = range(len(facts)) if rows is None else rows
-            if len(wanted) > 1:
-                return [self._recalled(facts, [row], actions)[0] for row in wanted]
-            said = InvalidOptionError(f"the {self._words.who} cannot be asked: {error}")
-            return [self._fail(said, facts[wanted[0]])]
-        places = range(len(facts)) if rows is None else rows
-        if actions is not None:
-            keys = [(key, action_key(actions[row])) for key, row in zip(keys, places, strict=True)]
-
-        def ask(missing: list[int]) -> list[T | _Lack | None]:
-            return self._asked(facts, [places[place] for place in missing], actions)
-
-        return self._memory.answers(keys, ask, keep=self._keep)
+        if not (self._together and len(rows)):
+            return self._asked(facts, rows, actions)
+        every = self._asked(facts, range(len(facts)), actions)
+        return [every[row] for row in rows]
 
     def _asked(
         self,
@@ -279,6 +297,7 @@ class Consult(ABC, Generic[T]):
         """Raise what is for the user; warn of anything else, once."""
         if is_for_the_user(error, worked=self._worked):
             raise error
+        self._lacks = self._keep is None
         if self.cause is None:
             self.cause = _in_the_users_terms(error, facts, self._reads)
             warnings.warn(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+import numpy as np
+
 from llm_wrappers import checks
 from llm_wrappers.errors import InvalidOptionError
 
@@ -40,8 +42,10 @@ class Goal:
 def is_weight(value: object) -> bool:
     """Return whether this is a number that can be a weight: finite, >= 0 and a float's size.
 
-    >>> is_weight(2), is_weight(float("nan")), is_weight(10**400)
-    (True, False, False)
+    >>> is_weight(2), is_weight(np.float32(0.5)), is_weight(float("nan")), is_weight(10**400)
+    (True, True, False, False)
     """
+    if isinstance(value, np.integer | np.floating):
+        value = float(value)
     # An int too large for a float cannot be given to math.isfinite; it can be compared.
     return isinstance(value, int | float) and 0 <= value <= sys.float_info.max

@@ -25,7 +25,8 @@ class Judge(Protocol):
     `pure` (bool): its answer depends on the facts and the action alone, so that it may be
     remembered. Without the attribute a judge is asked at every step.
 
-    `reads` (names of facts): the only facts it reads, for a pure judge.
+    `reads` (names of facts): the only facts it reads, for a pure judge; it is then given only
+    these, and asked only when one of them, or the action, differs.
 
     `reset(mask)`: called where episodes begin, with the sub-environments in which they do.
 

@@ -75,7 +75,7 @@ class Judging(Consult["int | None"]):
         counts["good"] += found.count(1)
         counts["neutral"] += found.count(0)
         counts["bad"] += found.count(-1)
-        counts["unjudged"] += found.count(None)
+        counts["unjudged"] = counts["unguided"]
         return found
 
     def _ask(self, states: States, actions: Sequence[Any]) -> Sequence[Any]:

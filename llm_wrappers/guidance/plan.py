@@ -8,14 +8,22 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from types import GeneratorType
 from typing import Any
+
+import numpy as np
 
 from llm_wrappers.errors import GuidanceError
 from llm_wrappers.guidance.goal import Goal, is_weight
 
-__all__ = ["Plan", "checked_plan"]
+__all__ = ["Plan", "checked_plan", "weighted_goals"]
 
 _MOST_GOALS = 10_000
+_MOST_SHOWN = 8
+_MOST_CHARACTERS = 60
+# Each by its exact type: what a subclass does nobody knows.
+_NUMBERS = (float, int, bool, *{np.dtype(code).type for code in "?bhilqBHILQefdg"})
+_ONCE = (GeneratorType, map, zip, filter)
 
 
 @dataclass(frozen=True)
@@ -81,45 +89,142 @@ class Plan:
 def checked_plan(answer: Any, vocabulary: Mapping[str, int], *, may_be_empty: bool = False) -> Plan:
     """Return one state's answer of a planner as a plan.
 
-    Goals outside the vocabulary are dropped and counted. Nothing of the answer is printed,
-    because printing a value that nobody has checked can itself hang.
+    Goals outside the vocabulary are dropped and counted. Nothing of the answer is printed that is
+    not a built-in text or number, and none of its own methods is called, because a value that
+    nobody has checked can hang there.
 
     Args:
-        answer: A sequence of `Goal` or (text, weight).
+        answer: A list, tuple or array of `Goal` or (text, weight), or a dict of text -> weight.
+            Weights are numbers, NumPy's included; True and False are 1 and 0.
         vocabulary: Goal text to index.
         may_be_empty: Whether no goal at all is an answer and not a failure.
 
     Raises:
-        GuidanceError: If it is not such a sequence, a weight is negative or not finite, or no
-            known goal has a positive weight.
+        GuidanceError: If it is none of these, a weight is negative or not finite, or no known goal
+            has a positive weight.
+
+    >>> goals = {"go left": 0, "go right": 1}
+    >>> checked_plan({"go left": np.float32(0.5), "go right": True}, goals).weights
+    (0.5, 1.0)
+    >>> checked_plan("go left", goals)
+    Traceback (most recent call last):
+        ...
+    llm_wrappers.errors.GuidanceError: expected a list of (goal, weight) per state, got one text:
+    write [(text, 1.0)]
     """
-    if not isinstance(answer, list | tuple) or len(answer) > _MOST_GOALS:
-        raise GuidanceError("expected a list of (goal, weight) per state")
+    pairs = weighted_goals(answer)
     weights: dict[int, float] = {}
-    unknown = 0
-    for entry in answer:
-        text, weight = _text_and_weight(entry)
+    unknown: list[str] = []
+    for text, weight in pairs:
         index = vocabulary.get(text)
         if index is None:
-            unknown += 1
+            unknown.append(text)
         elif weight > 0:
             weights[index] = weights.get(index, 0.0) + weight
-    if not weights and not (may_be_empty and not answer):
-        raise GuidanceError("no goal of the vocabulary has a positive weight")
-    plan = Plan(tuple(weights), tuple(weights.values()), unknown)
+    if not weights and not (may_be_empty and not pairs):
+        raise GuidanceError(_no_goal(unknown, vocabulary))
+    plan = Plan(tuple(weights), tuple(weights.values()), len(unknown))
     if math.inf in plan.cumulative:
         raise GuidanceError("expected weights with a finite sum")
     return plan
 
 
+def weighted_goals(answer: Any) -> list[tuple[str, float]]:
+    """Return one state's answer of a planner as (text, weight) pairs, whatever form it has.
+
+    Args:
+        answer: What `checked_plan` takes.
+
+    Raises:
+        GuidanceError: If it is none of these, or a weight is negative or not finite.
+
+    >>> weighted_goals([Goal("eat cow"), ("wake up", 2)])
+    [('eat cow', 1.0), ('wake up', 2.0)]
+    """
+    kind = type(answer)
+    entries = list(dict.items(answer)) if issubclass(kind, dict) else _listed(answer)
+    if entries is None:
+        raise GuidanceError(f"expected a list of (goal, weight) per state, got {_described(kind)}")
+    if len(entries) > _MOST_GOALS:
+        raise GuidanceError(f"expected at most {_MOST_GOALS:,} goals, got {len(entries):,}")
+    return [_text_and_weight(entry) for entry in entries]
+
+
+def _listed(value: Any) -> list[Any] | None:
+    """Return what is in a list, a tuple or an array, None for anything else."""
+    kind = type(value)
+    if issubclass(kind, list):
+        return list(list.__iter__(value))
+    if issubclass(kind, tuple):
+        return list(tuple.__iter__(value))
+    if kind is np.ndarray and value.ndim:
+        listed: list[Any] = value.tolist()
+        # An array of texts and numbers has turned the numbers into texts.
+        return [_parsed(row) for row in listed] if value.dtype.kind == "U" else listed
+    return None
+
+
+def _parsed(row: Any) -> Any:
+    try:
+        text, weight = row
+        return text, float(weight)
+    except ValueError:
+        return row
+
+
+def _described(kind: type) -> str:
+    if issubclass(kind, str):
+        return "one text: write [(text, 1.0)]"
+    if kind is Goal:
+        return "one Goal: write [goal]"
+    if any(kind is once for once in _ONCE):
+        return f"{_a(kind)}: write list(...)"
+    return _a(kind)
+
+
+def _a(kind: type) -> str:
+    # Read past a metaclass, which may have a name of its own.
+    name: str = type.__dict__["__name__"].__get__(kind)
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
 def _text_and_weight(entry: Any) -> tuple[str, float]:
-    if isinstance(entry, Goal):
-        return entry.text, float(entry.weight)
-    if not isinstance(entry, Sequence) or isinstance(entry, str) or len(entry) != 2:
+    if type(entry) is Goal:
+        return _text(entry.text), _weight(entry.weight)
+    pair = _listed(entry)
+    if pair is None or len(pair) != 2:
         raise GuidanceError("expected (goal, weight) pairs")
-    text, weight = entry
-    if type(text) is not str:
-        raise GuidanceError(f"expected a goal's text, got a {type(text).__name__}")
-    if type(weight) not in (int, float) or not is_weight(weight):
-        raise GuidanceError("expected weights that are int or float, finite and >= 0")
-    return text, float(weight)
+    return _text(pair[0]), _weight(pair[1])
+
+
+def _text(text: Any) -> str:
+    if type(text) is str:
+        return text
+    if type(text) is np.str_:
+        return str(text)
+    raise GuidanceError(f"expected a goal's text, got {_a(type(text))}")
+
+
+def _weight(weight: Any) -> float:
+    kind = type(weight)
+    if not any(kind is known for known in _NUMBERS):
+        raise GuidanceError(f"expected weights that are numbers, got {_a(kind)}")
+    try:
+        number = float(weight)
+    except OverflowError:
+        number = math.inf
+    if not is_weight(number):
+        raise GuidanceError(f"expected weights that are finite and >= 0, got {number:.6g}")
+    return number
+
+
+def _no_goal(unknown: Sequence[str], vocabulary: Mapping[str, int]) -> str:
+    if not unknown:
+        return "no goal of the vocabulary has a positive weight"
+    known, more = list(vocabulary)[:_MOST_SHOWN], len(vocabulary) - _MOST_SHOWN
+    shown = unknown[0][:_MOST_CHARACTERS]
+    rest = f" and {more} more" if more > 0 else ""
+    return (
+        f"no goal of the vocabulary has a positive weight: expected goals spelled as in {known}"
+        f"{rest}, got {shown!r}"
+    )

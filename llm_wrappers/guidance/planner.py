@@ -9,13 +9,16 @@ from llm_wrappers.guidance.goal import Goal
 
 __all__ = ["FunctionPlanner", "Planner", "PlannerFunction"]
 
-WeightedGoals: TypeAlias = "Sequence[Goal | tuple[str, float]]"
+WeightedGoals: TypeAlias = "Sequence[Goal | tuple[str, float]] | Mapping[str, float]"
 PlannerFunction: TypeAlias = "Callable[[list[dict[str, Any]]], Sequence[WeightedGoals]]"
 
 
 @runtime_checkable
 class Planner(Protocol):
     """Facts to weighted goals, batch first.
+
+    The goals of a state are a list of `Goal` or (text, weight), or a dict of text -> weight; the
+    numbers and arrays of NumPy will do.
 
     A planner may also have these attributes:
 
@@ -38,7 +41,8 @@ class FunctionPlanner:
     """A plain function as a planner.
 
     Args:
-        function: Takes a list of n facts dictionaries and returns n lists of (goal, weight).
+        function: Takes a list of n facts dictionaries and returns n lists of (goal, weight), or n
+            dicts of goal -> weight.
         pure: Whether the answer depends on the facts alone.
 
     >>> planner = FunctionPlanner(lambda facts: [[("go left", 1.0)] for _ in facts])

@@ -60,8 +60,11 @@ class Planning(Consult[Plan]):
         plans = self._answers(facts)
         if not self._pure and self._is_weighted():
             plans = [plan.scaled(self._factors) for plan in plans]
-        self.counts["states"] += len(plans)
-        self.counts["unknown_goals"] += sum([plan.unknown for plan in plans])
+        counts = self.counts
+        counts["states"] += len(plans)
+        for plan in plans:
+            if plan.unknown:
+                counts["unknown_goals"] += plan.unknown
         return plans
 
     @property
@@ -98,7 +101,13 @@ class Planning(Consult[Plan]):
             InvalidOptionError: If it is the state of something else; nothing is changed then.
         """
         counts = self._checked_counts(state)
-        self.set_factors(state["factors"])
+        factors = state["factors"]
+        if isinstance(factors, Mapping) and factors.keys() != self.vocabulary.keys():
+            raise InvalidOptionError(
+                f"expected the state of a planner of the goals {list(self.vocabulary)}, got one of "
+                f"{list(factors)}"
+            )
+        self.set_factors(factors)
         self.counts.update(counts)
 
     def _ask(self, states: States, actions: Sequence[Any]) -> Sequence[Any]:

@@ -39,7 +39,7 @@ class Potential(Protocol):
     """States to potentials Phi(s), batch first (Ng, Harada and Russell, 1999).
 
     None means that nobody knows (yet): a transition from or to such a state is not shaped.
-    Optional attributes are those of a `Judge`.
+    Optional attributes are those of a `Judge`: one that is `pure` is asked once about each state.
     """
 
     def values(self, states: States) -> Sequence[float | None]:

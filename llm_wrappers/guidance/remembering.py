@@ -39,6 +39,18 @@ class Remembering(Generic[T]):
         self._view = view
         self._viewed = self._known if view is None else {}
 
+    def recall(self, keys: Sequence[Hashable]) -> list[T] | None:
+        """Return one answer per key, None if some of them are not remembered.
+
+        >>> Remembering(most=100).recall(["a"]) is None
+        True
+        """
+        viewed = self._viewed
+        try:
+            return [viewed[key] for key in keys]
+        except KeyError:
+            return None
+
     def answers(
         self,
         keys: Sequence[Hashable],
@@ -54,18 +66,9 @@ class Remembering(Generic[T]):
             keep: Which answers are remembered; the others are asked for again the next time. None
                 for all.
         """
-        viewed = self._viewed
-        try:
-            return [viewed[key] for key in keys]
-        except KeyError:
-            return self._completed(keys, ask, keep)
-
-    def _completed(
-        self,
-        keys: Sequence[Hashable],
-        ask: Callable[[list[int]], Sequence[T]],
-        keep: Callable[[T], bool] | None,
-    ) -> list[T]:
+        found = self.recall(keys)
+        if found is not None:
+            return found
         known = self._known
         missing = {key: place for place, key in enumerate(keys) if key not in known}
         if len(known) + len(missing) > self._most:

@@ -14,7 +14,6 @@ from llm_wrappers.errors import InvalidOptionError
 __all__ = ["States", "action_key", "facts_keys", "facts_row", "no_such_fact"]
 
 _MOST_NAMES = 12
-_WHOLE = (int, np.integer)
 
 
 class States:
@@ -70,8 +69,8 @@ def facts_keys(
             keys: Sequence[Hashable] = make_keys(reads)
         except InvalidOptionError:
             raise InvalidOptionError(_which_is_missing(reads, facts)) from None
-        return keys if rows is None else [keys[row] for row in rows]
-    some = facts if rows is None else [facts[row] for row in rows]
+        return keys if rows is None else list(map(keys.__getitem__, rows))
+    some = facts if rows is None else list(map(facts.__getitem__, rows))
     if reads is None:
         return [tuple(sorted(row.items())) for row in some]
     try:
@@ -112,7 +111,9 @@ def action_key(action: Any) -> Hashable:
     >>> action_key(np.int64(2)) == action_key(2)
     True
     """
-    if isinstance(action, _WHOLE):
+    if type(action) is int:  # Nearly all are such, at each step.
+        return action
+    if isinstance(action, int | np.integer):
         return int(action)
     if isinstance(action, Mapping):
         return tuple((name, action_key(part)) for name, part in sorted(action.items()))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from llm_wrappers import checks
 from llm_wrappers.errors import GuidanceError, InvalidOptionError
-from llm_wrappers.guidance.goal import Goal
+from llm_wrappers.guidance.plan import weighted_goals
 from llm_wrappers.guidance.planner import Planner
 from llm_wrappers.guidance.states import States
 
@@ -111,7 +111,6 @@ class UniformSuggester:
 
 
 def _goals_of(answer: Any) -> Any:
-    if isinstance(answer, GuidanceError) or not isinstance(answer, Iterable):
+    if answer is None or isinstance(answer, GuidanceError):
         return answer
-    pairs = ((g.text, g.weight) if isinstance(g, Goal) else g for g in answer)
-    return [text for text, weight in pairs if weight > 0]
+    return [text for text, weight in weighted_goals(answer) if weight > 0]

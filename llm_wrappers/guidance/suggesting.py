@@ -103,7 +103,9 @@ class Suggesting(Consult[Suggested]):
         counts = self.counts
         counts["states"] += len(goals)
         counts["suggestions"] += sum(map(len, goals))
-        counts["dropped_goals"] += sum([suggested.dropped for suggested in found])
+        for suggested in found:
+            if suggested.dropped:
+                counts["dropped_goals"] += suggested.dropped
         return goals
 
     def _ask(self, states: States, actions: Sequence[Any]) -> Sequence[Any]:

@@ -3,6 +3,7 @@
 import pickle
 from dataclasses import FrozenInstanceError
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,14 +16,20 @@ from llm_wrappers.guidance.goal import is_weight
 examples = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-@pytest.mark.parametrize("weight", [0, 1, 0.0, 2.5, 1e308, 5e-324])
+@pytest.mark.parametrize(
+    "weight", [0, 1, 0.0, 2.5, 1e308, 5e-324, np.float32(0.5), np.float16(2), np.int8(3)]
+)
 def test_a_weight_is_any_finite_number_from_zero(weight):
     assert Goal("collect wood", weight).weight == weight
 
 
 @pytest.mark.parametrize(
-    "weight", [-1, -1e-9, float("nan"), float("inf"), -float("inf"), True, "1", None, 10**400]
-)
+    "weight",
+    [
+        -1, -1e-9, float("nan"), float("inf"), -float("inf"), True, "1", None, 10**400,
+        np.float32(-1), np.float32("nan"), np.float16("inf"), np.True_,
+    ],
+)  # fmt: skip
 def test_any_other_weight_is_refused_with_the_goal_and_the_weight(weight):
     with pytest.raises(InvalidOptionError) as caught:
         Goal("collect wood", weight)

@@ -3,6 +3,7 @@
 import math
 import re
 from collections import Counter
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -13,10 +14,21 @@ from llm_wrappers import Goal
 from llm_wrappers.errors import GuidanceError
 from llm_wrappers.guidance.plan import Plan, checked_plan
 
+
+class Pair(NamedTuple):
+    goal: str
+    weight: float
+
+
 # However slow the machine is at the moment.
 examples = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 GOALS = {"collect wood": 0, "eat cow": 1, "wake up": 2}
+
+LIST = "expected a list of (goal, weight) per state"
+WEIGHTS = "expected weights that are"
+NONE = "no goal of the vocabulary has a positive weight"
+SPELLED = f"expected goals spelled as in {list(GOALS)}"
 
 leaves = (
     st.none()
@@ -68,6 +80,29 @@ def test_goals_and_pairs_are_both_taken():
     assert plan == Plan(goals=(2, 1, 0), weights=(3.0, 1.5, 2.0))
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"eat cow": 1, "wake up": 2.5},
+        Counter({"eat cow": 1, "wake up": 2.5}),
+        [("eat cow", np.float32(1)), ("wake up", np.float64(2.5))],
+        [("eat cow", True), ("wake up", 2.5)],
+        [("eat cow", np.True_), ("wake up", np.float16(2.5)), ("collect wood", np.False_)],
+        [(np.str_("eat cow"), np.int64(1)), (np.str_("wake up"), np.longdouble(2.5))],
+        [np.array(["eat cow", 1], dtype=object), ("wake up", 2.5)],
+        np.array([["eat cow", 1], ["wake up", 2.5]]),
+        np.array([["eat cow", 1], ["wake up", 2.5]], dtype=object),
+        np.array([("eat cow", 1), ("wake up", 2.5)], dtype=[("goal", "U9"), ("weight", "f4")]),
+        (Goal(np.str_("eat cow"), np.float64(1)), Pair("wake up", 2.5)),
+    ],
+    ids=repr,
+)
+def test_whatever_people_write_pairs_in_is_taken(answer):
+    plan = checked_plan(answer, GOALS)
+    assert plan == Plan(goals=(1, 2), weights=(1.0, 2.5))
+    assert all(type(weight) is float for weight in plan.weights)
+
+
 def test_unknown_goals_are_dropped_and_counted():
     plan = checked_plan([("fly", 9.0), ("eat cow", 1.0), ("swim", 0.0)], GOALS)
     assert plan == Plan(goals=(1,), weights=(1.0,), unknown=2)
@@ -85,26 +120,42 @@ def test_the_weights_of_a_repeated_goal_add_up():
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (None, "expected a list of (goal, weight) per state"),
-        ({"eat cow": 1.0}, "expected a list of (goal, weight) per state"),
-        ("eat cow", "expected a list of (goal, weight) per state"),
-        ([("eat cow", 1.0)] * 10_001, "expected a list of (goal, weight) per state"),
+        (None, f"{LIST}, got a NoneType"),
+        ({"eat cow"}, f"{LIST}, got a set"),
+        (3, f"{LIST}, got an int"),
+        ("eat cow", f"{LIST}, got one text: write [(text, 1.0)]"),
+        (np.str_("eat cow"), f"{LIST}, got one text: write [(text, 1.0)]"),
+        (Goal("eat cow"), f"{LIST}, got one Goal: write [goal]"),
+        ((pair for pair in [("eat cow", 1.0)]), f"{LIST}, got a generator: write list(...)"),
+        (zip(["eat cow"], [1.0], strict=True), f"{LIST}, got a zip: write list(...)"),
+        (np.array("eat cow"), f"{LIST}, got a ndarray"),
+        ([("eat cow", 1.0)] * 10_001, "expected at most 10,000 goals, got 10,001"),
+        (dict.fromkeys(map(str, range(10_001)), 1), "expected at most 10,000 goals, got 10,001"),
         (["eat cow"], "expected (goal, weight) pairs"),
+        (np.array(["eat cow", "wake up"]), "expected (goal, weight) pairs"),
         ([("eat cow", 1.0, 2.0)], "expected (goal, weight) pairs"),
         ([("eat cow",)], "expected (goal, weight) pairs"),
+        ([{"eat cow": 1.0}], "expected (goal, weight) pairs"),
         ([(1.0, "eat cow")], "expected a goal's text, got a float"),
         ([(["eat cow"], 1.0)], "expected a goal's text, got a list"),
-        ([("eat cow", math.nan)], "expected weights that are int or float, finite and >= 0"),
-        ([("eat cow", math.inf)], "expected weights that are int or float, finite and >= 0"),
-        ([("eat cow", -1.0)], "expected weights that are int or float, finite and >= 0"),
-        ([("eat cow", True)], "expected weights that are int or float, finite and >= 0"),
-        ([("eat cow", "1")], "expected weights that are int or float, finite and >= 0"),
-        ([("eat cow", 10**400)], "expected weights that are int or float, finite and >= 0"),
+        ({Goal("eat cow"): 1.0}, "expected a goal's text, got a Goal"),
+        ([("eat cow", math.nan)], f"{WEIGHTS} finite and >= 0, got nan"),
+        ([("eat cow", np.float32("inf"))], f"{WEIGHTS} finite and >= 0, got inf"),
+        ([("eat cow", -0.1)], f"{WEIGHTS} finite and >= 0, got -0.1"),
+        ([("eat cow", np.int8(-2))], f"{WEIGHTS} finite and >= 0, got -2"),
+        ([("eat cow", 10**400)], f"{WEIGHTS} finite and >= 0, got inf"),
+        ([("eat cow", "1")], f"{WEIGHTS} numbers, got a str"),
+        ([("eat cow", None)], f"{WEIGHTS} numbers, got a NoneType"),
+        ([("eat cow", 1j)], f"{WEIGHTS} numbers, got a complex"),
+        ([("eat cow", np.array([1.0]))], f"{WEIGHTS} numbers, got a ndarray"),
+        (np.array([("eat cow", "much")]), f"{WEIGHTS} numbers, got a str"),
         ([("eat cow", 1e308), ("wake up", 1e308)], "expected weights with a finite sum"),
         ([("eat cow", 1e308), ("eat cow", 1e308)], "expected weights with a finite sum"),
-        ([("fly", 1.0)], "no goal of the vocabulary has a positive weight"),
-        ([("eat cow", 0.0)], "no goal of the vocabulary has a positive weight"),
-        ([], "no goal of the vocabulary has a positive weight"),
+        ([("Eat Cow", 1.0)], f"{NONE}: {SPELLED}, got 'Eat Cow'"),
+        ([("x" * 90, 1.0)], f"{NONE}: {SPELLED}, got {'x' * 60!r}"),
+        ([("eat cow", 0.0)], NONE),
+        ([("eat cow", False)], NONE),
+        ([], NONE),
     ],
 )
 def test_what_cannot_be_used_is_an_error_that_says_what_was_expected(answer, message):
@@ -124,24 +175,41 @@ def test_no_goal_at_all_is_an_answer_only_where_it_may_be():
         checked_plan([("fly", 1.0)], GOALS, may_be_empty=True)
 
 
-class Hostile(str):
-    __slots__ = ()
-
-    def __eq__(self, other):
-        raise AssertionError("compared")
-
-    def __repr__(self):
-        raise AssertionError("printed")
-
-    __str__ = __repr__
-    __hash__ = str.__hash__
+def refuse(*_):
+    raise AssertionError("something of the answer was called")
 
 
-def test_nothing_of_the_answer_is_printed_or_compared():
-    with pytest.raises(GuidanceError, match="got a Hostile"):
-        checked_plan([(Hostile("eat cow"), 1.0)], GOALS)
-    with pytest.raises(GuidanceError, match="int or float"):
-        checked_plan([("eat cow", Hostile("1"))], GOALS)
+class Loud(type):
+    __hash__ = __eq__ = __instancecheck__ = __subclasscheck__ = __repr__ = refuse
+    __name__ = property(refuse)
+
+
+def hostile(*bases):
+    """Return a class all of whose methods say that they were called."""
+    methods = (
+        "__hash__ __eq__ __repr__ __str__ __len__ __iter__ __bool__ __float__ __getattribute__"
+    )
+    return Loud("Hostile", bases, dict.fromkeys((*methods.split(), "items", "item"), refuse))
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda: hostile()(), "got a Hostile"),
+        (lambda: hostile(str)("eat cow"), "got one text"),
+        (lambda: [hostile()()], "pairs"),
+        (lambda: [(hostile(str)("eat cow"), 1.0)], "text, got a Hostile"),
+        (lambda: [("eat cow", hostile(str)("1"))], "numbers, got a Hostile"),
+        (lambda: [("eat cow", hostile(float)(1.0))], "numbers, got a Hostile"),
+        (lambda: [("eat cow", hostile(np.float64)(1.0))], "numbers, got a Hostile"),
+        (lambda: hostile(list)(), NONE),
+        (lambda: hostile(dict)(), NONE),
+        (lambda: [hostile(tuple)(("eat cow", None))], "got a NoneType"),
+    ],
+)
+def test_nothing_of_the_answer_is_printed_compared_or_called(answer, message):
+    with pytest.raises(GuidanceError, match=message):
+        checked_plan(answer(), GOALS)
 
 
 def test_the_best_goal_is_the_first_of_the_largest_weight():

@@ -1,99 +1,74 @@
-"""Asking a suggester: what it is given, what is remembered, what is kept of its answers."""
+"""Asking a suggester: what is kept of its answers, and whom it is asked about."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llm_wrappers.captions.facts_table import FactColumns, FactsTable
-from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.errors import GuidanceWarning
 from llm_wrappers.guidance.suggester import FunctionSuggester
-from llm_wrappers.guidance.suggesting import (
-    MOST_CHARACTERS,
-    MOST_GOALS,
-    Suggesting,
-    facts_keys,
-    facts_row,
-)
+from llm_wrappers.guidance.suggesting import MOST_CHARACTERS, MOST_GOALS, Suggesting
 
-COLUMNS = (FactColumns("wood", (0, 1, 2)), FactColumns("dark", (False, True)))
-TABLE = FactsTable(COLUMNS, np.array([[2, 0], [2, 1], [0, 0]], dtype=np.int8))
-ROWS = [dict(row) for row in TABLE]
-
-
-class Noted:
-    """A pure suggester that notes what it is given."""
-
-    pure = True
-
-    def __init__(self, reads: tuple[str, ...] | None = None) -> None:
-        self.reads = reads
-        self.given: list[Any] = []
-
-    def suggest(self, states: Any) -> list[list[str]]:
-        self.given.append([dict(row) for row in states.facts])
-        self.captions = states.captions
-        return [[f"wood {facts['wood']}"] for facts in states.facts]
+ROWS = [{"wood": 2}, {"wood": 1}, {"wood": 0}]
 
 
 def asking(suggester: Any) -> Suggesting:
-    return Suggesting(suggester, caption=lambda facts: [f"dark is {row['dark']}" for row in facts])
+    return Suggesting(suggester, caption=lambda facts: [f"wood {row['wood']}" for row in facts])
 
 
-@pytest.mark.parametrize("facts", [TABLE, ROWS], ids=["table", "dicts"])
-def test_a_pure_suggester_is_given_what_it_reads_once_per_value(facts: Any) -> None:
-    suggester = Noted(("wood",))
+class Following:
+    """A suggester that follows episodes, and so is asked about every state."""
+
+    def __init__(self, *, pure: bool = False) -> None:
+        self.pure = pure
+        self.given: list[list[int]] = []
+
+    def reset(self, mask: Any) -> None:
+        self.fresh = mask
+
+    def suggest(self, states: Any) -> list[list[str]]:
+        self.given.append([row["wood"] for row in states.facts])
+        if len(states) != 3:
+            raise RuntimeError("not all of them")
+        return [[caption] for caption in states.captions]
+
+
+def test_one_that_follows_episodes_is_always_asked_about_all_states() -> None:
+    suggester = Following()
     suggesting = asking(suggester)
-    expected = [("wood 2",), ("wood 2",), ("wood 0",)]
-    assert suggesting.goals(facts, range(3)) == expected
-    assert suggester.given == [[{"wood": 2}, {"wood": 0}]]
-    # A caption is of the whole state, although the suggester reads a part of it.
-    assert suggester.captions == ("dark is True", "dark is False")
-    assert suggesting.goals(facts, [2, 0]) == [expected[2], expected[0]]
-    assert len(suggester.given) == 1
-    assert suggesting.counts["states"] == 5
-    assert suggesting.states_asked == 2
+    assert suggesting.goals(ROWS, [2, 0]) == [("wood 0",), ("wood 2",)]
+    assert suggesting.goals(ROWS, []) == []
+    assert suggester.given == [[2, 1, 0]]
+    assert suggesting.states_asked == 3
+    assert suggesting.counts["states"] == suggesting.counts["consulted"] == 2
 
 
-@pytest.mark.parametrize("facts", [TABLE, ROWS], ids=["table", "dicts"])
-def test_a_fact_that_does_not_exist_is_the_users_mistake(facts: Any) -> None:
-    with pytest.raises(InvalidOptionError, match="stone"):
-        asking(Noted(("stone",))).goals(facts, range(3))
-    with pytest.raises(InvalidOptionError, match="stone"):
-        facts_row(ROWS, 0, ("stone",))
+def test_one_that_follows_episodes_and_fails_is_not_asked_about_some_of_them() -> None:
+    suggester = Following()
+    suggesting = asking(suggester)
+    with pytest.warns(GuidanceWarning, match="not all of them"):
+        assert suggesting.goals(ROWS[:2], [1]) == [()]
+    assert suggester.given == [[2, 1]]
+    assert suggesting.counts["suggester_failures"] == suggesting.counts["unguided"] == 1
 
 
-@pytest.mark.parametrize("facts", [TABLE, ROWS], ids=["table", "dicts"])
-@pytest.mark.parametrize("reads", [None, ("wood",), ("dark", "wood"), ()])
-def test_keys_are_equal_where_the_facts_read_are(facts: Any, reads: Any) -> None:
-    keys = facts_keys(facts, reads)
-    for i, one in enumerate(ROWS):
-        for j, other in enumerate(ROWS):
-            names = one if reads is None else reads
-            assert (keys[i] == keys[j]) == all(one[name] == other[name] for name in names)
+def test_one_that_is_pure_is_asked_about_what_is_wanted() -> None:
+    suggester = Following(pure=True)
+    with pytest.warns(GuidanceWarning, match="not all of them"):
+        asking(suggester).goals(ROWS, [1])
+    assert suggester.given == [[1]]
 
 
-def test_facts_cannot_be_changed_by_a_suggester() -> None:
-    def change(states: Any) -> Any:
-        states.facts[0]["wood"] = 9
-        return [["x"]]
-
-    facts = [{"wood": 1, "dark": False}]
-    suggesting = asking(FunctionSuggester(change))
-    with pytest.warns(UserWarning, match="does not support item assignment"):
-        assert suggesting.goals(facts, [0]) == [()]
-    assert facts == [{"wood": 1, "dark": False}]
-
-
-def test_nothing_is_asked_about_no_states() -> None:
-    suggester = Noted()
-    assert asking(suggester).goals(ROWS, []) == []
-    assert asking(FunctionSuggester(lambda states: 1 / 0)).goals(ROWS, []) == []  # type: ignore[arg-type, return-value]
-    assert suggester.given == []
+def test_what_is_kept_of_an_answer() -> None:
+    answers = [["eat cow", "", "eat cow", " ", 7, "x" * (MOST_CHARACTERS + 1)], [], None]
+    suggesting = asking(FunctionSuggester(lambda states: answers))  # type: ignore[arg-type, return-value]
+    assert suggesting.goals(ROWS, range(3)) == [("eat cow",), (), ()]
+    counts = suggesting.counts
+    assert (counts["suggestions"], counts["dropped_goals"], counts["unanswered"]) == (1, 4, 1)
+    assert counts["unguided"] == 1  # An empty list is an answer: nothing is suggested.
 
 
 anything = st.recursive(
@@ -117,4 +92,4 @@ def test_whatever_is_answered_goals_are_distinct_texts(answers: Any) -> None:
     counts = suggesting.counts
     assert counts["states"] == 3
     assert counts["suggestions"] == sum(map(len, goals))
-    assert counts["suggester_failures"] + counts["unanswered"] <= 3
+    assert counts["suggester_failures"] + counts["unanswered"] == counts["unguided"] <= 3

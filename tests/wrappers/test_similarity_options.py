@@ -159,6 +159,8 @@ def test_stats_count_what_happened() -> None:
         "suggester_failures": 0,
         "dropped_goals": 3,
         "states_asked": 4,
+        "consulted": 4,
+        "unguided": 1,
         "pairs": 3,
         "pairs_remembered": 1,
         "texts_encoded": 1,
