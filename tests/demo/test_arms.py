@@ -35,10 +35,10 @@ def play(arm: str, steps: int = 30) -> list[tuple[Any, Any, Any]]:
     envs = make_envs(CRAFTAX, ARMS[arm], N)
     generator = np.random.default_rng(0)
     observation, infos = envs.reset(seed=0)
-    seen = [(observation, infos["goal"], envs.action_masks())]
+    seen = [(observation, infos["goal_text"], envs.action_masks())]
     for _ in range(steps):
         observation, _, _, _, infos = envs.step(generator.integers(17, size=N))
-        seen.append((observation, infos["goal"], envs.action_masks()))
+        seen.append((observation, infos["goal_text"], envs.action_masks()))
     envs.close()
     return seen
 

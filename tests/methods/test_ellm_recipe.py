@@ -84,7 +84,7 @@ class TestRecipe:
         plain = ellm.wrap(lake(), ["x"], caption_observation=True)
         (observation, info), (_, expected) = env.reset(seed=0), plain.reset(seed=0)
         assert sorted(observation) == ["caption", "obs", "suggestions"]
-        assert info["caption"] == expected["caption"]
+        assert info["caption_text"] == expected["caption_text"]
         assert env.step(RIGHT)[4]["caption"] == plain.step(RIGHT)[4]["caption"]
         assert env.env_description() == plain.env_description()
 

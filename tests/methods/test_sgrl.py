@@ -70,7 +70,7 @@ def goals_and_masks(env: Any, steps: int = 25) -> list[tuple[Any, Any]]:
     seen = []
     for _ in range(steps):
         masks = env.action_masks()
-        seen.append((np.array(info["goal"]).tolist(), masks.tolist()))
+        seen.append((np.array(info["goal_text"]).tolist(), masks.tolist()))
         _, _, terminated, truncated, info = env.step(pick(masks, generator))
         if not isinstance(env, gym.vector.VectorEnv) and (terminated or truncated):
             _, info = env.reset()
@@ -207,7 +207,7 @@ def test_deployment(
     for _ in range(8):  # fewer than any episode of CartPole has
         goal_vectors = np.atleast_2d(observation["goal"])
         for goal, vector_, mask in zip(
-            np.atleast_1d(info["goal"]),
+            np.atleast_1d(info["goal_text"]),
             goal_vectors,
             np.atleast_2d(env.action_masks()),
             strict=True,
@@ -235,7 +235,7 @@ def test_deployment_without_guidance_replaces_a_planner_that_is_given() -> None:
         goals=LEAN_GOALS,
     )
     _, info = env.reset(seed=0)
-    assert info["goal"] == ""
+    assert info["goal_text"] == ""
 
 
 # --- ablations ---
@@ -254,7 +254,7 @@ def test_planners_for_ablations(planner: str) -> None:
         if planner == "none":
             assert masks.all()
             assert not observation["goal"].any()
-            assert set(info["goal"]) == {""}
+            assert set(info["goal_text"]) == {""}
         observation, *_, info = envs.step(pick(masks, generator))
     stats = envs.all_stats()["GoalObservationWrapper"]
     assert (stats["failures"], stats["unknown_goals"]) == (0, 0)

@@ -192,7 +192,7 @@ class TestWriting:
         sgrl.write_guidance(env, llm, tmp_path, goals=GOALS, states=20)
         guided = sgrl.wrap(env, f"file:{tmp_path}", goals=GOALS)
         _, info = guided.reset(seed=0)
-        assert info["goal"] == "go left"
+        assert info["goal_text"] == "go left"
         assert guided.action_masks().tolist() == [True, False]
 
 

@@ -87,12 +87,12 @@ def shortest_way(env: Any) -> list[int]:
 def play(env: Any, choose: Any, seed: int) -> tuple[float, list[str]]:
     """Return the return of one episode and its goals without repetitions."""
     _, info = env.reset(seed=seed)
-    goals, total, done = [info["goal"]], 0.0, False
+    goals, total, done = [info["goal_text"]], 0.0, False
     while not done:
         _, reward, terminated, truncated, info = env.step(choose(env))
         total, done = total + float(reward), terminated or truncated
-        if not done and info["goal"] != goals[-1]:
-            goals.append(info["goal"])
+        if not done and info["goal_text"] != goals[-1]:
+            goals.append(info["goal_text"])
     return total, goals
 
 
@@ -103,7 +103,7 @@ class TestWrap:
         observation, info = env.reset(seed=0)
         assert set(observation) == {"image", "direction", "mission", "goal"}
         assert observation["goal"].sum() == 1.0
-        assert info["goal"] in DESCRIPTION.goals
+        assert info["goal_text"] in DESCRIPTION.goals
         assert env.get_wrapper_attr("goal_vocabulary")() == DESCRIPTION.goals
         assert env.observation_space.contains(observation)
 
@@ -113,7 +113,7 @@ class TestWrap:
             _, info = whole.reset(seed=seed)
             observation, same = view.reset(seed=seed)
             assert set(observation) == {"obs", "goal"}
-            assert info["goal"] == same["goal"]
+            assert info["goal_text"] == same["goal_text"]
 
     def test_says_where_no_guidance_ships(self):
         with pytest.raises(UnknownNameError, match=r"MiniGrid-Empty-5x5-v0.*only for.*DoorKey"):
@@ -128,7 +128,7 @@ class TestWrap:
             masks={"go to the goal": MOVES},
         )
         _, info = env.reset(seed=0)
-        assert info["goal"] == "go to the goal"
+        assert info["goal_text"] == "go to the goal"
         assert open_actions(env) == set(MOVES)
 
     @pytest.mark.parametrize("mode", list(AutoresetMode))
@@ -146,7 +146,7 @@ class TestWrap:
         alone = [env.reset(seed=4 + index)[1] for index, env in enumerate(singles)]
         generator = np.random.default_rng(0)
         for _ in range(40):
-            assert infos["goal"].tolist() == [info["goal"] for info in alone]
+            assert infos["goal_text"].tolist() == [info["goal_text"] for info in alone]
             masks = envs.action_masks()
             assert masks.tolist() == [env.action_masks().tolist() for env in singles]
             actions = np.array([generator.choice(np.flatnonzero(mask)) for mask in masks])
@@ -171,7 +171,7 @@ class TestWrap:
         assert truncated.all()
         for row in infos["final_obs"]:
             assert set(row) == {"image", "direction", "mission", "goal"}
-        assert set(infos["final_info"]["goal"]) <= set(DESCRIPTION.goals)
+        assert set(infos["final_info"]["goal_text"]) <= set(DESCRIPTION.goals)
         envs.close()
 
     def test_keeps_what_wrappers_must_keep(self):

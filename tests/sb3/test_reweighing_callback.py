@@ -151,7 +151,7 @@ def test_the_goal_that_is_pursued_changes_between_rollouts() -> None:
 
     class Goals(BaseCallback):
         def _on_step(self) -> bool:
-            goals.extend((self.num_timesteps, info["goal"]) for info in self.locals["infos"])
+            goals.extend((self.num_timesteps, info["goal_text"]) for info in self.locals["infos"])
             return True
 
     callback = ReweighingCallback(

@@ -193,7 +193,7 @@ def test_bounds_are_of_the_goal_that_is_shown() -> None:
     _, info = env.reset(seed=0)
     seen = set()
     for _ in range(50):
-        goal = info["goal"]
+        goal = info["goal_text"]
         low, high = env.action_bounds()
         expected = BOUNDS.get(goal, (-2.0, 2.0))
         np.testing.assert_array_equal(low, np.broadcast_to(expected[0], 2))
@@ -211,7 +211,7 @@ def test_where_the_planner_fails_nothing_is_clipped() -> None:
     env.reset(seed=0)
     with pytest.warns(GuidanceWarning, match="the planner failed"):
         _, _, _, _, info = env.step(HIGHEST)
-    assert (info["goal"], info["bounds_applied"]) == ("left", False)
+    assert (info["goal_text"], info["bounds_applied"]) == ("left", False)
     assert executed(env, HIGHEST) == [2.0, 2.0]
     assert executed(env, HIGHEST) == [0.0, 0.0]
 

@@ -472,7 +472,7 @@ def test_where_the_planner_fails_nothing_is_masked() -> None:
     assert open_actions(env) == [0]
     with pytest.warns(GuidanceWarning, match="the planner failed"):
         *_, info = env.step(0)
-    assert info["goal"] == "left", "the fallback goal is shown"
+    assert info["goal_text"] == "left", "the fallback goal is shown"
     assert open_actions(env) == [0, 1, 2]
 
 

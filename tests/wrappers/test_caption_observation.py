@@ -42,11 +42,11 @@ def test_the_vector_is_that_of_the_caption_of_the_state_shown() -> None:
     texts = set()
     for observation, info in episodes(env, [0] * 12):
         facts = captioner.facts(observation["obs"][None], {})
-        assert info["caption"] == captioner.state_captions(facts)[0]
-        expected = HashingEncoder(16).encode([info["caption"]])[0]
+        assert info["caption_text"] == captioner.state_captions(facts)[0]
+        expected = HashingEncoder(16).encode([info["caption_text"]])[0]
         np.testing.assert_array_equal(observation["caption"], expected)
         assert observation in env.observation_space
-        texts.add(info["caption"])
+        texts.add(info["caption_text"])
     assert len(texts) == 11
 
 
@@ -70,7 +70,7 @@ def test_captioner_gives_the_words() -> None:
     env = make_scripted_env()
     captioner = GenericCaptioner(env.observation_space, env.action_space, include_infos=True)
     _, info = CaptionObservationWrapper(env, captioner=captioner).reset(seed=0)
-    assert "steps" in info["caption"]
+    assert "steps" in info["caption_text"]
     assert "steps" not in CaptionObservationWrapper(make_scripted_env()).reset(seed=0)[1]["caption"]
 
 
@@ -101,7 +101,7 @@ def test_an_encoder_that_fails_in_mid_episode_stops_nothing() -> None:
             for step in range(1, 7):
                 observation, reward, _, _, info = env.step(0)
                 assert observation["caption"].any() == (step != 3)
-                assert "3" in info["caption"] or step != 3
+                assert "3" in info["caption_text"] or step != 3
                 assert reward == 1.0
     assert [warning.category for warning in caught] == [GuidanceWarning]
     assert re.search("RuntimeError: out of memory.*zero vector", str(caught[0].message))
@@ -171,7 +171,7 @@ def test_an_encoder_without_unit_vectors_is_refused_at_once() -> None:
 def test_craftax_says_what_it_sees_and_layers_above_hear_it() -> None:
     envs = vector.CaptionObservationWrapper(gym.make_vec(CRAFTAX, num_envs=3), encoder="hashing:64")
     observations, infos = envs.reset(seed=0)
-    assert all(text.startswith("You see ") for text in infos["caption"])
+    assert all(text.startswith("You see ") for text in infos["caption_text"])
     assert observations["caption"].shape == (3, 64)
     assert observations in envs.observation_space
     assert envs.env_description().goals[0] == "collect wood"

@@ -37,7 +37,7 @@ def make(request: pytest.FixtureRequest) -> Any:
 
 
 def goals_of(info: Any) -> set[str]:
-    return set(np.atleast_1d(info["goal"]).tolist())
+    return set(np.atleast_1d(info["goal_text"]).tolist())
 
 
 def test_the_next_goal_follows_the_factors_and_no_space_changes(make: Any) -> None:

@@ -36,7 +36,7 @@ class OptimizedGoalGenerator:
 
 
 def goals_shown(env: gym.Env[Any, Any], steps: int = 8) -> list[str]:
-    return [info["goal"] for _, info in episodes(env, [0] * steps)]
+    return [info["goal_text"] for _, info in episodes(env, [0] * steps)]
 
 
 # --- the observation ---
@@ -51,7 +51,7 @@ def test_a_box_becomes_a_dict_with_the_goal() -> None:
     )
     assert observation["obs"].tolist() == [0.0]
     assert observation["goal"].tolist() == [0.0, 1.0, 0.0]
-    assert info["goal"] == "right"
+    assert info["goal_text"] == "right"
 
 
 def test_a_dict_gains_a_key() -> None:
@@ -65,15 +65,15 @@ def test_a_dict_gains_a_key() -> None:
 def test_the_goal_is_of_the_state_that_is_shown_with_it() -> None:
     planner = ScriptedPlanner(lambda facts: [("left" if facts["obs_0"] % 2 else "right", 1.0)])
     for observation, info in episodes(with_goal(counting_env(), planner), [0] * 8):
-        assert info["goal"] == ("left" if observation["obs"][0] % 2 else "right")
-        assert GOALS[int(observation["goal"].argmax())] == info["goal"]
+        assert info["goal_text"] == ("left" if observation["obs"][0] % 2 else "right")
+        assert GOALS[int(observation["goal"].argmax())] == info["goal_text"]
 
 
 def test_no_goal_is_the_zero_vector_and_the_empty_text() -> None:
     env = with_goal(planner="none")
     for observation, info in episodes(env, [0, 1, 2]):
         assert not observation["goal"].any()
-        assert info["goal"] == ""
+        assert info["goal_text"] == ""
         assert env.current_goal() is None
     assert env.stats()["failures"] == 0
 
@@ -158,7 +158,7 @@ def test_reselect_on_change_keeps_a_goal_while_the_plan_has_it() -> None:
     # A goal that leaves the plan is left, one that stays in it is kept.
     for seed in range(10):
         env = with_goal(counting_env(500), ScriptedPlanner(plan))
-        shown = [info["goal"] for _, info in episodes(env, [0] * 30, seed)]
+        shown = [info["goal_text"] for _, info in episodes(env, [0] * 30, seed)]
         assert len(set(shown[:20])) == 1
         possible = {"right"} if shown[0] == "right" else {"right", "wait"}
         assert shown[20] in possible
@@ -175,7 +175,7 @@ def test_fallback_goal_is_shown_where_the_planner_fails(fallback: Any, shown: st
     env = with_goal(planner=FailingPlanner([]), fallback_goal=fallback)
     with pytest.warns(GuidanceWarning, match="the planner failed"):
         _, info = env.reset(seed=0)
-    assert info["goal"] == shown
+    assert info["goal_text"] == shown
 
 
 def test_key_names_the_goal_in_the_observation() -> None:
@@ -270,7 +270,7 @@ def test_a_planner_that_fails_in_mid_episode_stops_nothing(how: str) -> None:
         for step in range(1, 9):
             observation, reward, terminated, _, info = env.step(0)
             failed = step in (2, 3)
-            assert info["goal"] == ("wait" if failed else "right")
+            assert info["goal_text"] == ("wait" if failed else "right")
             assert observation["goal"].tolist() == [0.0, float(not failed), float(failed)]
             assert goal.current_goal() == (None if failed else "right")
             assert info["mask_applied"] is not failed
@@ -381,7 +381,7 @@ def test_28_seeded_runs_are_identical_and_other_seeds_differ() -> None:
 
     def run(seed: int) -> list[str]:
         env = with_goal(counting_env(4), "random", reselect="every_step")
-        return [info["goal"] for _, info in episodes(env, [0] * 40, seed)]
+        return [info["goal_text"] for _, info in episodes(env, [0] * 40, seed)]
 
     assert run(1) == run(1)
     assert run(1) != run(2)

@@ -14,7 +14,6 @@ from llm_wrappers.embeddings import Encoder
 from llm_wrappers.errors import UnknownNameError
 from llm_wrappers.guidance.resolve import REFERENCES
 from llm_wrappers.guidance.suggester import Suggester, SuggesterFunction
-from llm_wrappers.methods.ellm._inner_captioner import InnerCaptioner
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers import CaptionObservationWrapper, SimilarityRewardWrapper, vector
 
@@ -88,8 +87,7 @@ def wrap(
     wrappers = vector if isinstance(env, gym.vector.VectorEnv) else None
     with_reward = wrappers.SimilarityRewardWrapper if wrappers else SimilarityRewardWrapper
     with_caption = wrappers.CaptionObservationWrapper if wrappers else CaptionObservationWrapper
-    own = resolve_captioner(env, captioner)
-    env_id = own.description.env_id
+    env_id = resolve_captioner(env, captioner).description.env_id
     rewarded = with_reward(
         env,
         suggester=_reference_name(env_id) if suggester is None else suggester,
@@ -109,22 +107,7 @@ def wrap(
     )
     if not caption_observation:
         return rewarded
-    if goals_in_observation and not _is_dict(env):
-        captioner = _behind_dict(rewarded, captioner, own)
     return with_caption(rewarded, captioner=captioner, encoder=encoder)
-
-
-def _is_dict(env: Any) -> bool:
-    many = isinstance(env, gym.vector.VectorEnv)
-    space = env.single_observation_space if many else env.observation_space
-    return isinstance(space, gym.spaces.Dict)
-
-
-def _behind_dict(rewarded: Any, given: Captioner | None, own: Captioner) -> Captioner | None:
-    # An environment's own captioner is found behind any wrapper and reads its infos.
-    if given is None and resolve_captioner(rewarded) is own:
-        return None
-    return InnerCaptioner(own)
 
 
 def _reference_name(env_id: str) -> str:

@@ -66,7 +66,7 @@ def wrap(
     ...     planner=lambda facts: [[("go left", 1.0)] for _ in facts],
     ... )
     >>> observation, info = env.reset(seed=0)
-    >>> info["goal"], env.action_masks().tolist()
+    >>> info["goal_text"], env.action_masks().tolist()
     ('go left', [True, False])
     """
     found_planner, found_masks = _guidance(env, guidance, planner, masks)
