@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_wrappers.errors import IncompatibleEnvironmentError
-from llm_wrappers.wrappers._core import Core, Part, Place, Start, Step
+from llm_wrappers.guidance.parts import Part
+from llm_wrappers.wrappers._core import Core, Place, Start, Step
 from llm_wrappers.wrappers._guided import Layer
 from llm_wrappers.wrappers._layers import (
     ask_sub_environments,

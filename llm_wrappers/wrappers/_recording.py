@@ -9,9 +9,10 @@ from typing import Any
 
 from llm_wrappers.captions.captioner import Facts
 from llm_wrappers.guidance._trees import copied, stacked
+from llm_wrappers.guidance.parts import Tally
 from llm_wrappers.guidance.trajectory import Trajectory
 from llm_wrappers.guidance.trajectory_files import TrajectoryFiles, append_trajectory, make_folder
-from llm_wrappers.wrappers._core import Place, Tally
+from llm_wrappers.wrappers._core import Place
 from llm_wrappers.wrappers._world import Voice
 
 __all__ = ["Recording"]
