@@ -90,7 +90,10 @@ class Layer:
 
     def env_description(self) -> EnvDescription:
         """Return what the captioner says of the environment: its rules, actions and goals."""
-        return self._speaker().description
+        for layer in layers_of(self):
+            if isinstance(layer, Layer) and layer.core.voice is not None:
+                return layer.core.voice.captioner.description
+        return self.world.captioner().description
 
     def world_captioner(self) -> Captioner:
         """Return the captioner of the environment below the whole stack, whatever it shows here."""
@@ -241,10 +244,6 @@ class Layer:
         envs.call("load_handed_state")
 
     # --- helpers of the drivers ---
-
-    def _speaker(self) -> Captioner:
-        voice = self.core.voice
-        return self.world.captioner() if voice is None else voice.captioner
 
     def _look_at_ends(self, *, cut_off: bool, ended: bool) -> None:
         """Say what cannot work: an end that is never seen, a schedule that nobody drives."""

@@ -217,7 +217,7 @@ class World:
         self._shown, self._said = observations, infos
         self.changed, self.over = changed, over
         for known in self._open_actions:
-            known.refresh(self.infos, changed)
+            known.refresh(infos, changed)
 
     # --- helpers ---
 
