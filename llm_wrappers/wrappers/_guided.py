@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -51,6 +51,8 @@ class Layer:
     core: Core
     world: World
     env: Any
+    batched_methods: ClassVar[frozenset[str]] = frozenset()
+    """Methods whose result has one row for each sub-environment, around many."""
     handed_state: Any = None
     _guide: Callable[..., None]
     _streams: list[np.random.Generator]
@@ -80,6 +82,10 @@ class Layer:
         self._unseen_ends = 0
         self._untold = -1 if PROGRESS_VARIABLE in os.environ else 0
         return place
+
+    def _own(self, rows: Any) -> Any:
+        """Return what n rows are to whoever asks: the rows, or around one environment the one."""
+        return rows[0]
 
     def _close_by_others(self) -> None:
         open_actions = self.world.open_actions(self.core.place.action_space)

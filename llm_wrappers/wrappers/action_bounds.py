@@ -112,6 +112,11 @@ class BoundsMethods(Layer):
     ) -> None:
         self._guide(env, Bounds, bounds=bounds, schedule=schedule)
 
+    def action_bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return fresh copies of the current low and high, each of the action's shape."""
+        low, high = self.core.bounds()
+        return self._own(low), self._own(high)
+
 
 class ActionBoundsWrapper(BoundsMethods, Guided):
     """Clips continuous actions to the bounds that serve the current goal.
@@ -147,8 +152,3 @@ class ActionBoundsWrapper(BoundsMethods, Guided):
     >>> info["executed_action"]
     array([0.], dtype=float32)
     """
-
-    def action_bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return fresh copies of the current low and high, each of the action's shape."""
-        low, high = self.core.bounds()
-        return low[0], high[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -281,6 +281,7 @@ class OverrideMethods(Layer):
     """The options and methods of `CriticalStateOverrideWrapper`, around one or many."""
 
     core: Override
+    batched_methods: ClassVar = frozenset({"action_masks"})
 
     def __init__(
         self,
@@ -301,6 +302,15 @@ class OverrideMethods(Layer):
             schedule=schedule, probability=probability, reward=reward, advice=advice,
             tolerance=tolerance, training=training,
         )  # fmt: skip
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Return a fresh copy of the current mask of the stack, True where an action is open.
+
+        In critical states with ``advice="mask"`` only the advised action is, where it may be. A
+        Box has no mask: it is empty.
+        """
+        mask: NDArray[np.bool_] = self._own(self.core.masks())
+        return mask
 
 
 class CriticalStateOverrideWrapper(OverrideMethods, Guided):
@@ -375,12 +385,3 @@ class CriticalStateOverrideWrapper(OverrideMethods, Guided):
     >>> info["critical"], info["executed_action"], info["implicit_reward"]
     (False, 2, 0.0)
     """
-
-    def action_masks(self) -> NDArray[np.bool_]:
-        """Return a fresh copy of the current mask of the stack, True where an action is open.
-
-        In critical states with ``advice="mask"`` only the advised action is, where it may be. A
-        Box has no mask: it is empty.
-        """
-        mask: NDArray[np.bool_] = self.core.masks()[0]
-        return mask

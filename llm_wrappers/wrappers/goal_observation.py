@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -54,7 +54,7 @@ class Goals(Core):
         self._vectors = _goal_vectors(encoder, self.goals)
         self._texts = np.array([*self.goals, ""], dtype=object)
         self._steps = GoalSteps(self.goals)
-        self._last: list[str | None] = [None] * place.n
+        self._last = np.full(place.n, None, dtype=object)
         self._key = key
         self._says_text = checks.flag("info_text", info_text)
         super().__init__(
@@ -72,8 +72,9 @@ class Goals(Core):
     def step(self, step: Step) -> None:
         """Choose goals for the states that the step led to."""
         self._choose(step.rows, self._facts(last=True), step.streams, fresh=False)
-        if len(step.over):
-            self._last = self.guiding()
+        over = step.rows[step.ended[step.rows]]
+        if len(over):
+            self._last[over] = np.array(self.guiding(), dtype=object)[over]
 
     def show(self, observations: Any, row: Any = slice(None)) -> Any:
         """Return observations with the vectors of the goals; zero for no goal."""
@@ -92,8 +93,9 @@ class Goals(Core):
         ]
 
     def last_guiding(self) -> list[str | None]:
-        """Return what `guiding` was in the last states of the episodes that ended."""
-        return list(self._last)
+        """Return what `guiding` was in the last states of the episodes that ended last."""
+        last: list[str | None] = self._last.tolist()
+        return last
 
     def stats(self) -> dict[str, Any]:
         """Return the counters, and the factors that are not 1."""
@@ -191,6 +193,7 @@ class GoalMethods(Layer):
     """The options and methods of `GoalObservationWrapper`, in front of one environment or many."""
 
     core: Goals
+    batched_methods: ClassVar = frozenset({"current_goal", "final_goal"})
 
     def __init__(
         self,
@@ -211,6 +214,14 @@ class GoalMethods(Layer):
             selection=selection, reselect=reselect, fallback_goal=fallback_goal, key=key,
             info_text=info_text,
         )  # fmt: skip
+
+    def current_goal(self) -> Any:
+        """Return the goal that guides the current state, None without one or without guidance."""
+        return self._own(self.core.guiding())
+
+    def final_goal(self) -> Any:
+        """Return what `current_goal` was in the last state of the last episode that ended."""
+        return self._own(self.core.last_guiding())
 
     def goal_vocabulary(self) -> tuple[str, ...]:
         """Return the goals, in the order of the one-hot channel."""
@@ -285,7 +296,3 @@ class GoalObservationWrapper(GoalMethods, Guided):
     >>> observation["goal"], info["goal_text"]
     (array([1., 0.], dtype=float32), 'go left')
     """
-
-    def current_goal(self) -> str | None:
-        """Return the goal that guides the current state, None without one or without guidance."""
-        return self.core.guiding()[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -296,6 +296,7 @@ class SimilarityMethods(Layer):
     """The options of `SimilarityRewardWrapper`, in front of one environment or of many."""
 
     core: SimilarityRewards
+    batched_methods: ClassVar = frozenset({"current_suggestions"})
 
     def __init__(
         self,
@@ -324,6 +325,10 @@ class SimilarityMethods(Layer):
             aliases=aliases, success_key=success_key, observe_goals=observe_goals, key=key,
             info_text=info_text, training=training,
         )  # fmt: skip
+
+    def current_suggestions(self) -> Any:
+        """Return the goals suggested for the current state, without those achieved."""
+        return self._own(list(self.core.remaining))
 
 
 class SimilarityRewardWrapper(SimilarityMethods, Guided):
@@ -394,7 +399,3 @@ class SimilarityRewardWrapper(SimilarityMethods, Guided):
     >>> reward, info["extrinsic_reward"], info["matched_goal"]
     (1.0, 0.0, 'took action 2: obs changed from 0 to 1')
     """
-
-    def current_suggestions(self) -> tuple[str, ...]:
-        """Return the goals suggested for the current state, without those achieved."""
-        return self.core.remaining[0]

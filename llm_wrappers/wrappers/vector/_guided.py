@@ -31,9 +31,6 @@ class GuidedVector(Layer, gym.vector.VectorWrapper):  # generic only from gymnas
     step led is in ``final_obs`` and ``final_info``.
     """
 
-    batched_methods: frozenset[str] = frozenset()
-    """Methods whose result has one row for each sub-environment."""
-
     def _guide(self, env: Any, make: Callable[..., Core], **options: Any) -> None:
         """Build the layer: the constructor of every public wrapper; see `Guided`."""
         if not isinstance(env, gym.vector.VectorEnv):
@@ -143,6 +140,9 @@ class GuidedVector(Layer, gym.vector.VectorWrapper):  # generic only from gymnas
         )  # fmt: skip
 
     # --- helpers ---
+
+    def _own(self, rows: Any) -> Any:
+        return rows
 
     def _begun(self, ended: NDArray[np.bool_], waits: bool) -> NDArray[np.intp]:
         """Return which rows show the first state of an episode after this step."""
