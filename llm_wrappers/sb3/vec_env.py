@@ -160,9 +160,10 @@ class GymnasiumVecEnv(VecEnv):
         # All is read before the reset below, which may write to buffers of the environment.
         terminated, truncated = np.asarray(terminated, np.bool_), np.asarray(truncated, np.bool_)
         dones, timeouts = terminated | truncated, (truncated & ~terminated).tolist()
-        # Some environments pay in shape (n, 1).
-        exact_rewards = np.asarray(raw_rewards, np.float64).reshape(self.num_envs)
-        rewards = exact_rewards.astype(np.float32)
+        exact_rewards = np.asarray(raw_rewards)
+        if exact_rewards.ndim != 1:
+            exact_rewards = exact_rewards.reshape(self.num_envs)  # some pay in shape (n, 1)
+        rewards = np.array(exact_rewards, np.float32)
         self._totals.add(exact_rewards)
         observations, rows = self._fresh(raw), self._info_rows(infos)
         if dones.any():

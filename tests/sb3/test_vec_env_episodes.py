@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorWrapper
 from stable_baselines3 import PPO
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
@@ -90,3 +90,24 @@ def test_a_vec_monitor_around_the_bridge_has_the_last_word() -> None:
         finished += pop_episodes(vec_env.step(np.ones(2, int))[3])
     assert finished
     assert all(episode["drawn"] == episode["l"] for episode in finished)
+
+
+class PaysInColumns(VectorWrapper):
+    """Rewards of shape (n, 1), as some environments have them."""
+
+    def step(self, actions: Any) -> Any:
+        seen, rewards, *rest = self.env.step(actions)
+        return seen, rewards[:, None], *rest
+
+
+def test_rewards_in_a_column_are_rewards_of_each() -> None:
+    envs: Any = SyncVectorEnv([make_cartpole] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    vec_env = as_vec_env(PaysInColumns(envs))
+    vec_env.reset()
+    finished: list[Any] = []
+    for _ in range(25):
+        _, rewards, _, infos = vec_env.step(np.ones(2, int))
+        assert rewards.tolist() == [1.0, 1.0]
+        finished += pop_episodes(infos)
+    assert finished
+    assert all(episode["r"] == episode["l"] for episode in finished)
