@@ -174,7 +174,7 @@ class TestOpenEnded:
             ({"max_goals": 0}, InvalidOptionError, "max_goals"),
             ({"max_goals": True}, InvalidOptionError, "max_goals"),
             ({"on_miss": "wait"}, InvalidOptionError, "on_miss"),
-            ({"timing": "often"}, UnknownNameError, "timing"),
+            ({"timing": "often"}, UnknownNameError, "one of every_step, on_change"),
             ({"prompt": "ellm/none"}, UnknownNameError, "ellm/none"),
             ({"prompt": PromptTemplate("Hello")}, InvalidOptionError, "caption"),
             ({"prompt": PromptTemplate("$caption $mood")}, InvalidOptionError, "mood"),

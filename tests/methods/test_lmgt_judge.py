@@ -118,7 +118,7 @@ class TestPrompts:
     def test_unknown_names(self):
         with pytest.raises(UnknownNameError, match="lmgt/none"):
             judge(prompt="lmgt/none")
-        with pytest.raises(UnknownNameError, match="timing"):
+        with pytest.raises(UnknownNameError, match="one of every_step, on_change"):
             judge(timing="now and then")
 
 

@@ -136,7 +136,7 @@ def test_a_dqn_can_be_the_guide_and_the_agent_learns_the_task() -> None:
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan"), "half", True])
 def test_the_share_is_checked(share: Any) -> None:
-    with pytest.raises(InvalidOptionError, match="guide_share must be in"):
+    with pytest.raises(InvalidOptionError, match="guide_share must be a number in"):
         GuidedDQN("MlpPolicy", "CartPole-v1", guide_share=share)
 
 

@@ -408,9 +408,9 @@ def test_a_callback_of_another_run() -> None:
         ({"every": 0}, InvalidOptionError, "every must be a whole number"),
         ({"every": 1e6}, InvalidOptionError, "every must be a whole number"),
         ({"achieved": ["stand"]}, InvalidOptionError, "achieved must be a function"),
-        ({"reweigher": "oracle"}, UnknownNameError, "expected a re-weigher by the name"),
+        ({"reweigher": "oracle"}, UnknownNameError, "expected one of reference, none, llm:MODEL"),
         ({"reweigher": "llm:"}, UnknownNameError, "expected an LLM or a name"),
-        ({"reweigher": 3}, InvalidOptionError, "expected a re-weigher"),
+        ({"reweigher": 3}, InvalidOptionError, "expected a reweigher"),
     ],
 )
 def test_options_are_refused_before_training(options: Any, error: Any, message: str) -> None:
