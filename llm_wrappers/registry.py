@@ -36,7 +36,7 @@ class Registry(Generic[T]):
     >>> shapes.resolve("ball:3")
     Traceback (most recent call last):
         ...
-    llm_wrappers.errors.UnknownNameError: expected one of none, cube:N; got 'ball:3'
+    llm_wrappers.errors.UnknownNameError: expected one of none, cube:N; got 'ball:3' as a shape
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Registry(Generic[T]):
         found = {entry.name: entry for entry in entries}
         if prefix not in found:
             known = ", ".join([form for form, _ in self._names.values()] + sorted(found))
-            raise UnknownNameError(f"expected one of {known}; got {name!r}")
+            raise UnknownNameError(f"expected one of {known}; got {name!r} as {self.kind}")
         try:
             make: Callable[..., Any] = found[prefix].load()
         except (ImportError, AttributeError) as error:

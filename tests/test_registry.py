@@ -75,7 +75,8 @@ def test_another_form_is_unknown_and_the_known_ones_are_listed(name: str) -> Non
     assert name not in registry
     with pytest.raises(UnknownNameError) as caught:
         registry.resolve(name)
-    assert str(caught.value) == (f"expected one of none, file:PATH, shuffled[:NAME]; got {name!r}")
+    forms = "none, file:PATH, shuffled[:NAME]"
+    assert str(caught.value) == f"expected one of {forms}; got {name!r} as a shape"
 
 
 def test_a_colon_with_nothing_behind_it_is_no_name_without_a_colon() -> None:

@@ -73,7 +73,7 @@ class TestRecipe:
             observation, reward, _, _, info = env.step(env.action_space.sample())
             assert observation in env.observation_space
             assert np.shape(reward) == (() if n is None else (n,))
-        assert ("caption" in info) == caption
+        assert ("caption_text" in info) == caption
         kinds = (vector.SimilarityRewardWrapper, vector.CaptionObservationWrapper)
         if n is None:
             kinds = (SimilarityRewardWrapper, CaptionObservationWrapper)
@@ -85,7 +85,7 @@ class TestRecipe:
         (observation, info), (_, expected) = env.reset(seed=0), plain.reset(seed=0)
         assert sorted(observation) == ["caption", "obs", "suggestions"]
         assert info["caption_text"] == expected["caption_text"]
-        assert env.step(RIGHT)[4]["caption"] == plain.step(RIGHT)[4]["caption"]
+        assert env.step(RIGHT)[4]["caption_text"] == plain.step(RIGHT)[4]["caption_text"]
         assert env.env_description() == plain.env_description()
 
     def test_options_reach_the_wrappers(self):
