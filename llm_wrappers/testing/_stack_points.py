@@ -74,15 +74,19 @@ def check_executed_actions(subject: Subject) -> None:
         subject.skip(Point.STACK_ACTIONS, "the stack has another action space")
         return
     try:
-        shift = RewardShiftWrapper(env, judge=FunctionJudge(judge))
-        recorder = TrajectoryRecorder(shift)
+        top: Any = RewardShiftWrapper(env, judge=FunctionJudge(judge))
     except IncompatibleEnvironmentError as error:
-        subject.skip(Point.STACK_ACTIONS, f"no judge and recorder can stand above it: {error}")
+        subject.skip(Point.STACK_ACTIONS, f"no judge can stand above it: {error}")
         return
-    recorder.reset(seed=subject.seed)
+    recorder = None
+    try:
+        top = recorder = TrajectoryRecorder(top)
+    except IncompatibleEnvironmentError as error:
+        subject.skip(Point.STACK_ACTIONS, f"no recorder can stand above it: {error}")
+    top.reset(seed=subject.seed)
     for action in subject.actions(env):
         before = len(probe.calls)
-        *_, terminated, truncated, info = recorder.step(deepcopy(action))
+        *_, terminated, truncated, info = top.step(deepcopy(action))
         if len(probe.calls) != before + 1:
             raise _of_actions("one step of the environment for each", len(probe.calls) - before)
         executed = probe.calls[-1].given["action"]
@@ -90,8 +94,9 @@ def check_executed_actions(subject: Subject) -> None:
         if _differs(judged[-1], executed):
             raise _of_actions(f"a judge above to see the executed action {executed}", judged[-1])
         if terminated or truncated:
-            recorder.reset()
-    _require_recorded(recorder, probe)
+            top.reset()
+    if recorder is not None:
+        _require_recorded(recorder, probe)
 
 
 def _require_said(info: dict[str, Any], executed: Any, agent: Any) -> None:

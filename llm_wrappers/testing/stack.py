@@ -113,7 +113,8 @@ def check_stack(
 
     Raises:
         ConformanceError: If an order does not keep a point; the error says which order and point.
-        InvalidOptionError: If an option is outside what is documented.
+        InvalidOptionError: If an option is outside what is documented, or episodes are too long to
+            compare vector stacks.
 
     >>> from functools import partial
     >>> from llm_wrappers import GoalObservationWrapper, RewardShiftWrapper
@@ -209,18 +210,15 @@ def _check_vector(
         report.vector_refused[order] = refusal
         return
 
-    def check(one: Subject) -> None:
-        check_vector_run(one, vector_factory, n)
-        check_vector_wrapper(
-            vector_factory,
-            one.factory,
-            make_env=one.make_env,
-            n=n,
-            steps=max(one.steps, _VECTOR_STEPS),
-            seed=one.seed,
-        )
-
-    run_check(Point.VECTOR_TWIN, check, subject)
+    run_check(Point.VECTOR_TWIN, lambda one: check_vector_run(one, vector_factory, n), subject)
+    check_vector_wrapper(
+        vector_factory,
+        subject.factory,
+        make_env=subject.make_env,
+        n=n,
+        steps=max(subject.steps, _VECTOR_STEPS),
+        seed=subject.seed,
+    )
 
 
 def _composed(factories: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:

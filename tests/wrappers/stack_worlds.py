@@ -52,12 +52,7 @@ class World:
     def make_vec(self, n: int = 2) -> Any:
         """Return the bare vector environment."""
         mode = None if self.is_native else "sync"
-        return gym.make_vec(
-            self.env_id, num_envs=n, vectorization_mode=mode, **self._vector_options()
-        )
-
-    def _vector_options(self) -> dict[str, Any]:
-        return dict(self.options)
+        return gym.make_vec(self.env_id, num_envs=n, vectorization_mode=mode, **self.options)
 
     def stack(self, order: Sequence[str], env: Any) -> Any:
         """Put recipes around an environment, the first of them innermost."""
@@ -137,6 +132,7 @@ CART_POLE = World(
         judge="reference",
         table=_table([0.0, 0.1, 0.15, 0.6], action=1, key="nearest:1.0"),
     ),
+    options={"max_episode_steps": 12},
 )
 
 FROZEN_LAKE = World(
@@ -164,7 +160,7 @@ DOOR_KEY = World(
         judge=FunctionJudge(like_to_do),
         table=_table(np.zeros((7, 7, 3), np.uint8), action=2, key="nearest:1000.0", part="image"),
     ),
-    options={"max_steps": 25},
+    options={"max_steps": 12},
 )
 
 PENDULUM = World(
@@ -176,7 +172,7 @@ PENDULUM = World(
         judge="reference",
         table=_table([0.5, 0.5, 0.0], action=[1.0], key="nearest:2.0"),
     ),
-    options={"max_episode_steps": 25},
+    options={"max_episode_steps": 12},
 )
 
 CRAFTER = World(
@@ -188,7 +184,7 @@ CRAFTER = World(
         judge=FunctionJudge(like_to_do),
         table=_table(np.zeros((64, 64, 3), np.uint8), action=5, key="nearest:1000.0"),
     ),
-    options={"length": 25},
+    options={"length": 12},
     is_dear=True,
 )
 
@@ -201,7 +197,7 @@ CRAFTAX = World(
         judge=FunctionJudge(like_to_do),
         table=_table(np.zeros(1345, np.float32), action=5, key="nearest:1000.0"),
     ),
-    options={"length": 25},
+    options={"length": 12},
     is_dear=True,
     is_native=True,
 )
