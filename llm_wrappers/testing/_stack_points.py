@@ -19,8 +19,8 @@ from llm_wrappers.testing.conformance_error import ConformanceError, Point
 from llm_wrappers.wrappers import RewardShiftWrapper, TrajectoryRecorder
 
 __all__ = [
-    "check_executed_actions", "check_masks", "check_progress", "check_words", "require_progress",
-    "require_words",
+    "check_executed_actions", "check_masks", "check_progress", "check_words", "method_of",
+    "require_progress", "require_words",
 ]  # fmt: skip
 
 _TOLD = {"progress": ("set_progress", (0.25, 1.0)), "training": ("set_training", (False, True))}
@@ -51,7 +51,7 @@ def require_words(env: Any, base: Any) -> None:
                 got=failures,
                 advice="does it read what the layers below made of the observation?",
             )
-    unguided = _method(env, "unguided")
+    unguided = method_of(env, "unguided")
     without = unguided() if unguided is not None else []
     if without:
         raise ConformanceError(Point.STACK_WORDS, "guidance in every layer", got="; ".join(without))
@@ -153,7 +153,7 @@ def check_masks(subject: Subject) -> None:
     """Nothing that a layer executes is closed, something is open, and `info` says the same."""
     probe = Probe(subject.make_env())
     env = subject.factory(probe)
-    masks = _method(env, "action_masks")
+    masks = method_of(env, "action_masks")
     space = env.action_space
     if masks is None or isinstance(space, gym.spaces.Box):
         subject.skip(Point.STACK_MASKS, "the stack has no masks")
@@ -217,7 +217,7 @@ def check_progress(subject: Subject) -> None:
 def require_progress(env: Any, base: Any) -> None:
     """Set progress and training at the top of a stack, and look for them in its layers."""
     for name, (method, values) in _TOLD.items():
-        tell = _method(env, method)
+        tell = method_of(env, method)
         if tell is None:
             continue
         for value in values:
@@ -233,8 +233,11 @@ def require_progress(env: Any, base: Any) -> None:
                     )
 
 
-def _method(env: Any, name: str) -> Callable[..., Any] | None:
-    """Return a method of the outermost layer that has it, in a vector environment of its own."""
+def method_of(env: Any, name: str) -> Callable[..., Any] | None:
+    """Return a method of the outermost layer that has it."""
     if isinstance(env, gym.Env):
         return env.get_wrapper_attr(name) if env.has_wrapper_attr(name) else None
+    # Vector wrappers forward no attributes.
+    while not hasattr(env, name) and isinstance(env, gym.vector.VectorWrapper):
+        env = env.env
     return getattr(env, name, None)

@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from llm_wrappers.testing._difference import difference
 from llm_wrappers.testing._rollout import AnyEnv, Run, run_difference
-from llm_wrappers.testing._stack_points import require_progress, require_words
+from llm_wrappers.testing._stack_points import method_of, require_progress, require_words
 from llm_wrappers.testing._subject import Subject, fail
 from llm_wrappers.testing.conformance_error import Point
 from llm_wrappers.testing.vector_wrapper import VectorFactory
@@ -23,7 +23,7 @@ _PROGRESS = 0.5
 
 def check_resume(subject: Subject) -> None:
     """The state of the stack, through JSON, makes a new stack go on alike."""
-    if not subject.make().has_wrapper_attr("guidance_state"):
+    if _layer_with_state(subject.make()) is None:
         subject.skip(Point.STACK_RESUME, "the stack has no guidance_state()")
         return
     _resume(subject, subject.seed + 1)
@@ -71,9 +71,10 @@ def _hand_on(old: Any, new: Any) -> None:
         raise fail(Point.STACK_RESUME, "a stack to have the state that was loaded", found, _ADVICE)
 
 
-def _layer_with_state(env: AnyEnv) -> Any:
-    """Return the outermost layer with a state of the whole stack."""
-    return env.get_wrapper_attr("guidance_state").__self__
+def _layer_with_state(env: Any) -> Any:
+    """Return the outermost layer that has the state of all layers below, None without one."""
+    read: Any = method_of(env, "guidance_state")
+    return None if read is None else read.__self__
 
 
 def _share_stream(old: AnyEnv, new: AnyEnv) -> None:
@@ -109,8 +110,9 @@ def check_vector_run(subject: Subject, vector_factory: VectorFactory, n: int) ->
     require_progress(stacks[0], bases[0])
     _vector_run(stacks[0], batches[:half], subject.seed)
     require_words(stacks[0], bases[0])
-    if hasattr(stacks[0], "guidance_state"):
-        _hand_on(*stacks)
+    layers = [_layer_with_state(stack) for stack in stacks]
+    if None not in layers:
+        _hand_on(*layers)
         runs = [_vector_run(stack, batches[half:], subject.seed + 1) for stack in stacks]
         _require_alike(runs, "a vector run that was saved and loaded")
     for stack in stacks:
