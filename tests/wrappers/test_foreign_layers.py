@@ -131,6 +131,22 @@ def test_the_state_of_every_layer_is_saved_and_loaded(name: str, tmp_path: Path)
     assert other.get_wrapper_attr("all_stats")()["CriticalStateOverrideWrapper"]["steps"] == 30
 
 
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        gym_wrappers.FlattenObservation,
+        partial(gym_wrappers.FrameStackObservation, stack_size=2),
+        partial(gym_wrappers.StickyAction, repeat_action_probability=0.5),
+    ],
+    ids=["FlattenObservation", "FrameStackObservation", "StickyAction"],
+)
+def test_what_changes_observations_or_actions_may_stand_between_and_outside(wrap: Wrap) -> None:
+    env = CART_POLE.stack(("sgrl", "ellm"), CART_POLE.make())
+    env = wrap(CART_POLE.stack(("lmgt", "ultra"), wrap(env)))
+    assert lost(play(env, 40)) == []
+    assert env.get_wrapper_attr("unguided")() == []
+
+
 def test_stats_name_every_layer_once() -> None:
     env = stacked(CART_POLE.make(), gym_wrappers.OrderEnforcing)
     assert list(env.get_wrapper_attr("all_stats")()) == [
@@ -256,9 +272,7 @@ def test_ours_inside_of_the_sub_environments_are_reached_through_foreign_layers(
     assert other.env.guidance_state() == envs.env.guidance_state()
 
 
-@_vector
-def test_a_vector_twin_stands_around_it(name: str) -> None:
-    """The kit reaches layers that a foreign vector wrapper outside hides from `getattr`."""
+def test_the_kit_reaches_layers_that_a_foreign_vector_wrapper_hides() -> None:
     factories = {"lmgt": CART_POLE.recipes["lmgt"], "foreign": SINGLE["OrderEnforcing"]}
     vector_factories = {"lmgt": CART_POLE.recipes["lmgt"], "foreign": gym.vector.VectorWrapper}
     report = check_stack(
