@@ -76,7 +76,7 @@ def test_another_form_is_unknown_and_the_known_ones_are_listed(name: str) -> Non
     with pytest.raises(UnknownNameError) as caught:
         registry.resolve(name)
     forms = "none, file:PATH, shuffled[:NAME]"
-    assert str(caught.value) == f"expected one of {forms}; got {name!r} as a shape"
+    assert str(caught.value) == f"expected one of {forms}; got {name!r} as an oracle"
 
 
 def test_a_colon_with_nothing_behind_it_is_no_name_without_a_colon() -> None:

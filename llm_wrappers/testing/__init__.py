@@ -5,6 +5,7 @@ from llm_wrappers.testing.llm_server import Fault, LLMServer
 from llm_wrappers.testing.planners import FailingPlanner, ScriptedPlanner
 from llm_wrappers.testing.scripted_env import ScriptedEnv, make_scripted_env
 from llm_wrappers.testing.scripted_llm import ScriptedLLM, ScriptedTransport
+from llm_wrappers.testing.stack import StackReport, check_stack
 from llm_wrappers.testing.vector_wrapper import check_vector_wrapper
 from llm_wrappers.testing.wrapper import check_wrapper
 
@@ -18,6 +19,8 @@ __all__ = [
     "ScriptedLLM",
     "ScriptedPlanner",
     "ScriptedTransport",
+    "StackReport",
+    "check_stack",
     "check_vector_wrapper",
     "check_wrapper",
     "make_scripted_env",

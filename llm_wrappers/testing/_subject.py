@@ -13,7 +13,7 @@ from llm_wrappers.testing._difference import Difference
 from llm_wrappers.testing._rollout import AnyEnv, Probe
 from llm_wrappers.testing.conformance_error import ConformanceError, Point
 
-__all__ = ["Factory", "Subject", "added_layers", "fail"]
+__all__ = ["Factory", "Subject", "added_layers", "fail", "run_check"]
 
 Factory: TypeAlias = Callable[[AnyEnv], AnyEnv]
 
@@ -67,10 +67,10 @@ class Subject:
         self.skipped[point] = f"{known}; {reason}" if known else reason
 
 
-def added_layers(env: AnyEnv, base: AnyEnv) -> Iterator[AnyEnv]:
-    """Yield the wrappers that were put around `base`, from outside in."""
+def added_layers(env: Any, base: Any) -> Iterator[Any]:
+    """Yield the wrappers that were put around `base`, from outside in; vector wrappers likewise."""
     while env is not base:
-        if not isinstance(env, gym.Wrapper):
+        if not isinstance(env, gym.Wrapper | gym.vector.VectorWrapper):
             raise TypeError(
                 f"expected the factory to wrap the environment it is given, got {env} at the bottom"
             )
@@ -83,3 +83,15 @@ def fail(point: Point, rule: str, found: Difference, advice: str = "") -> Confor
     return ConformanceError(
         point, f"{rule}; {found.where} should be {found.expected}", got=found.got, advice=advice
     )
+
+
+def run_check(point: Point, check: Callable[[Subject], None], subject: Subject) -> None:
+    """Run the check of a point; what it raises is an error of that point."""
+    try:
+        check(subject)
+    except ConformanceError:
+        raise
+    except Exception as error:
+        raise ConformanceError(
+            point, "no exception", got=f"{type(error).__name__}: {error}"
+        ) from error

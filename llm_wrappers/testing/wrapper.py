@@ -15,8 +15,8 @@ from llm_wrappers.testing._rollout import AnyEnv
 from llm_wrappers.testing._runs import check_copies, check_reset, check_seeding
 from llm_wrappers.testing._stacks import check_stacks
 from llm_wrappers.testing._state import check_state
-from llm_wrappers.testing._subject import Factory, Subject
-from llm_wrappers.testing.conformance_error import ConformanceError, Point
+from llm_wrappers.testing._subject import Factory, Subject, run_check
+from llm_wrappers.testing.conformance_error import Point
 from llm_wrappers.testing.scripted_env import make_scripted_env
 
 __all__ = ["check_wrapper"]
@@ -96,16 +96,5 @@ def check_wrapper(
     )
     for point, check in _CHECKS.items():
         if points is None or point in points:
-            _run(point, check, subject)
+            run_check(point, check, subject)
     return subject.skipped
-
-
-def _run(point: Point, check: Callable[[Subject], None], subject: Subject) -> None:
-    try:
-        check(subject)
-    except ConformanceError:
-        raise
-    except Exception as error:
-        raise ConformanceError(
-            point, "no exception", got=f"{type(error).__name__}: {error}"
-        ) from error

@@ -156,9 +156,10 @@ class OpenActions:
     def open_action(self, row: int, action: Any, stream: np.random.Generator) -> Any:
         """Return an action that the masks leave open in one state.
 
-        The parts of the action that are open stay; each other one is drawn uniformly.
+        The parts of the action that are open stay; each other one is drawn uniformly. Where advice
+        leaves one action only, it is that one.
         """
-        mask = self.masks[row]
+        mask = self.now()[row]
         if isinstance(self.space, gym.spaces.Discrete):
             return self.space.start + stream.choice(np.flatnonzero(mask))
         sizes, start = _parts_of(self.space)

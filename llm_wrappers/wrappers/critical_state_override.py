@@ -16,6 +16,7 @@ from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance._closeness import Closeness
 from llm_wrappers.guidance._no_hits import warn_of_no_hits
 from llm_wrappers.guidance.critical_states import CriticalStates, resolve_critical_states
+from llm_wrappers.guidance.mask_bank import flat_action_count
 from llm_wrappers.guidance.parts import Tally
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers._core import Core, Place, Start, Step
@@ -79,7 +80,7 @@ class Override(Core):
         self.counts = NoHits("steps", "hits", "overrides", "agreements", "skipped")
         super().__init__(
             place,
-            _told(n, space),
+            _told(n, space, with_mask=self._masks_actions),
             parts={"counts": self.counts, "advice": self._coin, "trust": self._evidence},
         )
         self.needs_ends = self._evidence.trust is not None or self._coin.adapts
@@ -94,6 +95,7 @@ class Override(Core):
         self._evidence.begin(start.rows)
         self._coin.begin(start.rows, start.streams)
         self._look(start.observations, start.rows, start.streams)
+        self._tell_masks(start.rows)
 
     def act(self, actions: Any, rows: NDArray[np.intp], streams: Any) -> Any:
         """Return the actions with the advised one where the coin says so and no mask forbids it.
@@ -136,8 +138,10 @@ class Override(Core):
                 self.set_progress(self.progress)
         # The last state of an episode is acted in by nobody.
         ended = step.ended[rows]
-        self._forget(rows[ended] if ended.any() else NOBODY)
-        self._look(step.observations, rows[~ended] if ended.any() else rows, step.streams)
+        over, going_on = (rows[ended], rows[~ended]) if ended.any() else (NOBODY, rows)
+        self._forget(over)
+        self._look(step.observations, going_on, step.streams)
+        self._tell_masks(going_on, over=over)
 
     def pay(self, rewards: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """Return the rewards with the implicit ones."""
@@ -219,6 +223,12 @@ class Override(Core):
                 followed = critical[self._heads[critical]]
                 self._open.advise(self.table.actions[self._advised[followed]], followed)
 
+    def _tell_masks(self, rows: NDArray[np.intp], *, over: NDArray[np.intp] = NOBODY) -> None:
+        if self._masks_actions:
+            # A layer below has told its mask, which is without the advice of this one.
+            self.told["action_mask"][rows] = self.masks()[rows]
+            self.told["action_mask"][over] = 1
+
     def _forget(self, rows: NDArray[np.intp]) -> None:
         self._advised[rows] = -1
         self._heads[rows] = False
@@ -264,17 +274,20 @@ def _bound(table: CriticalStates, place: Place) -> tuple[bool, CriticalStates]:
         return False, table.bind(place.observation_space, space)
 
 
-def _told(n: int, space: gym.Space[Any]) -> dict[str, NDArray[Any]]:
+def _told(n: int, space: gym.Space[Any], *, with_mask: bool) -> dict[str, NDArray[Any]]:
     signed = not isinstance(space, gym.spaces.Box) and np.dtype(space.dtype).kind == "i"
     # Nothing is chosen or executed at a reset.
     nothing = np.full((n, *(space.shape or ())), -1 if signed else 0, space.dtype)
-    return {
+    told = {
         "executed_action": nothing,
         "agent_action": nothing,
         "overridden": np.zeros(n, dtype=np.bool_),
         "critical": np.zeros(n, dtype=np.bool_),
         "implicit_reward": np.zeros(n),
     }
+    if with_mask:
+        told["action_mask"] = np.ones((n, flat_action_count(space)), dtype=np.int8)
+    return told
 
 
 class OverrideMethods(Layer):
@@ -336,9 +349,10 @@ class CriticalStateOverrideWrapper(OverrideMethods, Guided):
     buffer.
 
     ``info`` has `agent_action`, `executed_action`, `overridden` (the advice was executed),
-    `critical`, `implicit_reward` (what was added) and `extrinsic_reward`. Advice that a mask
-    or bounds forbid, of the environment or of a layer of ours below or above, is skipped and
-    counted. A mask that somebody else's wrapper draws above this one cannot be known here.
+    `critical`, `implicit_reward` (what was added) and `extrinsic_reward`, with ``advice="mask"``
+    also `action_mask`. Advice that a mask or bounds forbid, of the environment or of a layer of
+    ours below or above, is skipped and counted. A mask that somebody else's wrapper draws above
+    this one cannot be known here.
 
     The states of the table are those of the environment, whatever layers of ours below make of its
     observation; of a Dict the entry is taken that has their shape.

@@ -492,7 +492,8 @@ def test_a_broken_wrapper_is_caught_at_its_point(
 
 
 def test_every_point_has_a_broken_wrapper() -> None:
-    assert {point for point, _ in BROKEN} == set(Point) - {Point.VECTOR_TWIN}
+    of_others = {point for point in Point if point.name.startswith("STACK_")}
+    assert {point for point, _ in BROKEN} == set(Point) - {Point.VECTOR_TWIN} - of_others
 
 
 def test_a_changed_action_is_caught() -> None:
