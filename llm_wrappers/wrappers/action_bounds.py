@@ -66,12 +66,14 @@ class Bounds(Pruning):
         wanted = np.array([self._rows_of.get(goal, last) for goal in goals])
         applied = heads & (wanted != last)
         chosen = np.where(applied, wanted, last)
-        self.low[rows], self.high[rows] = self._low[chosen], self._high[chosen]
-        if shown:
-            self._open.close(self.low[rows], self.high[rows], rows)
+        low, high = self._low[chosen], self._high[chosen]
+        self.low[rows], self.high[rows] = low, high
+        bounded = int(np.count_nonzero(applied))
+        if shown and bounded:
+            self._open.close(low, high, rows)
         self.told["bounds_applied"][rows] = applied
         self.counts["states"] += len(rows)
-        self.counts["bounded_states"] += int(applied.sum())
+        self.counts["bounded_states"] += bounded
 
     def act(self, actions: Any, rows: NDArray[np.intp], streams: Any) -> Any:
         """Return the actions clipped to the bounds."""
@@ -80,10 +82,13 @@ class Bounds(Pruning):
         if not fits or not np.can_cast(given.dtype, self.low.dtype, "same_kind"):
             space = self.place.action_space
             raise InvalidOptionError(f"expected an action in {space}, got {actions!r}")
-        given = given.astype(self.low.dtype)
-        clipped: NDArray[Any] = np.clip(given, self.low, self.high)
-        changed = (clipped != given).reshape(self.n, -1).any(axis=1)
-        self.counts["clipped_actions"] += int(changed[rows].sum())
+        given = given.astype(self.low.dtype, copy=False)
+        # In two steps, which takes half the time of `np.clip`.
+        clipped = np.minimum(np.maximum(given, self.low), self.high)
+        changed = clipped != given
+        if np.count_nonzero(changed):
+            changed = changed.reshape(self.n, -1).any(axis=1)
+            self.counts["clipped_actions"] += int(np.count_nonzero(changed[rows]))
         return clipped
 
     def step(self, step: Step) -> None:
