@@ -20,6 +20,7 @@ from llm_wrappers.wrappers._core import (
     Place,
     Start,
     Step,
+    reset_needed,
     say_unended,
     say_untold,
 )
@@ -36,8 +37,10 @@ from llm_wrappers.wrappers._world import World
 __all__ = ["Guided", "Layer"]
 
 _ROW = np.array([0])
+_FLAGS = {flag: np.array([flag]) for flag in (False, True)}
+for _flag in _FLAGS.values():
+    _flag.flags.writeable = False
 _STEPS_UNTOLD = 200
-_PLAIN = frozenset({int, float, str, bool})
 
 
 class Layer:
@@ -51,6 +54,7 @@ class Layer:
     world: World
     env: Any
     handed_state: Any = None
+    _was_reset = False
     _guide: Callable[..., None]
     _streams: list[np.random.Generator]
 
@@ -127,6 +131,11 @@ class Layer:
                 found.append(f"{type(layer).__name__}: {why}")
         inside = ask_sub_environments(self, "unguided") or ()
         return list(dict.fromkeys([*found, *(text for texts in inside for text in texts)]))
+
+    def tells_infos(self) -> bool:
+        """Return whether a layer of the stack writes into infos what was paid and executed."""
+        layers = [layer for layer in layers_of(self) if isinstance(layer, Layer)]
+        return any(not layer.core.is_silent for layer in layers)
 
     # --- what it is told ---
 
@@ -294,6 +303,7 @@ class Guided(Layer, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         # Filled anew at each step: what a step did is looked at while it is taken, and not kept.
         self._step = Step()
         self._step.rows = _ROW
+        self._step.rewards = np.zeros(1)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -309,6 +319,7 @@ class Guided(Layer, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             self.world.show(observation, info)
         if self._masks_of_others:
             self._close_by_others()
+        self._was_reset = True
         self.core.begin(Start(_ROW, self._streams, observation, [seed]))
         return self.core.show(observation, 0), self._informed(info)
 
@@ -318,8 +329,11 @@ class Guided(Layer, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         Raises:
             InvalidOptionError: If the action is not of the action space, where a layer looks at it.
             IncompatibleEnvironmentError: If the environment pays something that is no number.
+            ResetNeeded: If no episode has begun.
         """
         core, world, step = self.core, self.world, self._step
+        if not self._was_reset:
+            raise reset_needed()
         # An environment may change the action it is given.
         actions = [np.copy(action) if isinstance(action, np.ndarray) else action]
         passed = core.act(actions, _ROW, self._streams)
@@ -330,7 +344,8 @@ class Guided(Layer, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             given = np.copy(passed[0]) if isinstance(passed[0], np.ndarray) else passed[0]
         observation, reward, terminated, truncated, info = self.env.step(given)
         terminated, truncated = bool(terminated), bool(truncated)
-        paid = float(reward) if type(reward) in _PLAIN else _number(reward, self.env)
+        # NumPy's float64 is a float too.
+        paid = float(reward) if isinstance(reward, float) else _number(reward, self.env)
         if self._is_innermost:
             world.paid[0] = paid
             world.show(observation, info)
@@ -342,9 +357,9 @@ class Guided(Layer, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         step.actions, step.streams = actions, self._streams
         step.executed = world.executed if self._same_actions else passed
         step.spoken = world.executed
-        step.rewards, step.paid = np.array([paid]), world.paid
-        step.terminated, step.truncated = np.array([terminated]), np.array([truncated])
-        step.ended = np.array([over])
+        step.rewards[0], step.paid = paid, world.paid
+        step.terminated, step.truncated = _FLAGS[terminated], _FLAGS[truncated]
+        step.ended, step.any_ended = _FLAGS[over], over
         step.observations, step.infos = observation, info
         core.step(step)
         informed = self._informed(info)
@@ -373,8 +388,10 @@ class Guided(Layer, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 def _number(reward: Any, env: Any) -> float:
     """Return a reward as a number, from whatever holds one: 0-d and (1,) arrays, tensors."""
     try:
-        return float(np.asarray(reward, dtype=np.float64).reshape(()))
-    except (TypeError, ValueError):
+        # Arrays and tensors of any library have it, and it refuses all but one number.
+        item = getattr(reward, "item", None)
+        return float(reward if item is None else item())
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise IncompatibleEnvironmentError(
             f"expected a number as the reward of {env}, got {reward!r}; return a float from step()"
         ) from None
