@@ -21,7 +21,6 @@ from llm_wrappers.wrappers._core import Core, Place, Start, Step, Tally
 from llm_wrappers.wrappers._guided import Guided, Layer
 from llm_wrappers.wrappers._open_actions import OpenActions
 from llm_wrappers.wrappers._trust import ScheduledCoin, TrustEvidence
-from llm_wrappers.wrappers._world import NOBODY
 
 __all__ = ["CriticalStateOverrideWrapper", "Override", "OverrideMethods"]
 
@@ -76,9 +75,12 @@ class Override(Core):
         self._implicit = np.zeros(n)
         self._approvals = np.full(n, np.nan)
         self.counts = NoHits("steps", "hits", "overrides", "agreements", "skipped")
+        told = _told(n, space)
+        if self._masks_actions:
+            told["action_mask"] = np.ones(self._open.masks.shape, dtype=np.int8)
         super().__init__(
             place,
-            _told(n, space),
+            told,
             parts={"counts": self.counts, "advice": self._coin, "trust": self._evidence},
         )
         self.needs_ends = self._evidence.trust is not None or self._coin.adapts
@@ -93,6 +95,7 @@ class Override(Core):
         self._evidence.begin(start.rows)
         self._coin.begin(start.rows, start.streams)
         self._look(start.observations, start.rows, start.streams)
+        self._tell_masks(start.rows)
 
     def act(self, actions: Any, rows: NDArray[np.intp], streams: Any) -> Any:
         """Return the actions with the advised one where the coin says so and no mask forbids it.
@@ -134,9 +137,14 @@ class Override(Core):
                 self._evidence.learn(self._approvals, step.paid, rows, step.ended)
                 self.set_progress(self.progress)
         # The last state of an episode is acted in by nobody.
-        ended = step.ended[rows]
-        self._forget(rows[ended] if ended.any() else NOBODY)
-        self._look(step.observations, rows[~ended] if ended.any() else rows, step.streams)
+        if step.any_ended:
+            ended = step.ended[rows]
+            self._forget(rows[ended])
+            if self._masks_actions:
+                told["action_mask"][rows[ended]] = 1
+            rows = rows[~ended]
+        self._look(step.observations, rows, step.streams)
+        self._tell_masks(rows)
 
     def pay(self, rewards: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """Return the rewards with the implicit ones."""
@@ -215,6 +223,11 @@ class Override(Core):
             if self._masks_actions:
                 followed = critical[self._heads[critical]]
                 self._open.advise(self.table.actions[self._advised[followed]], followed)
+
+    def _tell_masks(self, rows: NDArray[np.intp]) -> None:
+        """Say what is open with the advice, which layers below could not know."""
+        if self._masks_actions:
+            self.told["action_mask"][rows] = self._open.now()[rows]
 
     def _forget(self, rows: NDArray[np.intp]) -> None:
         self._advised[rows] = -1
@@ -323,9 +336,10 @@ class CriticalStateOverrideWrapper(OverrideMethods, Guided):
     buffer.
 
     ``info`` has `agent_action`, `executed_action`, `overridden` (the advice was executed),
-    `critical`, `implicit_reward` (what was added) and `extrinsic_reward`. Advice that a mask
-    or bounds forbid, of the environment or of a layer of ours below or above, is skipped and
-    counted. A mask that somebody else's wrapper draws above this one cannot be known here.
+    `critical`, `implicit_reward` (what was added) and `extrinsic_reward`; with ``advice="mask"``
+    also the `action_mask` of the stack. Advice that a mask or bounds forbid, of the environment or
+    of a layer of ours below or above, is skipped and counted. A mask that somebody else's wrapper
+    draws above this one cannot be known here.
 
     The states of the table are those of the environment, whatever layers of ours below make of its
     observation; of a Dict the entry is taken that has their shape.

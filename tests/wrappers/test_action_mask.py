@@ -278,7 +278,9 @@ def test_an_action_space_without_masks_is_refused(space: Any, masks: Any, messag
 
 
 def test_a_goal_below_is_needed() -> None:
-    with pytest.raises(IncompatibleEnvironmentError, match="in GoalObservationWrapper first, or"):
+    with pytest.raises(
+        IncompatibleEnvironmentError, match="in GoalObservationWrapper first, as in"
+    ):
         ActionMaskWrapper(make_scripted_env(), masks=MASKS)
     with pytest.raises(IncompatibleEnvironmentError, match="no layer below has one"):
         vector.ActionMaskWrapper(gym.vector.SyncVectorEnv([make_scripted_env]), masks=MASKS)
