@@ -14,6 +14,7 @@ from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
+from llm_wrappers.guidance.parts import require_keys
 from llm_wrappers.wrappers._core import (
     PROGRESS_VARIABLE,
     Core,
@@ -41,6 +42,7 @@ _FLAGS = {flag: np.array([flag]) for flag in (False, True)}
 for _flag in _FLAGS.values():
     _flag.flags.writeable = False
 _STEPS_UNTOLD = 200
+_NUMBERS = (int, float, np.number, np.bool_)
 
 
 class Layer:
@@ -187,8 +189,9 @@ class Layer:
         Raises:
             InvalidOptionError: If it is the state of something else.
         """
+        require_keys(state, ("parts", "progress", "streams", "training"))
         own = dict(state)
-        streams = own.pop("streams", None)
+        streams = own.pop("streams")
         if not isinstance(streams, list) or len(streams) != len(self._streams):
             raise InvalidOptionError(
                 f"expected the streams of {len(self._streams)} sub-environments, got "
@@ -323,7 +326,7 @@ class Guided(Layer, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self.core.begin(Start(_ROW, self._streams, observation, [seed]))
         return self.core.show(observation, 0), self._informed(info)
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Take a step.
 
         Raises:
@@ -344,8 +347,9 @@ class Guided(Layer, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             given = np.copy(passed[0]) if isinstance(passed[0], np.ndarray) else passed[0]
         observation, reward, terminated, truncated, info = self.env.step(given)
         terminated, truncated = bool(terminated), bool(truncated)
-        # NumPy's float64 is a float too.
-        paid = float(reward) if isinstance(reward, float) else _number(reward, self.env)
+        if not isinstance(reward, _NUMBERS):
+            reward = _number(reward, self.env)
+        paid = float(reward)
         if self._is_innermost:
             world.paid[0] = paid
             world.show(observation, info)
@@ -365,11 +369,11 @@ class Guided(Layer, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         informed = self._informed(info)
         rewards = core.pay(step.rewards)
         if rewards is not None:
-            paid = float(rewards[0])
+            reward = float(rewards[0])
         self._is_running = not over
         if over:
             self._look_at_ends(cut_off=False, ended=True)
-        return core.show(observation, 0), paid, terminated, truncated, informed
+        return core.show(observation, 0), reward, terminated, truncated, informed
 
     def _informed(self, info: Mapping[str, Any]) -> Any:
         if self.core.is_silent:

@@ -125,6 +125,10 @@ class OpenActions:
             free = self._advised[rows] < 0
             self._advised[rows[free]] = self._indices(actions)[free, 0]
 
+    def forget_advice(self) -> None:
+        """Open what advice has closed."""
+        self._advised[:] = -1
+
     def now(self) -> NDArray[np.bool_]:
         """Return fresh masks, shape (n, actions)."""
         masks = self.masks.copy()

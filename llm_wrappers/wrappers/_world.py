@@ -147,6 +147,13 @@ class Voice:
             self._last_tick = view.tick
         return self._last
 
+    def of_episode(
+        self, facts: Sequence[Facts], actions: Sequence[Any]
+    ) -> tuple[list[str], list[str]]:
+        """Return what it says of the states of an episode, and of each action between them."""
+        said = self.transitions.of(facts[:-1], actions, facts[1:], range(len(actions)))
+        return self.captioner.state_captions(facts), said
+
     def settle(self) -> None:
         """Read what is shown before it is gone: a reset of some says nothing of the others."""
         if self._tick >= 0:

@@ -16,8 +16,9 @@ from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance._closeness import Closeness
 from llm_wrappers.guidance._no_hits import warn_of_no_hits
 from llm_wrappers.guidance.critical_states import CriticalStates, resolve_critical_states
+from llm_wrappers.guidance.parts import Tally
 from llm_wrappers.schedules import Schedule
-from llm_wrappers.wrappers._core import Core, Place, Start, Step, Tally
+from llm_wrappers.wrappers._core import Core, Place, Start, Step
 from llm_wrappers.wrappers._guided import Guided, Layer
 from llm_wrappers.wrappers._open_actions import OpenActions
 from llm_wrappers.wrappers._trust import ScheduledCoin, TrustEvidence
@@ -155,6 +156,8 @@ class Override(Core):
         super().set_training(training)
         if not training:
             self._forget(np.arange(self.n))
+            if isinstance(self._open, OpenActions):
+                self._open.forget_advice()
 
     def set_progress(self, progress: float) -> None:
         """Set the training progress, from which the schedules give coefficients."""

@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_wrappers import checks
+from llm_wrappers.captions.batches import facts_of
 from llm_wrappers.captions.captioner import Captioner, Facts
-from llm_wrappers.captions.facts_table import FactsTable
 from llm_wrappers.embeddings import Encoder, resolve_encoder
 from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.guidance.parts import require_keys
 from llm_wrappers.guidance.planner import Planner, PlannerFunction
 from llm_wrappers.guidance.planning import Planning, checked_vocabulary
 from llm_wrappers.guidance.resolve import resolve_planner
 from llm_wrappers.guidance.selection import NO_GOAL, GoalSelector
-from llm_wrappers.wrappers._core import Core, Place, Start, Step, joined, joined_space, require_keys
+from llm_wrappers.wrappers._core import Core, Place, Start, Step, joined, joined_space
 from llm_wrappers.wrappers._guided import Guided, Layer
 
 __all__ = ["GoalMethods", "GoalObservationWrapper", "Goals"]
@@ -113,11 +114,11 @@ class Goals(Core):
         *,
         fresh: bool,
     ) -> None:
+        if not len(rows):
+            return
+        plans = self.planning.plans(facts_of(facts, rows))
         if len(rows) < self.n:
-            if not len(rows):
-                return
-            facts, streams = _rows_of(facts, rows), [streams[row] for row in rows.tolist()]
-        plans = self.planning.plans(facts)
+            streams = [streams[row] for row in rows.tolist()]
         flags = (self._fresh if fresh else self._kept)[: len(rows)]
         here = rows if len(rows) < self.n else None
         chosen = self._selector.select(plans, streams, flags, here)
@@ -168,12 +169,6 @@ def _fallback(goal: str | None, goals: Sequence[str]) -> str:
             f"fallback_goal must be one of the goals {list(goals)}, got {goal!r}"
         )
     return fallback
-
-
-def _rows_of(facts: Sequence[Facts], rows: NDArray[np.intp]) -> Sequence[Facts]:
-    if isinstance(facts, FactsTable):
-        return FactsTable(facts.columns, facts.matrix[rows])
-    return [facts[row] for row in rows.tolist()]
 
 
 def _box(vectors: NDArray[np.float32]) -> gym.spaces.Box:

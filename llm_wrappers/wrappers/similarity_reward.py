@@ -13,15 +13,16 @@ from llm_wrappers import checks
 from llm_wrappers.adaptive_trust import refuse_trust, resolve_trusted
 from llm_wrappers.captions.captioner import Captioner, Facts, batch_infos
 from llm_wrappers.embeddings import Encoder, resolve_encoder
-from llm_wrappers.errors import IncompatibleEnvironmentError
+from llm_wrappers.embeddings.similarity import NO_EFFECT, Match, Similarity
+from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
+from llm_wrappers.guidance.aliases import resolve_aliases
+from llm_wrappers.guidance.parts import Tally
 from llm_wrappers.guidance.suggester import Suggester, SuggesterFunction
 from llm_wrappers.guidance.suggester_names import resolve_suggester
 from llm_wrappers.guidance.suggesting import Suggesting
 from llm_wrappers.schedules import Schedule
-from llm_wrappers.wrappers._aliases import resolve_aliases
-from llm_wrappers.wrappers._core import Core, Place, Start, Step, Tally, joined, joined_space
+from llm_wrappers.wrappers._core import Core, Place, Start, Step, joined, joined_space
 from llm_wrappers.wrappers._guided import Guided, Layer
-from llm_wrappers.wrappers._similarity import Match, Similarity, no_effect_captions
 from llm_wrappers.wrappers._trust import TrustEvidence
 from llm_wrappers.wrappers._world import NOBODY
 
@@ -62,7 +63,7 @@ class SimilarityRewards(Core):
         self._similarity = Similarity(
             resolve_encoder(encoder),
             threshold=checks.number("threshold", threshold, least=-1, most=1),
-            no_effect=no_effect_captions(voice.captioner),
+            no_effect=_no_effect(voice.captioner),
         )
         self._suggesting = Suggesting(
             resolve_suggester(suggester, description=voice.captioner.description),
@@ -263,6 +264,18 @@ def _told(n: int, *, with_text: bool) -> dict[str, NDArray[Any]]:
 def _goals_text(goals: Sequence[str]) -> str:
     """Return the sentence whose vector shows goals in the observation."""
     return f"Your goal is: {', '.join(goals)}."
+
+
+def _no_effect(captioner: Captioner) -> frozenset[str]:
+    """Return the transition captions that say that nothing happened.
+
+    Raises:
+        InvalidOptionError: If the captioner's `no_effect` holds something that is no text.
+    """
+    named: Any = getattr(captioner, "no_effect", NO_EFFECT)
+    if isinstance(named, str) or not all(isinstance(caption, str) for caption in named):
+        raise InvalidOptionError(f"a captioner's no_effect must be a set of texts, got {named!r}")
+    return frozenset(named)
 
 
 def _read_success(infos: Mapping[str, Any], key: str, rows: NDArray[np.intp]) -> NDArray[np.bool_]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import gymnasium as gym
@@ -100,7 +101,8 @@ class GuidedVector(Layer, gym.vector.VectorWrapper):  # generic only from gymnas
         waits = self._mode == AutoresetMode.NEXT_STEP and bool(self._ended.any())
         rows = np.flatnonzero(~self._ended) if waits else self._all
         # Before the step, because an environment may change the actions it is given.
-        listed = listed_actions(self.env.action_space, actions)
+        kept = actions.copy() if isinstance(actions, np.ndarray) else deepcopy(actions)
+        listed = listed_actions(self.env.action_space, kept)
         passed = core.act(actions, rows, self._streams)
         changed = passed is not actions
         executed = listed_actions(self.env.action_space, passed) if changed else listed
@@ -142,7 +144,7 @@ class GuidedVector(Layer, gym.vector.VectorWrapper):  # generic only from gymnas
         if any_ended:
             self._look_at_ends(cut_off=False, ended=True)
         return (
-            core.show(observations), rewards if paid is None else paid, terminated, truncated,
+            core.show(observations), raw if paid is None else paid, terminated, truncated,
             informed,
         )  # fmt: skip
 
