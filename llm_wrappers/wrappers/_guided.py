@@ -28,10 +28,11 @@ from llm_wrappers.wrappers._core import (
 from llm_wrappers.wrappers._layers import (
     ask_sub_environments,
     layers_of,
+    load_sub_environments,
     own_method,
-    sub_environments,
 )
 from llm_wrappers.wrappers._open_actions import is_maskable
+from llm_wrappers.wrappers._saved import broken_states, names_in, restored_streams
 from llm_wrappers.wrappers._streams import depth_of, make_stream
 from llm_wrappers.wrappers._world import World
 
@@ -191,16 +192,10 @@ class Layer:
         """
         require_keys(state, ("parts", "progress", "streams", "training"))
         own = dict(state)
-        streams = own.pop("streams")
-        if not isinstance(streams, list) or len(streams) != len(self._streams):
-            raise InvalidOptionError(
-                f"expected the streams of {len(self._streams)} sub-environments, got "
-                f"{len(streams) if isinstance(streams, list) else streams!r}"
-            )
-        self.core.load_state_dict(own)
-        self._untold = -1
-        for stream, saved in zip(self._streams, streams, strict=True):
-            stream.bit_generator.state = saved
+        with broken_states(type(self).__name__):
+            restored = restored_streams(own.pop("streams"), len(self._streams))
+            self.core.load_state_dict(own)
+        self._streams, self._untold = restored, -1
 
     def guidance_state(self) -> list[dict[str, Any]]:
         """Return the state of this layer and of all below, outside in, as JSON can hold it."""
@@ -221,34 +216,37 @@ class Layer:
             InvalidOptionError: If it is the state of another stack.
         """
         layers = [layer for layer in layers_of(self) if isinstance(layer, Layer)]
-        inside = ask_sub_environments(self, "guidance_state")
-        expected = [type(layer).__name__ for layer in layers]
-        got = [str(state.get("layer", "sub_environments")) for state in states]
-        if got != [*expected, *(["sub_environments"] if inside is not None else [])]:
+        before = self.guidance_state()
+        expected, got = names_in(before), names_in(states)
+        if got != expected:
             raise InvalidOptionError(
                 f"expected the state of the layers {expected}, outside in, got that of {got}; wrap "
                 "the environment as it was when the state was saved"
             )
+        try:
+            self._load(layers, states)
+        except InvalidOptionError:
+            # All of it or nothing.
+            self._load(layers, before)
+            raise
+
+    def load_handed_state(self) -> str | None:
+        """Restore the state in `handed_state`, which a vector environment has put there.
+
+        It returns what is wrong with it, None for nothing: a worker that raises shuts down.
+        """
+        states, self.handed_state = self.handed_state, None
+        try:
+            self.load_guidance_state(states or [])
+        except InvalidOptionError as error:
+            return str(error)
+        return None
+
+    def _load(self, layers: Sequence[Layer], states: Sequence[Mapping[str, Any]]) -> None:
         for layer, state in zip(layers, states, strict=False):
             layer.load_state_dict(state["state"])
-        if inside is not None:
-            self._load_inside(states[-1]["sub_environments"], len(inside))
-
-    def load_handed_state(self) -> None:
-        """Restore the state in `handed_state`, which a vector environment has put there."""
-        states, self.handed_state = self.handed_state, None
-        self.load_guidance_state(states or [])
-
-    def _load_inside(self, states: Sequence[Any], n: int) -> None:
-        if len(states) != n:
-            raise InvalidOptionError(
-                f"expected the states of {n} sub-environments, got {len(states)}"
-            )
-        envs = sub_environments(self)
-        assert envs is not None
-        # A call says the same to all; an attribute can be another one in each.
-        envs.set_attr("handed_state", list(states))
-        envs.call("load_handed_state")
+        if len(states) > len(layers):
+            load_sub_environments(self, states[-1]["sub_environments"])
 
     # --- helpers of the drivers ---
 
