@@ -138,7 +138,8 @@ class Mask(Pruning):
         """Return the rewards without the penalty for closed actions."""
         if self._enforce != "penalty":
             return None
-        return rewards - self._penalty * ~self._allowed
+        paid: NDArray[np.float64] = rewards - self._penalty * ~self._allowed
+        return paid
 
     def show(self, observations: Any, row: Any = slice(None)) -> Any:
         """Return observations, with the masks where that was asked for."""
