@@ -336,13 +336,13 @@ class Guided(Layer, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         if not self._was_reset:
             raise reset_needed()
         # An environment may change the action it is given.
-        actions = [np.copy(action) if isinstance(action, np.ndarray) else action]
+        actions = [action.copy() if isinstance(action, np.ndarray) else action]
         passed = core.act(actions, _ROW, self._streams)
         if self._is_innermost:
             world.executed = passed
         given = action
         if passed is not actions:
-            given = np.copy(passed[0]) if isinstance(passed[0], np.ndarray) else passed[0]
+            given = passed[0].copy() if isinstance(passed[0], np.ndarray) else passed[0]
         observation, reward, terminated, truncated, info = self.env.step(given)
         terminated, truncated = bool(terminated), bool(truncated)
         if not isinstance(reward, _NUMBERS):

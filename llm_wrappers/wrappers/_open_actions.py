@@ -216,12 +216,13 @@ class OpenBounds:
 
     def close(self, low: NDArray[Any], high: NDArray[Any], rows: NDArray[np.intp]) -> None:
         """Leave open only what these bounds, of some states, leave open too, where any is left."""
-        lows, highs = np.maximum(self.low[rows], low), np.minimum(self.high[rows], high)
+        here: Any = slice(None) if len(rows) == len(self.low) else rows
+        lows, highs = np.maximum(self.low[here], low), np.minimum(self.high[here], high)
         fits = lows <= highs
         if np.count_nonzero(fits) < fits.size:
             kept = _all_parts(fits)
-            rows, lows, highs = rows[kept], lows[kept], highs[kept]
-        self.low[rows], self.high[rows] = lows, highs
+            here, lows, highs = rows[kept], lows[kept], highs[kept]
+        self.low[here], self.high[here] = lows, highs
 
     def allows(self, actions: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Return whether an action is within the bounds of each of some states, shape (m,)."""

@@ -86,12 +86,13 @@ class Mask(Pruning):
     ) -> None:
         """Close what does not serve the goals; what is shown is combined with the masks below."""
         last = len(self._matrix) - 1
-        wanted = np.array([self._rows_of.get(goal, last) for goal in goals])  # type: ignore[arg-type]
-        applied = heads & (wanted != last)
-        masks = self._matrix[np.where(applied, wanted, last)]
+        wanted = [self._rows_of.get(goal, last) for goal in goals]  # type: ignore[arg-type]
+        chosen = [row if head else last for row, head in zip(wanted, heads.tolist(), strict=True)]
+        applied = [row != last for row in chosen]
+        masks = self._matrix[chosen]
         counts, open_actions = self.counts, self._open
         here: Any = slice(None) if len(rows) == self.n else rows
-        masked = int(np.count_nonzero(applied))
+        masked = sum(applied)
         if shown:
             counts["empty_inner_masks"] += open_actions.empty
             if masked:
