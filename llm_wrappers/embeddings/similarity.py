@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from llm_wrappers import checks
 from llm_wrappers.embeddings import Encoder
 from llm_wrappers.embeddings.text_vectors import TextVectors
 from llm_wrappers.guidance.parts import Tally, require_keys
@@ -77,7 +78,7 @@ class Similarity:
         """Restore what `state_dict` returned."""
         require_keys(state, self.stats())
         for counts in (self.counts, self.vectors.counts):
-            counts.update({name: state[name] for name in counts})
+            counts.update({name: checks.whole(name, state[name], least=0) for name in counts})
 
     def matches(self, captions: Sequence[str], goals: Sequence[tuple[str, ...]]) -> list[Match]:
         """Return the best match of each transition.

@@ -59,11 +59,13 @@ def copied(value: Any) -> Any:
     >>> copied({"a": (np.zeros(2), 3)})
     {'a': (array([0., 0.]), 3)}
     """
+    if isinstance(value, np.ndarray | list):
+        return np.array(value)
     if isinstance(value, Mapping):
         return {key: copied(part) for key, part in value.items()}
     if isinstance(value, tuple):
         return tuple(copied(part) for part in value)
-    return np.array(value) if isinstance(value, np.ndarray | list) else value
+    return value
 
 
 def stacked(space: gym.Space[Any], values: Sequence[Any]) -> Tree:

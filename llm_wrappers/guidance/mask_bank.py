@@ -92,8 +92,9 @@ class MaskBank:
         Args:
             masks: Shape (n, actions).
         """
-        left = [masks[:, group].any(axis=1) for group in self._groups]
-        usable: NDArray[np.bool_] = np.all(left, axis=0)
+        usable = np.asarray(masks[:, self._groups[0]].any(axis=1))
+        for group in self._groups[1:]:
+            usable = usable & masks[:, group].any(axis=1)
         return usable
 
     def _row(self, goal: str, actions: Sequence[int | str | bool]) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from llm_wrappers import checks
 from llm_wrappers.errors import InvalidOptionError
 
 __all__ = ["Part", "Tally", "require_keys"]
@@ -53,10 +54,10 @@ class Tally(dict[str, int]):
         """Restore what `state_dict` returned.
 
         Raises:
-            InvalidOptionError: If it has other names.
+            InvalidOptionError: If it has other names, or something that is no count.
         """
         require_keys(state, self)
-        self.update(state)
+        self.update({name: checks.whole(name, state[name], least=0) for name in self})
 
 
 def require_keys(state: Any, wanted: Any) -> None:
@@ -65,7 +66,7 @@ def require_keys(state: Any, wanted: Any) -> None:
     Raises:
         InvalidOptionError: If they differ.
     """
-    known = sorted(state) if isinstance(state, Mapping) else state
+    known = sorted(map(str, state)) if isinstance(state, Mapping) else state
     if known != sorted(wanted):
         raise InvalidOptionError(
             f"expected the state of {sorted(wanted)}, got {known}; this is the state of another "

@@ -153,6 +153,8 @@ def weighted_goals(answer: Any) -> list[tuple[str, float]]:
 def _listed(value: Any) -> list[Any] | None:
     """Return what is in a list, a tuple or an array, None for anything else."""
     kind = type(value)
+    if kind is list:
+        return value  # type: ignore[no-any-return]
     if issubclass(kind, list):
         return list(list.__iter__(value))
     if issubclass(kind, tuple):
@@ -191,7 +193,8 @@ def _a(kind: type) -> str:
 def _text_and_weight(entry: Any) -> tuple[str, float]:
     if type(entry) is Goal:
         return _text(entry.text), _weight(entry.weight)
-    pair = _listed(entry)
+    # What nearly all planners answer, at each step.
+    pair = entry if type(entry) is tuple else _listed(entry)
     if pair is None or len(pair) != 2:
         raise GuidanceError("expected (goal, weight) pairs")
     return _text(pair[0]), _weight(pair[1])
@@ -207,7 +210,7 @@ def _text(text: Any) -> str:
 
 def _weight(weight: Any) -> float:
     kind = type(weight)
-    if not any(kind is known for known in _NUMBERS):
+    if kind is not float and not any(kind is known for known in _NUMBERS):
         raise GuidanceError(f"expected weights that are numbers, got {_a(kind)}")
     try:
         number = float(weight)

@@ -62,7 +62,9 @@ class GoalSelector:
             Indices into the vocabulary, shape (m,); `NO_GOAL` where the plan is empty.
         """
         here = slice(None) if rows is None else rows
-        before = np.where(fresh, NO_GOAL, self.goals[here]).tolist()
+        before = self.goals[here].tolist()
+        if np.count_nonzero(fresh):
+            before = np.where(fresh, NO_GOAL, before).tolist()
         chosen = [
             self._choose(plan, goal, generator)
             for plan, goal, generator in zip(plans, before, generators, strict=True)

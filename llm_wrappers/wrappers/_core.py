@@ -15,6 +15,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.error import ResetNeeded
 from gymnasium.vector.utils import iterate
 from numpy.typing import NDArray
 
@@ -95,6 +96,7 @@ class Step:
         terminated: Where it ended the task, shape (n,).
         truncated: Where it cut an episode off, shape (n,).
         ended: Where it ended an episode, shape (n,).
+        any_ended: Whether it ended one anywhere.
         over: The rows that show the next episode already.
         begins: The rows in which an episode begins right after; those of `over` among them.
         observations: Of all n, as the layer below returned them.
@@ -103,8 +105,8 @@ class Step:
     """
 
     __slots__ = (
-        "actions", "begins", "ended", "executed", "infos", "observations", "over", "paid",
-        "rewards", "rows", "spoken", "streams", "terminated", "truncated",
+        "actions", "any_ended", "begins", "ended", "executed", "infos", "observations", "over",
+        "paid", "rewards", "rows", "spoken", "streams", "terminated", "truncated",
     )  # fmt: skip
 
     rows: NDArray[np.intp]
@@ -116,6 +118,7 @@ class Step:
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
     ended: NDArray[np.bool_]
+    any_ended: bool
     over: NDArray[np.intp]
     begins: NDArray[np.intp]
     observations: Any
@@ -278,6 +281,11 @@ def joined_space(
     """
     spaces = dict(base.spaces) if isinstance(base, gym.spaces.Dict) else {"obs": base}
     return gym.spaces.Dict({**spaces, checks.key(option, key, spaces): part})
+
+
+def reset_needed() -> ResetNeeded:
+    """Return what a step without an episode raises."""
+    return ResetNeeded("call reset() before step()")
 
 
 def say_untold(name: str, core: Core) -> None:

@@ -21,22 +21,27 @@ from llm_wrappers.wrappers._core import (
     Place,
     Start,
     Step,
+    reset_needed,
     say_unended,
     say_untold,
 )
 from llm_wrappers.wrappers._layers import (
     ask_sub_environments,
     layers_of,
+    load_sub_environments,
     own_method,
-    sub_environments,
 )
 from llm_wrappers.wrappers._open_actions import is_maskable
+from llm_wrappers.wrappers._saved import broken_states, names_in, restored_streams
 from llm_wrappers.wrappers._streams import depth_of, make_stream
 from llm_wrappers.wrappers._world import World
 
 __all__ = ["Guided", "Layer"]
 
 _ROW = np.array([0])
+_FLAGS = {flag: np.array([flag]) for flag in (False, True)}
+for _flag in _FLAGS.values():
+    _flag.flags.writeable = False
 _STEPS_UNTOLD = 200
 _NUMBERS = (int, float, np.number, np.bool_)
 
@@ -54,6 +59,7 @@ class Layer:
     batched_methods: ClassVar[frozenset[str]] = frozenset()
     """Methods whose result has one row for each sub-environment, around many."""
     handed_state: Any = None
+    _was_reset = False
     _guide: Callable[..., None]
     _streams: list[np.random.Generator]
 
@@ -138,6 +144,11 @@ class Layer:
         inside = ask_sub_environments(self, "unguided") or ()
         return list(dict.fromkeys([*found, *(text for texts in inside for text in texts)]))
 
+    def tells_infos(self) -> bool:
+        """Return whether a layer of the stack writes into infos what was paid and executed."""
+        layers = [layer for layer in layers_of(self) if isinstance(layer, Layer)]
+        return any(not layer.core.is_silent for layer in layers)
+
     # --- what it is told ---
 
     def set_progress(self, progress: float) -> None:
@@ -190,16 +201,10 @@ class Layer:
         """
         require_keys(state, ("parts", "progress", "streams", "training"))
         own = dict(state)
-        streams = own.pop("streams")
-        if not isinstance(streams, list) or len(streams) != len(self._streams):
-            raise InvalidOptionError(
-                f"expected the streams of {len(self._streams)} sub-environments, got "
-                f"{len(streams) if isinstance(streams, list) else streams!r}"
-            )
-        self.core.load_state_dict(own)
-        self._untold = -1
-        for stream, saved in zip(self._streams, streams, strict=True):
-            stream.bit_generator.state = saved
+        with broken_states(type(self).__name__):
+            restored = restored_streams(own.pop("streams"), len(self._streams))
+            self.core.load_state_dict(own)
+        self._streams, self._untold = restored, -1
 
     def guidance_state(self) -> list[dict[str, Any]]:
         """Return the state of this layer and of all below, outside in, as JSON can hold it."""
@@ -220,34 +225,37 @@ class Layer:
             InvalidOptionError: If it is the state of another stack.
         """
         layers = [layer for layer in layers_of(self) if isinstance(layer, Layer)]
-        inside = ask_sub_environments(self, "guidance_state")
-        expected = [type(layer).__name__ for layer in layers]
-        got = [str(state.get("layer", "sub_environments")) for state in states]
-        if got != [*expected, *(["sub_environments"] if inside is not None else [])]:
+        before = self.guidance_state()
+        expected, got = names_in(before), names_in(states)
+        if got != expected:
             raise InvalidOptionError(
                 f"expected the state of the layers {expected}, outside in, got that of {got}; wrap "
                 "the environment as it was when the state was saved"
             )
+        try:
+            self._load(layers, states)
+        except InvalidOptionError:
+            # All of it or nothing.
+            self._load(layers, before)
+            raise
+
+    def load_handed_state(self) -> str | None:
+        """Restore the state in `handed_state`, which a vector environment has put there.
+
+        It returns what is wrong with it, None for nothing: a worker that raises shuts down.
+        """
+        states, self.handed_state = self.handed_state, None
+        try:
+            self.load_guidance_state(states or [])
+        except InvalidOptionError as error:
+            return str(error)
+        return None
+
+    def _load(self, layers: Sequence[Layer], states: Sequence[Mapping[str, Any]]) -> None:
         for layer, state in zip(layers, states, strict=False):
             layer.load_state_dict(state["state"])
-        if inside is not None:
-            self._load_inside(states[-1]["sub_environments"], len(inside))
-
-    def load_handed_state(self) -> None:
-        """Restore the state in `handed_state`, which a vector environment has put there."""
-        states, self.handed_state = self.handed_state, None
-        self.load_guidance_state(states or [])
-
-    def _load_inside(self, states: Sequence[Any], n: int) -> None:
-        if len(states) != n:
-            raise InvalidOptionError(
-                f"expected the states of {n} sub-environments, got {len(states)}"
-            )
-        envs = sub_environments(self)
-        assert envs is not None
-        # A call says the same to all; an attribute can be another one in each.
-        envs.set_attr("handed_state", list(states))
-        envs.call("load_handed_state")
+        if len(states) > len(layers):
+            load_sub_environments(self, states[-1]["sub_environments"])
 
     # --- helpers of the drivers ---
 
@@ -301,6 +309,7 @@ class Guided(Layer, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         # Filled anew at each step: what a step did is looked at while it is taken, and not kept.
         self._step = Step()
         self._step.rows = _ROW
+        self._step.rewards = np.zeros(1)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -316,6 +325,7 @@ class Guided(Layer, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             self.world.show(observation, info)
         if self._masks_of_others:
             self._close_by_others()
+        self._was_reset = True
         self.core.begin(Start(_ROW, self._streams, observation, [seed]))
         return self.core.show(observation, 0), self._informed(info)
 
@@ -325,16 +335,19 @@ class Guided(Layer, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         Raises:
             InvalidOptionError: If the action is not of the action space, where a layer looks at it.
             IncompatibleEnvironmentError: If the environment pays something that is no number.
+            ResetNeeded: If no episode has begun.
         """
         core, world, step = self.core, self.world, self._step
+        if not self._was_reset:
+            raise reset_needed()
         # An environment may change the action it is given.
-        actions = [np.copy(action) if isinstance(action, np.ndarray) else action]
+        actions = [action.copy() if isinstance(action, np.ndarray) else action]
         passed = core.act(actions, _ROW, self._streams)
         if self._is_innermost:
             world.executed = passed
         given = action
         if passed is not actions:
-            given = np.copy(passed[0]) if isinstance(passed[0], np.ndarray) else passed[0]
+            given = passed[0].copy() if isinstance(passed[0], np.ndarray) else passed[0]
         observation, reward, terminated, truncated, info = self.env.step(given)
         terminated, truncated = bool(terminated), bool(truncated)
         if not isinstance(reward, _NUMBERS):
@@ -351,9 +364,9 @@ class Guided(Layer, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         step.actions, step.streams = actions, self._streams
         step.executed = world.executed if self._same_actions else passed
         step.spoken = world.executed
-        step.rewards, step.paid = np.array([paid]), world.paid
-        step.terminated, step.truncated = np.array([terminated]), np.array([truncated])
-        step.ended = np.array([over])
+        step.rewards[0], step.paid = paid, world.paid
+        step.terminated, step.truncated = _FLAGS[terminated], _FLAGS[truncated]
+        step.ended, step.any_ended = _FLAGS[over], over
         step.observations, step.infos = observation, info
         core.step(step)
         informed = self._informed(info)
@@ -382,8 +395,10 @@ class Guided(Layer, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 def _number(reward: Any, env: Any) -> float:
     """Return a reward as a number, from whatever holds one: 0-d and (1,) arrays, tensors."""
     try:
-        return float(np.asarray(reward, dtype=np.float64).reshape(()))
-    except (TypeError, ValueError):
+        # Arrays and tensors of any library have it, and it refuses all but one number.
+        item = getattr(reward, "item", None)
+        return float(reward if item is None else item())
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise IncompatibleEnvironmentError(
             f"expected a number as the reward of {env}, got {reward!r}; return a float from step()"
         ) from None

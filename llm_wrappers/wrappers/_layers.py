@@ -15,6 +15,7 @@ __all__ = [
     "ask_sub_environments",
     "find_below",
     "layers_of",
+    "load_sub_environments",
     "own_method",
     "reject_unknown_goals",
     "sub_environments",
@@ -42,6 +43,24 @@ def ask_sub_environments(env: Any, name: str, *args: Any) -> tuple[Any, ...] | N
     if envs is None or not all(envs.call("has_wrapper_attr", name)):
         return None
     return envs.call(name, *args)
+
+
+def load_sub_environments(env: Any, states: Any) -> None:
+    """Restore the guidance state of each sub-environment of a vector environment.
+
+    Raises:
+        InvalidOptionError: If they are not the states of these sub-environments.
+    """
+    envs = sub_environments(env)
+    n = 0 if envs is None else envs.num_envs
+    if envs is None or not isinstance(states, list) or len(states) != n:
+        got = len(states) if isinstance(states, list) else repr(states)
+        raise InvalidOptionError(f"expected the states of {n} sub-environments, got {got}")
+    # A call says the same to all; an attribute can be another one in each.
+    envs.set_attr("handed_state", states)
+    for row, wrong in enumerate(envs.call("load_handed_state")):
+        if wrong:
+            raise InvalidOptionError(f"sub-environment {row}: {wrong}")
 
 
 def own_method(layer: Any, name: str) -> Callable[..., Any] | None:

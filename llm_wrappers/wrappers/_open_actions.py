@@ -45,6 +45,10 @@ class OpenActions:
         """How many of the environment's own masks closed everything in this step."""
         self._n = n
         self._advised = np.full(n, -1, dtype=np.intp)
+        self._is_advised = False
+        self._sizes, self._start = _parts_of(space)
+        # Where in a flat mask the first value of each part stands.
+        self._offsets = np.concatenate([[0], np.cumsum(self._sizes)[:-1]]).astype(np.int64)
         self._reads_info = env is not None
         self._is_single = is_single
         self._source: Callable[[], Any] | None = None
@@ -63,7 +67,9 @@ class OpenActions:
         """
         here: Any = slice(None) if rows is None else rows
         own = self._own(infos)
-        self._advised[here] = -1
+        if self._is_advised:
+            self._advised[here] = -1
+            self._is_advised = bool((self._advised >= 0).any())
         self.empty = 0
         if own is None:
             self.masks[here] = True
@@ -104,11 +110,11 @@ class OpenActions:
             masks: Shape (m, actions).
             rows: Which m states; None for all.
         """
-        here: Any = slice(None) if rows is None else rows
+        here: Any = slice(None) if rows is None or len(rows) == self._n else rows
         before = self.masks[here]
         both = before & masks
         usable = self.bank.usable(both)
-        if usable.all():
+        if np.count_nonzero(usable) == len(usable):
             self.masks[here] = both
             return 0
         self.masks[here] = np.where(usable[:, None], both, before)
@@ -117,6 +123,7 @@ class OpenActions:
     def advise(self, actions: NDArray[Any], rows: NDArray[np.intp]) -> None:
         """Leave only one Discrete action open in some states, where nobody did so already."""
         if len(rows):
+            self._is_advised = True
             free = self._advised[rows] < 0
             self._advised[rows[free]] = self._indices(actions)[free, 0]
 
@@ -127,8 +134,8 @@ class OpenActions:
     def now(self) -> NDArray[np.bool_]:
         """Return fresh masks, shape (n, actions)."""
         masks = self.masks.copy()
-        rows = np.flatnonzero(self._advised >= 0)
-        if len(rows):
+        if self._is_advised:
+            rows = np.flatnonzero(self._advised >= 0)
             advised = self._advised[rows]
             open_too = masks[rows, advised]
             rows, advised = rows[open_too], advised[open_too]
@@ -151,7 +158,9 @@ class OpenActions:
         """
         masks = self.masks if masks is None else masks
         chosen = self._indices(actions)
-        return np.asarray(np.take_along_axis(masks[rows], chosen, axis=1).all(axis=1))
+        if len(self._sizes) == 1:
+            return np.asarray(masks[rows, chosen[:, 0]])
+        return np.asarray(masks[rows[:, None], chosen].all(axis=1))
 
     def open_action(self, row: int, action: Any, stream: np.random.Generator) -> Any:
         """Return an action that the masks leave open in one state.
@@ -162,26 +171,23 @@ class OpenActions:
         mask = self.now()[row]
         if isinstance(self.space, gym.spaces.Discrete):
             return self.space.start + stream.choice(np.flatnonzero(mask))
-        sizes, start = _parts_of(self.space)
-        parts = np.split(mask, np.cumsum(sizes)[:-1])
-        wanted = (np.asarray(action) - start).tolist()
+        parts = np.split(mask, self._offsets[1:])
+        wanted = (np.asarray(action) - self._start).tolist()
         chosen = [
             value if part[value] else stream.choice(np.flatnonzero(part))
             for value, part in zip(wanted, parts, strict=True)
         ]
-        return (np.array(chosen) + start).astype(self.space.dtype)
+        return (np.array(chosen) + self._start).astype(self.space.dtype)
 
     def _indices(self, actions: NDArray[Any]) -> NDArray[np.int64]:
         """Return where in a flat mask m actions stand, shape (m, parts of an action)."""
-        sizes, start = _parts_of(self.space)
         parts = np.asarray(actions)
-        whole = parts.dtype.kind in "iub" and parts[:1].size == min(len(parts), 1) * len(sizes)
+        whole = parts.dtype.kind in "iub" and parts.size == len(parts) * len(self._sizes)
         if whole:
-            parts = parts.reshape(len(parts), len(sizes)) - start
-        if not whole or ((parts < 0) | (parts >= sizes)).any():
+            parts = parts.reshape(len(parts), len(self._sizes)) - self._start
+        if not whole or np.count_nonzero((parts < 0) | (parts >= self._sizes)):
             raise InvalidOptionError(f"expected an action in {self.space}, got {actions!r}")
-        offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-        return np.asarray(parts + offsets, dtype=np.int64)
+        return np.asarray(parts + self._offsets, dtype=np.int64)
 
 
 def _parts_of(space: gym.Space[Any]) -> tuple[NDArray[Any], Any]:
@@ -217,9 +223,13 @@ class OpenBounds:
     def close(self, low: NDArray[Any], high: NDArray[Any], rows: NDArray[np.intp]) -> None:
         """Leave open only what these bounds, of some states, leave open too, where any is left."""
         self._is_whole = False
-        both = np.maximum(self.low[rows], low), np.minimum(self.high[rows], high)
-        fits = _all_parts(both[0] <= both[1])
-        self.low[rows[fits]], self.high[rows[fits]] = both[0][fits], both[1][fits]
+        here: Any = slice(None) if len(rows) == len(self.low) else rows
+        lows, highs = np.maximum(self.low[here], low), np.minimum(self.high[here], high)
+        fits = lows <= highs
+        if np.count_nonzero(fits) < fits.size:
+            kept = _all_parts(fits)
+            here, lows, highs = rows[kept], lows[kept], highs[kept]
+        self.low[here], self.high[here] = lows, highs
 
     def allows(self, actions: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Return whether an action is within the bounds of each of some states, shape (m,)."""

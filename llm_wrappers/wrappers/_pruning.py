@@ -103,7 +103,7 @@ class Pruning(Core):
             # A single environment draws for its last state too; so do these, to stay in step.
             last = self._source.last_goals(step.infos) or [None] * self.n
             self._toss(last, step.over, step.streams, shown=False)
-            rows = np.setdiff1d(rows, step.over)
+            rows = rows[~step.ended[rows]]
         self._toss(self._source.goals(), rows, step.streams, shown=True)
 
     def set_progress(self, progress: float) -> None:

@@ -43,7 +43,7 @@ class EpisodeReturns:
             ended: Where an episode ended, shape (n,).
         """
         self._running[rows] += rewards[rows]
-        if not ended.any():
+        if not np.count_nonzero(ended):
             return
         over = rows[ended[rows]]
         for value in self._running[over].tolist():
@@ -234,10 +234,10 @@ class ScheduledCoin:
             rows: Which of the n are asked for.
         """
         if self.xi in (0.0, 1.0):
-            tossed = np.full(len(rows), self.xi == 1.0)
+            tossed = np.ones(len(rows), np.bool_) if self.xi else np.zeros(len(rows), np.bool_)
         else:
             tossed = np.array([streams[row].random() for row in rows.tolist()]) < self.xi
-        return tossed & self._guided[rows]
+        return tossed if self._evidence.trust is None else tossed & self._guided[rows]
 
     def stats(self) -> dict[str, float]:
         """Return xi, in guided episodes where the schedule adapts, and the trust it then has."""

@@ -31,40 +31,120 @@ __all__ = ["NOBODY", "Voice", "World"]
 NOBODY: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
 
 
+class View:
+    """What n sub-environments show now, below all layers of ours.
+
+    It is apart from the world, and does not know the environment: voices hold it, and the world
+    holds them, and an environment in such a circle would not be freed with its stack.
+
+    Args:
+        space: Of one observation, as it is shown.
+        inner_space: Of one observation below the layers of ours in the sub-environments, which is
+            the same where there are none.
+        is_vector: Whether observations and infos are those of a vector environment.
+    """
+
+    def __init__(
+        self, space: gym.Space[Any], inner_space: gym.Space[Any], *, is_vector: bool
+    ) -> None:
+        self._space = space
+        self._inner_space = inner_space
+        # Compared once: with boxes that takes longer than many a step.
+        self.is_changed_inside = inner_space != space
+        self._is_vector = is_vector
+        self.tick = 0
+        self.changed: NDArray[np.intp] | None = None
+        """Which rows a reset of some changed; None where all are new."""
+        self.over: NDArray[np.intp] = NOBODY
+        """Which rows show the next episode already."""
+        self._shown: Any = None
+        self._said: Mapping[str, Any] = {}
+        self._batched_at = -1
+        self._observations: Any = None
+        self._infos: Mapping[str, Any] = {}
+
+    @property
+    def observations(self) -> Any:
+        """The observations that are shown, batched along the first axis."""
+        self._batch()
+        return self._observations
+
+    @property
+    def infos(self) -> Mapping[str, Any]:
+        """The infos that go with them, in the form of `gymnasium.vector`."""
+        self._batch()
+        return self._infos
+
+    def last_states(self) -> tuple[Any, Mapping[str, Any]]:
+        """Return observations and infos of the last states of the episodes in `over`."""
+        last = final_observations(self._said, self._space, self.over)
+        return self._seen(last), take_rows(self._said.get("final_info", {}), self.over)
+
+    def show(
+        self,
+        observations: Any,
+        infos: Mapping[str, Any],
+        changed: NDArray[np.intp] | None,
+        over: NDArray[np.intp],
+    ) -> None:
+        """Take in what is shown now; see `World.show`."""
+        self.tick += 1
+        self._shown, self._said = observations, infos
+        self.changed, self.over = changed, over
+
+    def _batch(self) -> None:
+        if self._batched_at == self.tick:
+            return
+        if self._is_vector:
+            self._observations, self._infos = self._seen(self._shown), self._said
+        else:
+            self._observations = batch_of_one(self._space, self._shown)
+            self._infos = batch_infos(self._said)
+        self._batched_at = self.tick
+
+    def _seen(self, observations: Any) -> Any:
+        """Return what layers of ours inside of the sub-environments have put into a Dict."""
+        if not self.is_changed_inside:
+            return observations
+        if isinstance(self._inner_space, gym.spaces.Dict):
+            return {key: observations[key] for key in self._inner_space.spaces}
+        return observations["obs"]
+
+
 class Voice:
     """What one captioner says of a world, asked once per step, when somebody reads it first.
 
     Args:
-        world: The world.
+        view: What the world shows.
         captioner: The captioner.
     """
 
-    def __init__(self, world: World, captioner: Captioner) -> None:
+    def __init__(self, view: View, captioner: Captioner) -> None:
         self.captioner = captioner
         self.transitions = TransitionCaptions(captioner)
-        self._world = world
+        self._view = view
         self._tick = self._last_tick = -1
         self._shown: Sequence[Facts] = ()
         self._last: Sequence[Facts] = ()
 
     def shown(self) -> Sequence[Facts]:
         """Return the facts of the n states that are shown now."""
-        world = self._world
-        if self._tick != world.tick:
-            self._shown = self._facts(world)
-            self._tick = world.tick
+        view = self._view
+        if self._tick != view.tick:
+            self._shown = self._facts(view)
+            self._tick = view.tick
         return self._shown
 
     def reached(self) -> Sequence[Facts]:
         """Return the facts of the n states that the step led to, before any autoreset."""
-        world = self._world
+        view = self._view
         shown = self.shown()
-        if not len(world.over):
+        if not len(view.over):
             return shown
-        if self._last_tick != world.tick:
-            observations, infos = world.last_states()
-            self._last = with_rows(shown, world.over, self.captioner.facts(observations, infos))
-            self._last_tick = world.tick
+        if self._last_tick != view.tick:
+            observations, infos = view.last_states()
+            self._last = with_rows(shown, view.over, self.captioner.facts(observations, infos))
+            self._last_tick = view.tick
         return self._last
 
     def of_episode(
@@ -79,12 +159,12 @@ class Voice:
         if self._tick >= 0:
             self.shown()
 
-    def _facts(self, world: World) -> Sequence[Facts]:
-        rows = world.changed
+    def _facts(self, view: View) -> Sequence[Facts]:
+        rows = view.changed
         if rows is None or self._tick < 0:
-            return self.captioner.facts(world.observations, world.infos)
+            return self.captioner.facts(view.observations, view.infos)
         changed = self.captioner.facts(
-            take_rows(world.observations, rows), take_rows(world.infos, rows)
+            take_rows(view.observations, rows), take_rows(view.infos, rows)
         )
         return with_rows(self._shown, rows, changed)
 
@@ -105,23 +185,16 @@ class World:
         self.inner_space = self.space
         # In sub-environments that have layers of ours, the world is what is below these.
         inner = ask_sub_environments(env, "world_spaces") if self.is_vector else None
-        self.has_layers_inside = inner is not None
+        self.is_told_inside = False
         if inner is not None:
             self.inner_space = inner[0][0]
-        self.tick = 0
-        self.changed: NDArray[np.intp] | None = None
-        """Which rows a reset of some changed; None where all are new."""
-        self.over: NDArray[np.intp] = NOBODY
-        """Which rows show the next episode already."""
+            told = ask_sub_environments(env, "tells_infos")
+            self.is_told_inside = told is not None and all(told)
+        self.view = View(self.space, self.inner_space, is_vector=self.is_vector)
         self.executed: Sequence[Any] = ()
         """The n actions that the environment was given."""
         self.paid: NDArray[np.float64] = np.zeros(n)
         """What it paid for them, shape (n,)."""
-        self._shown: Any = None
-        self._said: Mapping[str, Any] = {}
-        self._batched_at = -1
-        self._observations: Any = None
-        self._infos: Mapping[str, Any] = {}
         self._voices: list[Voice] = []
         self._open_actions: list[OpenActions | OpenBounds] = []
         self._captioner: Captioner | None = None
@@ -131,14 +204,7 @@ class World:
     @property
     def observations(self) -> Any:
         """The observations that are shown, batched along the first axis."""
-        self._batch()
-        return self._observations
-
-    @property
-    def infos(self) -> Mapping[str, Any]:
-        """The infos that go with them, in the form of `gymnasium.vector`."""
-        self._batch()
-        return self._infos
+        return self.view.observations
 
     def captioner(self) -> Captioner:
         """Return the environment's own captioner, or the best one known for it.
@@ -165,7 +231,7 @@ class World:
         for voice in self._voices:
             if voice.captioner is found:
                 return voice
-        self._voices.append(Voice(self, found))
+        self._voices.append(Voice(self.view, found))
         return self._voices[-1]
 
     def open_actions(self, space: gym.Space[Any]) -> Any:
@@ -184,11 +250,6 @@ class World:
             is_single = not self.is_vector
             self._open_actions.append(OpenActions(self.n, space, source, is_single=is_single))
         return self._open_actions[-1]
-
-    def last_states(self) -> tuple[Any, Mapping[str, Any]]:
-        """Return observations and infos of the last states of the episodes in `over`."""
-        last = final_observations(self._said, self.space, self.over)
-        return self._seen(last), take_rows(self._said.get("final_info", {}), self.over)
 
     # --- what the innermost layer publishes ---
 
@@ -213,36 +274,16 @@ class World:
             changed: Which rows a reset of some changed; None where all are new.
             over: Which rows show the next episode already, their last states being in the infos.
         """
-        self.tick += 1
-        self._shown, self._said = observations, infos
-        self.changed, self.over = changed, over
+        self.view.show(observations, infos, changed, over)
         for known in self._open_actions:
             known.refresh(infos, changed)
 
     # --- helpers ---
 
-    def _batch(self) -> None:
-        if self._batched_at == self.tick:
-            return
-        if self.is_vector:
-            self._observations, self._infos = self._seen(self._shown), self._said
-        else:
-            self._observations = batch_of_one(self.space, self._shown)
-            self._infos = batch_infos(self._said)
-        self._batched_at = self.tick
-
-    def _seen(self, observations: Any) -> Any:
-        """Return what layers of ours inside of the sub-environments have put into a Dict."""
-        if self.inner_space == self.space:
-            return observations
-        if isinstance(self.inner_space, gym.spaces.Dict):
-            return {key: observations[key] for key in self.inner_space.spaces}
-        return observations["obs"]
-
     def _require_sight(self) -> None:
         """Refuse sub-environments in which somebody else's layer stands above one of ours."""
         inner, shown = self.inner_space, self.space
-        if inner == shown:
+        if not self.view.is_changed_inside:
             return
         kept = inner.spaces if isinstance(inner, gym.spaces.Dict) else {"obs": inner}
         parts = shown.spaces if isinstance(shown, gym.spaces.Dict) else {}

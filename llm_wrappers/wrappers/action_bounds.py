@@ -64,15 +64,19 @@ class Bounds(Pruning):
     ) -> None:
         """Take the bounds of the goals."""
         last = len(self._low) - 1
-        wanted = np.array([self._rows_of.get(goal, last) for goal in goals])
-        applied = heads & (wanted != last)
-        chosen = np.where(applied, wanted, last)
-        self.low[rows], self.high[rows] = self._low[chosen], self._high[chosen]
-        if shown:
-            self._open.close(self.low[rows], self.high[rows], rows)
-        self.told["bounds_applied"][rows] = applied
+        wanted = [self._rows_of.get(goal, last) for goal in goals]
+        chosen = [row if head else last for row, head in zip(wanted, heads.tolist(), strict=True)]
+        applied = [row != last for row in chosen]
+        low, high = self._low[chosen], self._high[chosen]
+        # A slice is much faster than a list of all rows.
+        here: Any = slice(None) if len(rows) == self.n else rows
+        self.low[here], self.high[here] = low, high
+        bounded = sum(applied)
+        if shown and bounded:
+            self._open.close(low, high, rows)
+        self.told["bounds_applied"][here] = applied
         self.counts["states"] += len(rows)
-        self.counts["bounded_states"] += int(applied.sum())
+        self.counts["bounded_states"] += bounded
 
     def act(self, actions: Any, rows: NDArray[np.intp], streams: Any) -> Any:
         """Return the actions clipped to the bounds."""
@@ -81,16 +85,19 @@ class Bounds(Pruning):
         if not fits or not np.can_cast(given.dtype, self.low.dtype, "same_kind"):
             space = self.place.action_space
             raise InvalidOptionError(f"expected an action in {space}, got {actions!r}")
-        given = given.astype(self.low.dtype)
-        clipped: NDArray[Any] = np.clip(given, self.low, self.high)
-        changed = (clipped != given).reshape(self.n, -1).any(axis=1)
-        self.counts["clipped_actions"] += int(changed[rows].sum())
+        given = given.astype(self.low.dtype, copy=False)
+        # In two steps, which takes half the time of `np.clip`.
+        clipped = np.minimum(np.maximum(given, self.low), self.high)
+        changed = clipped != given
+        if np.count_nonzero(changed):
+            changed = changed.reshape(self.n, -1).any(axis=1)
+            self.counts["clipped_actions"] += int(np.count_nonzero(changed[rows]))
         return clipped
 
     def step(self, step: Step) -> None:
         """Say what was executed, and draw the bounds of the states that it led to."""
-        rows = step.rows
-        self.told["executed_action"][rows] = np.asarray(step.executed)[rows]
+        # What is told of those that took no step is made neutral when their episode begins.
+        self.told["executed_action"][:] = step.executed
         super().step(step)
 
     def bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -86,31 +86,38 @@ class Mask(Pruning):
     ) -> None:
         """Close what does not serve the goals; what is shown is combined with the masks below."""
         last = len(self._matrix) - 1
-        wanted = np.array([self._rows_of.get(goal, last) for goal in goals])  # type: ignore[arg-type]
-        applied = heads & (wanted != last)
-        masks = self._matrix[np.where(applied, wanted, last)]
+        wanted = [self._rows_of.get(goal, last) for goal in goals]  # type: ignore[arg-type]
+        chosen = [row if head else last for row, head in zip(wanted, heads.tolist(), strict=True)]
+        applied = [row != last for row in chosen]
+        masks = self._matrix[chosen]
         counts, open_actions = self.counts, self._open
+        here: Any = slice(None) if len(rows) == self.n else rows
+        masked = sum(applied)
         if shown:
             counts["empty_inner_masks"] += open_actions.empty
-            if applied.any():
+            if masked:
                 counts["empty_intersections"] += open_actions.close(masks, rows)
-            masks = open_actions.masks[rows]
-        self.masks[rows] = masks
-        self.told["mask_applied"][rows] = applied
-        self.told["action_mask"][rows] = open_actions.now()[rows]
+            masks = open_actions.masks[here]
+        self.masks[here] = masks
+        self.told["mask_applied"][here] = applied
+        self.told["action_mask"][here] = open_actions.now()[here]
         counts["states"] += len(rows)
-        counts["masked_states"] += int(applied.sum())
-        counts["open_actions"] += int(masks.sum())
+        counts["masked_states"] += masked
+        counts["open_actions"] += int(np.count_nonzero(masks))
 
     def act(self, actions: Any, rows: NDArray[np.intp], streams: Any) -> Any:
         """Return the actions with open ones in place of closed ones, if that is how to enforce."""
-        self._allowed = np.ones(self.n, dtype=np.bool_)
         given = np.asarray(actions)
-        self._allowed[rows] = self._open.allows(given[rows], rows, self.masks)
-        closed = np.flatnonzero(~self._allowed)
-        self.counts["forbidden_actions"] += len(closed)
-        if self._enforce != "resample" or not len(closed):
+        if len(rows) == self.n:
+            self._allowed = self._open.allows(given, rows, self.masks)
+        else:
+            self._allowed = np.ones(self.n, dtype=np.bool_)
+            self._allowed[rows] = self._open.allows(given[rows], rows, self.masks)
+        forbidden = self.n - int(np.count_nonzero(self._allowed))
+        self.counts["forbidden_actions"] += forbidden
+        if self._enforce != "resample" or not forbidden:
             return actions
+        closed = np.flatnonzero(~self._allowed)
         executed = given.copy()
         for row in closed.tolist():
             executed[row] = self._open.open_action(row, given[row], streams[row])
@@ -119,18 +126,21 @@ class Mask(Pruning):
     def step(self, step: Step) -> None:
         """Say what was done, and draw the masks of the states that it led to."""
         told, rows = self.told, step.rows
-        told["action_was_open"][rows] = self._allowed[rows]
+        # True in those that took no step.
+        told["action_was_open"][:] = self._allowed
         if "executed_action" in told:
             told["executed_action"][rows] = np.asarray(step.executed)[rows]
         super().step(step)
         # Nobody acts in the last state of an episode.
-        told["action_mask"][rows[step.ended[rows]]] = 1
+        if step.any_ended:
+            told["action_mask"][rows[step.ended[rows]]] = 1
 
     def pay(self, rewards: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """Return the rewards without the penalty for closed actions."""
         if self._enforce != "penalty":
             return None
-        return rewards - self._penalty * ~self._allowed
+        paid: NDArray[np.float64] = rewards - self._penalty * ~self._allowed
+        return paid
 
     def show(self, observations: Any, row: Any = slice(None)) -> Any:
         """Return observations, with the masks where that was asked for."""

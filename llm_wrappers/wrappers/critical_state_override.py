@@ -137,9 +137,11 @@ class Override(Core):
                 self._evidence.learn(self._approvals, step.paid, rows, step.ended)
                 self.set_progress(self.progress)
         # The last state of an episode is acted in by nobody.
-        ended = step.ended[rows]
-        over, going_on = (rows[ended], rows[~ended]) if ended.any() else (NOBODY, rows)
-        self._forget(over)
+        over, going_on = NOBODY, rows
+        if step.any_ended:
+            ended = step.ended[rows]
+            over, going_on = rows[ended], rows[~ended]
+            self._forget(over)
         self._look(step.observations, going_on, step.streams)
         self._tell_masks(going_on, over=over)
 

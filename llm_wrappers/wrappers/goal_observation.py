@@ -55,6 +55,7 @@ class Goals(Core):
         self._texts = np.array([*self.goals, ""], dtype=object)
         self._steps = GoalSteps(self.goals)
         self._last = np.full(place.n, None, dtype=object)
+        self._fresh, self._kept = np.ones(place.n, np.bool_), np.zeros(place.n, np.bool_)
         self._key = key
         self._says_text = checks.flag("info_text", info_text)
         super().__init__(
@@ -120,7 +121,9 @@ class Goals(Core):
         plans = self.planning.plans(facts_of(facts, rows))
         if len(rows) < self.n:
             streams = [streams[row] for row in rows.tolist()]
-        chosen = self._selector.select(plans, streams, np.full(len(rows), fresh), rows)
+        flags = (self._fresh if fresh else self._kept)[: len(rows)]
+        here = rows if len(rows) < self.n else None
+        chosen = self._selector.select(plans, streams, flags, here)
         self._steps.add(chosen)
         if self._says_text:
             self.told["goal_text"] = self._texts[self._selector.goals]
@@ -135,11 +138,13 @@ class GoalSteps:
 
     def __init__(self, goals: Sequence[str]) -> None:
         self._goals = tuple(goals)
-        self._steps = np.zeros(len(goals), dtype=np.int64)
+        self._steps = [0] * len(goals)
 
     def add(self, chosen: NDArray[np.int64]) -> None:
         """Count goals, by their indices."""
-        self._steps += np.bincount(chosen[chosen != NO_GOAL], minlength=len(self._goals))
+        for goal in chosen.tolist():
+            if goal != NO_GOAL:
+                self._steps[goal] += 1
 
     def stats(self) -> dict[str, dict[str, int]]:
         """Return the steps of each goal."""
@@ -147,7 +152,7 @@ class GoalSteps:
 
     def state_dict(self) -> dict[str, int]:
         """Return the steps of each goal."""
-        return dict(zip(self._goals, self._steps.tolist(), strict=True))
+        return dict(zip(self._goals, self._steps, strict=True))
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Restore what `state_dict` returned.
@@ -156,7 +161,7 @@ class GoalSteps:
             InvalidOptionError: If it is of another goal vocabulary.
         """
         require_keys(state, self._goals)
-        self._steps = np.array([state[goal] for goal in self._goals], dtype=np.int64)
+        self._steps = [checks.whole(goal, state[goal], least=0) for goal in self._goals]
 
 
 def _fallback(goal: str | None, goals: Sequence[str]) -> str:

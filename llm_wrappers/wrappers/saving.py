@@ -9,10 +9,18 @@ from typing import Any
 
 import gymnasium as gym
 
-from llm_wrappers.errors import GuidanceFileError, IncompatibleEnvironmentError
+from llm_wrappers.errors import (
+    GuidanceFileError,
+    IncompatibleEnvironmentError,
+    InvalidOptionError,
+)
 from llm_wrappers.guidance._whole_file import write_whole
 from llm_wrappers.wrappers._guided import Layer
-from llm_wrappers.wrappers._layers import layers_of
+from llm_wrappers.wrappers._layers import (
+    ask_sub_environments,
+    layers_of,
+    load_sub_environments,
+)
 
 __all__ = ["load_guidance", "save_guidance"]
 
@@ -83,6 +91,9 @@ def _states(env: Any) -> list[Any]:
     top = _top(env)
     if top is not None:
         return [top.guidance_state()]
+    if isinstance(env, gym.vector.VectorEnv):
+        inside = ask_sub_environments(env, "guidance_state")
+        return [[{"sub_environments": list(inside or ())}]]
     if not _is_vec_env(env):
         raise _nothing_to_save(env)
     states: list[Any] = env.env_method("guidance_state")
@@ -92,6 +103,16 @@ def _states(env: Any) -> list[Any]:
 
 def _load(env: Any, states: Sequence[Any], path: Path) -> None:
     top = _top(env)
+    if top is None and isinstance(env, gym.vector.VectorEnv):
+        is_such = len(states) == 1 and isinstance(states[0], list) and len(states[0]) == 1
+        state = states[0][0] if is_such else None
+        if not isinstance(state, dict) or state.keys() != {"sub_environments"}:
+            raise InvalidOptionError(
+                f"expected the state of layers in sub-environments alone, got another in {path}; "
+                "wrap the environment as it was when the state was saved"
+            )
+        load_sub_environments(env, state["sub_environments"])
+        return
     is_one = top is not None or (_is_vec_env(env) and _is_one_stack(env))
     if top is None and not _is_vec_env(env):
         raise _nothing_to_save(env)
@@ -110,13 +131,15 @@ def _load(env: Any, states: Sequence[Any], path: Path) -> None:
 
 
 def _top(env: Any) -> Layer | None:
-    """Return the outermost layer of ours in an environment or a vector environment."""
+    """Return the outermost layer of ours; None where all are inside of sub-environments."""
     if not isinstance(env, gym.Env | gym.vector.VectorEnv):
         return None
     for layer in layers_of(env):
         if isinstance(layer, Layer):
             return layer
-    raise _nothing_to_save(env)
+    if isinstance(env, gym.Env) or ask_sub_environments(env, "guidance_state") is None:
+        raise _nothing_to_save(env)
+    return None
 
 
 def _is_vec_env(env: Any) -> bool:

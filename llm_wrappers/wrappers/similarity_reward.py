@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 from llm_wrappers import checks
@@ -74,7 +73,7 @@ class SimilarityRewards(Core):
         self._suggested: list[tuple[str, ...]] = [()] * n
         self._achieved: list[frozenset[str]] = [frozenset()] * n
         self.remaining: list[tuple[str, ...]] = [()] * n
-        self._before: Sequence[Facts] | None = None
+        self._before: Sequence[Facts] = ()
         self._waiting = NOBODY
         self._says_text = checks.flag("info_text", info_text)
         super().__init__(
@@ -118,18 +117,18 @@ class SimilarityRewards(Core):
 
         Raises:
             IncompatibleEnvironmentError: If `success_key` is not in the infos.
-            ResetNeeded: If no episode has begun.
         """
-        if self._before is None or self.voice is None:
-            raise ResetNeeded("call reset() before step()")
+        assert self.voice is not None
         self.told["similarity_reward"][:] = 0.0
         self._pays = self.training
         if self.training or self._dimensions:
             self._reward(step, self.voice.reached())
         # Nobody acts in the last state of an episode, so that nothing is asked about it unless
         # it is shown.
-        over = step.rows[step.ended[step.rows]] if not self._dimensions else step.rows[:0]
-        going_on = np.setdiff1d(step.rows, over) if len(over) else step.rows
+        over, going_on = NOBODY, step.rows
+        if step.any_ended and not self._dimensions:
+            ended = step.ended[step.rows]
+            over, going_on = step.rows[ended], step.rows[~ended]
         if self._dimensions and len(step.over):
             self._suggest(self.voice.reached(), step.rows)
         elif len(step.begins):
@@ -188,7 +187,6 @@ class SimilarityRewards(Core):
 
     def _reward(self, step: Step, reached: Sequence[Facts]) -> None:
         assert self.voice is not None
-        assert self._before is not None
         rows: list[int] = step.rows.tolist()
         captions = self.voice.transitions.of(self._before, step.spoken, reached, rows)
         matches = self._similarity.matches(captions, [self.remaining[row] for row in rows])

@@ -123,6 +123,7 @@ def test_schedule_follows_the_progress(schedule: Any) -> None:
     for progress, xi in ((0.0, 1.0), (0.25, 0.75), (1.0, 0.0)):
         env.set_progress(progress)
         assert env.stats()["xi"] == xi
+    env.reset(seed=0)
     env.step(0)
     assert open_actions(env) == [0, 1, 2]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from llm_wrappers.captions.batches import listed_actions, with_column
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.wrappers._core import Core, Start, Step
+from llm_wrappers.wrappers._core import Core, Start, Step, reset_needed
 from llm_wrappers.wrappers._guided import Layer
 from llm_wrappers.wrappers._streams import depth_of, make_stream
 from llm_wrappers.wrappers._world import NOBODY
@@ -80,8 +80,9 @@ class GuidedVector(Layer, gym.vector.VectorWrapper):  # generic only from gymnas
             self.world.show(observations, infos, changed=changed)
         if self._masks_of_others:
             self._close_by_others()
+        self._was_reset = True
         self.core.begin(Start(rows, self._streams, observations, seeds))
-        present = None if changed is None else np.isin(self._all, rows)
+        present = None if changed is None else self._flags(rows)
         return self.core.show(observations), self._informed(infos, np.zeros(self.num_envs), present)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
@@ -89,8 +90,11 @@ class GuidedVector(Layer, gym.vector.VectorWrapper):  # generic only from gymnas
 
         Raises:
             InvalidOptionError: If an action is not of the action space, where a layer looks at it.
+            ResetNeeded: If no episode has begun.
         """
         core, world, step = self.core, self.world, self._step
+        if not self._was_reset:
+            raise reset_needed()
         waits = self._mode == AutoresetMode.NEXT_STEP and bool(self._ended.any())
         rows = np.flatnonzero(~self._ended) if waits else self._all
         # Before the step, because an environment may change the actions it is given.
@@ -105,7 +109,8 @@ class GuidedVector(Layer, gym.vector.VectorWrapper):  # generic only from gymnas
         observations, raw, terminated, truncated, infos = self.env.step(given)
         terminated, truncated = np.asarray(terminated, np.bool_), np.asarray(truncated, np.bool_)
         ended, rewards = terminated | truncated, np.array(raw, dtype=np.float64)
-        begun = self._begun(ended, waits)
+        any_ended = bool(ended.any())
+        begun = self._begun(ended, any_ended=any_ended, waits=waits)
         over = begun if self._mode == AutoresetMode.SAME_STEP else NOBODY
         if self._is_innermost:
             self._publish(observations, infos, rewards, over)
@@ -117,7 +122,8 @@ class GuidedVector(Layer, gym.vector.VectorWrapper):  # generic only from gymnas
         step.executed = world.executed if self._same_actions else executed
         step.spoken = world.executed
         step.rewards, step.paid = rewards, world.paid
-        step.terminated, step.truncated, step.ended = terminated, truncated, ended
+        step.terminated, step.truncated = terminated, truncated
+        step.ended, step.any_ended = ended, any_ended
         step.over, step.begins = over, begun
         step.observations, step.infos = observations, infos
         core.step(step)
@@ -132,7 +138,7 @@ class GuidedVector(Layer, gym.vector.VectorWrapper):  # generic only from gymnas
         informed = {**self._informed(infos, shown, None), **last}
         self._ended[:] = ended
         self._running[:] = ~ended
-        if ended.any():
+        if any_ended:
             self._look_at_ends(cut_off=False, ended=True)
         return (
             core.show(observations), raw if paid is None else paid, terminated, truncated,
@@ -144,10 +150,15 @@ class GuidedVector(Layer, gym.vector.VectorWrapper):  # generic only from gymnas
     def _own(self, rows: Any) -> Any:
         return rows
 
-    def _begun(self, ended: NDArray[np.bool_], waits: bool) -> NDArray[np.intp]:
+    def _flags(self, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+        flags = np.zeros(self.num_envs, dtype=np.bool_)
+        flags[rows] = True
+        return flags
+
+    def _begun(self, ended: NDArray[np.bool_], *, any_ended: bool, waits: bool) -> NDArray[np.intp]:
         """Return which rows show the first state of an episode after this step."""
         if self._mode == AutoresetMode.SAME_STEP:
-            return np.flatnonzero(ended) if ended.any() else NOBODY
+            return np.flatnonzero(ended) if any_ended else NOBODY
         return np.flatnonzero(self._ended) if waits else NOBODY
 
     def _publish(
@@ -159,7 +170,7 @@ class GuidedVector(Layer, gym.vector.VectorWrapper):  # generic only from gymnas
     ) -> None:
         world = self.world
         world.paid[:] = rewards
-        if world.has_layers_inside:
+        if world.is_told_inside:
             # Layers inside of the sub-environments know better what was executed and paid.
             world.paid[:] = _last_column(infos, "extrinsic_reward", rewards, over)
             if "executed_action" in infos:
@@ -168,7 +179,7 @@ class GuidedVector(Layer, gym.vector.VectorWrapper):  # generic only from gymnas
 
     def _last(self, infos: Mapping[str, Any], over: NDArray[np.intp]) -> dict[str, Any]:
         """Return the infos about the last states of episodes, as this layer shows them."""
-        present = np.isin(self._all, over)
+        present = self._flags(over)
         last = {"final_info": self._informed(infos.get("final_info", {}), self.world.paid, present)}
         if self.core.space is not None:
             final = np.full(self.num_envs, None, dtype=object)
