@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from llm_wrappers.errors import IncompatibleEnvironmentError
 from llm_wrappers.guidance.parts import Part
+from llm_wrappers.guidance.trust import ScheduledCoin
 from llm_wrappers.wrappers._core import Core, Place, Start, Step
 from llm_wrappers.wrappers._layers import find_below
-from llm_wrappers.wrappers._trust import ScheduledCoin
 
 __all__ = ["GoalSource", "Pruning"]
 
@@ -109,7 +109,8 @@ class Pruning(Core):
     def set_progress(self, progress: float) -> None:
         """Set the training progress, from which the schedule gives xi."""
         super().set_progress(progress)
-        self._coin.set_progress(self)
+        self.scheduled(self._coin.schedule)
+        self._coin.set_progress(progress)
 
     @abstractmethod
     def draw(

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance.mask_bank import BoundsBank
 from llm_wrappers.guidance.parts import Tally
+from llm_wrappers.guidance.trust import ScheduledCoin
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers._core import Place, Step
 from llm_wrappers.wrappers._guided import Guided, Layer
 from llm_wrappers.wrappers._layers import reject_unknown_goals
 from llm_wrappers.wrappers._pruning import GoalSource, Pruning
-from llm_wrappers.wrappers._trust import ScheduledCoin
 
 __all__ = ["ActionBoundsWrapper", "Bounds", "BoundsMethods"]
 

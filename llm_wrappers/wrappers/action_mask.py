@@ -14,12 +14,12 @@ from llm_wrappers.errors import IncompatibleEnvironmentError
 from llm_wrappers.guidance.mask_bank import MaskBank, flat_action_count
 from llm_wrappers.guidance.parts import Tally
 from llm_wrappers.guidance.resolve import resolve_masks
+from llm_wrappers.guidance.trust import ScheduledCoin
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers._core import Place, Step, joined, joined_space
 from llm_wrappers.wrappers._guided import Guided, Layer
 from llm_wrappers.wrappers._layers import ask_sub_environments, find_below, reject_unknown_goals
 from llm_wrappers.wrappers._pruning import GoalSource, Pruning
-from llm_wrappers.wrappers._trust import ScheduledCoin
 
 __all__ = ["ActionMaskWrapper", "Mask", "MaskMethods"]
 

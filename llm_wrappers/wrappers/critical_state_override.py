@@ -18,11 +18,11 @@ from llm_wrappers.guidance._no_hits import warn_of_no_hits
 from llm_wrappers.guidance.critical_states import CriticalStates, resolve_critical_states
 from llm_wrappers.guidance.mask_bank import flat_action_count
 from llm_wrappers.guidance.parts import Tally
+from llm_wrappers.guidance.trust import ScheduledCoin, TrustEvidence
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers._core import Core, Place, Start, Step
 from llm_wrappers.wrappers._guided import Guided, Layer
 from llm_wrappers.wrappers._open_actions import OpenActions
-from llm_wrappers.wrappers._trust import ScheduledCoin, TrustEvidence
 from llm_wrappers.wrappers._world import NOBODY
 
 __all__ = ["CriticalStateOverrideWrapper", "Override", "OverrideMethods"]
@@ -161,7 +161,8 @@ class Override(Core):
         """Set the training progress, from which the schedules give coefficients."""
         super().set_progress(progress)
         self._weight = self._alpha * self.scheduled(self._schedule)
-        self._coin.set_progress(self)
+        self.scheduled(self._coin.schedule)
+        self._coin.set_progress(progress)
 
     def masks(self) -> NDArray[np.bool_]:
         """Return fresh action masks of the stack, shape (n, actions); of a Box with no actions."""

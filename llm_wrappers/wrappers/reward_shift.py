@@ -16,11 +16,11 @@ from llm_wrappers.guidance.judge import Judge, JudgeFunction
 from llm_wrappers.guidance.judges.names import resolve_judge, resolve_potential
 from llm_wrappers.guidance.parts import Part
 from llm_wrappers.guidance.potential import Potential, PotentialFunction
+from llm_wrappers.guidance.trust import EpisodeReturns, TrustEvidence
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers._core import Core, Place, Start, Step
 from llm_wrappers.wrappers._guided import Guided, Layer
 from llm_wrappers.wrappers._shifts import Agreement, JudgedShift, PotentialShift
-from llm_wrappers.wrappers._trust import EpisodeReturns, TrustEvidence
 
 __all__ = ["RewardShiftWrapper", "Shift", "ShiftMethods"]
 

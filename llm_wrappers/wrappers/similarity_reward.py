@@ -20,10 +20,10 @@ from llm_wrappers.guidance.parts import Tally
 from llm_wrappers.guidance.suggester import Suggester, SuggesterFunction
 from llm_wrappers.guidance.suggester_names import resolve_suggester
 from llm_wrappers.guidance.suggesting import Suggesting
+from llm_wrappers.guidance.trust import TrustEvidence
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers._core import Core, Place, Start, Step, joined, joined_space
 from llm_wrappers.wrappers._guided import Guided, Layer
-from llm_wrappers.wrappers._trust import TrustEvidence
 from llm_wrappers.wrappers._world import NOBODY
 
 __all__ = ["SimilarityMethods", "SimilarityRewardWrapper", "SimilarityRewards"]

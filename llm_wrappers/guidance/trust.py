@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from llm_wrappers.adaptive_trust import AdaptiveTrust, refuse_trust, resolve_trusted
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.parts import require_keys
-from llm_wrappers.schedules import Schedule
-from llm_wrappers.wrappers._core import Core
+from llm_wrappers.schedules import Schedule, coefficient
 
 __all__ = ["EpisodeReturns", "ScheduledCoin", "TrustEvidence"]
 
@@ -189,11 +188,11 @@ class ScheduledCoin:
         """
         refuse_trust(self.schedule, reason)
 
-    def set_progress(self, core: Core) -> None:
-        """Take xi from the schedule, at the progress of a core."""
+    def set_progress(self, progress: float) -> None:
+        """Take xi from the schedule, at the training progress in [0, 1]."""
         trust = self._evidence.trust
-        value = core.scheduled(self.schedule)
-        self.xi = value if trust is None else trust.scheduled(core.progress)
+        schedule = self.schedule if trust is None else trust.scheduled
+        self.xi = coefficient(schedule, progress)
 
     def begin(self, rows: NDArray[np.intp], streams: Sequence[np.random.Generator]) -> None:
         """Begin episodes: draw which are guided.
