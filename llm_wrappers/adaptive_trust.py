@@ -153,12 +153,22 @@ class AdaptiveTrust:
             raise InvalidOptionError(
                 f"expected the state of an adaptive trust with {sorted(mine)}, got {state!r}"
             )
-        self._trust = checks.number("trust", state["trust"], least=0, most=1)
-        self._evidence = state["evidence"]
-        self._episodes = int(state["episodes"])
-        self._raised, self._lowered = int(state["raised"]), int(state["lowered"])
+        trust = checks.number("trust", state["trust"], least=0, most=1)
+        counts = [
+            checks.whole(name, state[name], least=0) for name in ("episodes", "raised", "lowered")
+        ]
+        found = state["evidence"]
+        if found is not None:
+            # Not a number where rewards were none.
+            found = float(found)
+        pairs = state["pairs"]
+        if not isinstance(pairs, list):
+            raise InvalidOptionError(f"expected pairs of approval and return, got {pairs!r}")
+        pairs = [(float(approval), float(paid)) for approval, paid in pairs]
+        self._trust, self._evidence = trust, found
+        self._episodes, self._raised, self._lowered = counts
         self._pairs.clear()
-        self._pairs.extend((float(approval), float(paid)) for approval, paid in state["pairs"])
+        self._pairs.extend(pairs)
 
     def _move(self) -> None:
         target = self._start
