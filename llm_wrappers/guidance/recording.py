@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
 
 from llm_wrappers.guidance._trees import copied, stacked
 from llm_wrappers.guidance.parts import Tally
@@ -73,9 +75,10 @@ class Recording:
         self._paths: list[Path] = []
         self._counts = Tally("episodes", "recorded", "abandoned", "steps")
 
-    def is_open(self, row: int) -> bool:
-        """Return whether a sub-environment is in an episode that is recorded."""
-        return self._open[row] is not None
+    def open_rows(self, rows: NDArray[np.intp]) -> list[int]:
+        """Return which of some sub-environments are in an episode that is recorded."""
+        episodes = self._open
+        return [row for row in rows.tolist() if episodes[row] is not None]
 
     def begin(self, row: int, observation: Any, seed: int | None) -> bool:
         """Begin an episode and return whether it is recorded; one that was running is given up.
@@ -92,7 +95,7 @@ class Recording:
         self._counts["episodes"] += 1
         if self._has_room() and number % self._every == 0:
             self._open[row] = _Episode(number, seed, [copied(observation)])
-        return self.is_open(row)
+        return self._open[row] is not None
 
     def describe(self, row: int, facts: Sequence[Facts] | None) -> None:
         """Take in the facts, of all n, of the first state of an episode that is recorded."""
@@ -116,7 +119,7 @@ class Recording:
 
         Args:
             row: Which sub-environment.
-            action: What was executed; copied before.
+            action: What was executed.
             reward: What the environment paid.
             observation: The state after the step.
             facts: The facts of it; None without a captioner.
@@ -128,8 +131,8 @@ class Recording:
         """
         episode = self._open[row]
         assert episode is not None
-        episode.actions.append(action)
-        episode.rewards.append(float(reward))
+        episode.actions.append(copied(action))
+        episode.rewards.append(reward)
         episode.observations.append(copied(observation))
         if facts is not None:
             episode.facts.append(dict(facts))

@@ -306,6 +306,10 @@ class Guided(Layer, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._depth = depth_of(env, type(self).__name__)
         self._streams = [make_stream(None, type(self).__name__, self._depth)]
         self._is_running = False
+        kind = type(self.core)
+        # Many a method does only one of these, and a call of nothing is a call all the same.
+        self._acts, self._pays = kind.act is not Core.act, kind.pay is not Core.pay
+        self._shows = kind.show is not Core.show
         # Filled anew at each step: what a step did is looked at while it is taken, and not kept.
         self._step = Step()
         self._step.rows = _ROW
@@ -342,7 +346,7 @@ class Guided(Layer, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             raise reset_needed()
         # An environment may change the action it is given.
         actions = [action.copy() if isinstance(action, np.ndarray) else action]
-        passed = core.act(actions, _ROW, self._streams)
+        passed = core.act(actions, _ROW, self._streams) if self._acts else actions
         if self._is_innermost:
             world.executed = passed
         given = action
@@ -370,13 +374,15 @@ class Guided(Layer, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         step.observations, step.infos = observation, info
         core.step(step)
         informed = self._informed(info)
-        rewards = core.pay(step.rewards)
-        if rewards is not None:
-            reward = float(rewards[0])
+        if self._pays:
+            rewards = core.pay(step.rewards)
+            if rewards is not None:
+                reward = float(rewards[0])
         self._is_running = not over
         if over:
             self._look_at_ends(cut_off=False, ended=True)
-        return core.show(observation, 0), reward, terminated, truncated, informed
+        shown = core.show(observation, 0) if self._shows else observation
+        return shown, reward, terminated, truncated, informed
 
     def _informed(self, info: Mapping[str, Any]) -> Any:
         if self.core.is_silent:

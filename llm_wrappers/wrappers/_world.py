@@ -57,8 +57,10 @@ class View:
         """Which rows a reset of some changed; None where all are new."""
         self.over: NDArray[np.intp] = NOBODY
         """Which rows show the next episode already."""
-        self._shown: Any = None
-        self._said: Mapping[str, Any] = {}
+        self.shown: Any = None
+        """What the environment returned: observations."""
+        self.said: Mapping[str, Any] = {}
+        """And infos."""
         self._batched_at = -1
         self._observations: Any = None
         self._infos: Mapping[str, Any] = {}
@@ -77,29 +79,17 @@ class View:
 
     def last_states(self) -> tuple[Any, Mapping[str, Any]]:
         """Return observations and infos of the last states of the episodes in `over`."""
-        last = final_observations(self._said, self._space, self.over)
-        return self._seen(last), take_rows(self._said.get("final_info", {}), self.over)
-
-    def show(
-        self,
-        observations: Any,
-        infos: Mapping[str, Any],
-        changed: NDArray[np.intp] | None,
-        over: NDArray[np.intp],
-    ) -> None:
-        """Take in what is shown now; see `World.show`."""
-        self.tick += 1
-        self._shown, self._said = observations, infos
-        self.changed, self.over = changed, over
+        last = final_observations(self.said, self._space, self.over)
+        return self._seen(last), take_rows(self.said.get("final_info", {}), self.over)
 
     def _batch(self) -> None:
         if self._batched_at == self.tick:
             return
         if self._is_vector:
-            self._observations, self._infos = self._seen(self._shown), self._said
+            self._observations, self._infos = self._seen(self.shown), self.said
         else:
-            self._observations = batch_of_one(self._space, self._shown)
-            self._infos = batch_infos(self._said)
+            self._observations = batch_of_one(self._space, self.shown)
+            self._infos = batch_infos(self.said)
         self._batched_at = self.tick
 
     def _seen(self, observations: Any) -> Any:
@@ -274,7 +264,9 @@ class World:
             changed: Which rows a reset of some changed; None where all are new.
             over: Which rows show the next episode already, their last states being in the infos.
         """
-        self.view.show(observations, infos, changed, over)
+        view = self.view
+        view.tick += 1
+        view.shown, view.said, view.changed, view.over = observations, infos, changed, over
         for known in self._open_actions:
             known.refresh(infos, changed)
 

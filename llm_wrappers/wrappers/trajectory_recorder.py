@@ -12,7 +12,7 @@ import numpy as np
 from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner, Facts
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
-from llm_wrappers.guidance._trees import check_space, copied
+from llm_wrappers.guidance._trees import check_space
 from llm_wrappers.guidance.recording import Recording
 from llm_wrappers.guidance.trajectory import Trajectory
 from llm_wrappers.wrappers._core import Core, Place, Start, Step
@@ -70,22 +70,24 @@ class Recorder(Core):
 
     def step(self, step: Step) -> None:
         """Write the step down where an episode is recorded."""
-        rows = [row for row in step.rows.tolist() if self.recording.is_open(row)]
+        rows = self.recording.open_rows(step.rows)
         if not rows:
             return
         observations = self.place.listed(step.observations)
-        for row in step.over.tolist():
+        for row in step.over.tolist() if step.any_ended else ():
             observations[row] = step.infos["final_obs"][row]
         facts = self._facts(last=True)
+        paid, terminated = step.paid.tolist(), step.terminated.tolist()
+        truncated = step.truncated.tolist()
         for row in rows:
             self.recording.add(
                 row,
-                copied(step.executed[row]),
-                float(step.paid[row]),
+                step.executed[row],
+                paid[row],
                 observations[row],
                 None if facts is None else facts[row],
-                terminated=bool(step.terminated[row]),
-                truncated=bool(step.truncated[row]),
+                terminated=terminated[row],
+                truncated=truncated[row],
             )
 
     def _facts(self, *, last: bool) -> Sequence[Facts] | None:
