@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         RewardShiftWrapper,
         SimilarityRewardWrapper,
         TrajectoryRecorder,
+        load_guidance,
+        save_guidance,
     )
 
 __all__ = [
@@ -40,7 +42,9 @@ __all__ = [
     "__version__",
     "errors",
     "llm",
+    "load_guidance",
     "methods",
+    "save_guidance",
     "sb3",
     "schedules",
     "testing",
@@ -59,6 +63,8 @@ _HOME_OF = {
     "RewardShiftWrapper": "llm_wrappers.wrappers",
     "SimilarityRewardWrapper": "llm_wrappers.wrappers",
     "TrajectoryRecorder": "llm_wrappers.wrappers",
+    "load_guidance": "llm_wrappers.wrappers",
+    "save_guidance": "llm_wrappers.wrappers",
 }
 _SUBPACKAGES = ("errors", "llm", "methods", "sb3", "schedules", "testing", "wrappers")
 

@@ -15,6 +15,7 @@ from llm_wrappers.captions.facts_table import FactsTable
 
 __all__ = [
     "batch_of_one",
+    "facts_of",
     "final_observations",
     "listed_actions",
     "take_rows",
@@ -72,6 +73,15 @@ def listed_actions(space: gym.Space[Any], actions: Any) -> Sequence[Any]:
         listed: list[Any] = np.asarray(actions).tolist()
         return listed
     return list(iterate(space, actions))
+
+
+def facts_of(facts: Sequence[Facts], rows: NDArray[np.intp]) -> Sequence[Facts]:
+    """Return the facts of some sub-environments; of all of them the very object."""
+    if len(rows) == len(facts):
+        return facts
+    if isinstance(facts, FactsTable):
+        return FactsTable(facts.columns, facts.matrix[rows])
+    return [facts[row] for row in rows.tolist()]
 
 
 def with_rows(

@@ -7,9 +7,8 @@ from typing import Any
 
 from llm_wrappers.captions.captioner import Captioner, Facts
 from llm_wrappers.errors import IncompatibleEnvironmentError
-from llm_wrappers.guidance.judging import action_key
 from llm_wrappers.guidance.remembering import Remembering
-from llm_wrappers.guidance.suggesting import facts_keys, facts_row
+from llm_wrappers.guidance.states import action_key, facts_keys, facts_row
 
 __all__ = ["TransitionCaptions"]
 

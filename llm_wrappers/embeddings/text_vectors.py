@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from llm_wrappers.embeddings import Encoder
 from llm_wrappers.errors import GuidanceError, GuidanceWarning, InvalidOptionError
-from llm_wrappers.guidance.suggesting import is_for_the_user
+from llm_wrappers.guidance.consult import is_for_the_user
 
 __all__ = ["TextVectors"]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from llm_wrappers import checks
 
-__all__ = ["Closeness", "checked_size"]
+__all__ = ["Closeness"]
 
 
 class Closeness:
@@ -37,12 +37,3 @@ class Closeness:
         """Return where n actions are those advised, shape (n,)."""
         apart = np.abs(np.subtract(actions, advised, dtype=np.float64))
         return np.asarray((apart <= self._near).reshape(len(actions), -1).all(axis=1))
-
-
-def checked_size(name: str, value: float) -> float:
-    """Return a number that must be finite and not negative.
-
-    Raises:
-        InvalidOptionError: If it is not.
-    """
-    return checks.number(name, value, least=0)

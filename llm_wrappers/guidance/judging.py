@@ -9,9 +9,9 @@ from llm_wrappers import checks
 from llm_wrappers.errors import GuidanceError
 from llm_wrappers.guidance.consult import Consult, Words
 from llm_wrappers.guidance.judge import Judge
-from llm_wrappers.guidance.states import States, action_key
+from llm_wrappers.guidance.states import States
 
-__all__ = ["Judging", "action_key"]
+__all__ = ["Judging"]
 
 _WORDS = Words(
     who="judge",
@@ -52,10 +52,6 @@ class Judging(Consult["int | None"]):
     def pairs_asked(self) -> int:
         """How many states and actions the judge was asked about."""
         return self.counts["pairs_asked"]
-
-    @pairs_asked.setter
-    def pairs_asked(self, pairs: int) -> None:
-        self.counts["pairs_asked"] = pairs
 
     def judgements(
         self,

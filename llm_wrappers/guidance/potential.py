@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_wrappers import checks
-from llm_wrappers.errors import GuidanceError, InvalidOptionError
+from llm_wrappers.errors import GuidanceError
 from llm_wrappers.guidance.consult import Consult, Words
 from llm_wrappers.guidance.states import States
 
@@ -20,7 +20,6 @@ __all__ = [
     "PotentialFunction",
     "Potentials",
     "RulePotential",
-    "as_potential",
 ]
 
 _WORDS = Words(
@@ -130,24 +129,3 @@ class Potentials(Consult[float]):
             return float(answer)
         # Nothing of the answer is printed: nobody has checked it.
         raise GuidanceError("expected a finite number or None for each state")
-
-
-def as_potential(potential: Potential | PotentialFunction) -> Potential:
-    """Return the potential, or a plain function as one.
-
-    Raises:
-        InvalidOptionError: If it is neither.
-    """
-    if isinstance(potential, type):
-        raise InvalidOptionError(
-            f"expected a potential object, got the class {potential.__name__}; call it first"
-        )
-    if isinstance(potential, Potential):
-        return potential
-    if callable(potential) and not hasattr(potential, "judge"):
-        return FunctionPotential(potential)
-    raise InvalidOptionError(
-        'mode="potential" needs an object with values(states), a function of states that returns a '
-        'number or None for each, or a name such as "reference"; '
-        f"got {type(potential).__name__}"
-    )

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from llm_wrappers.errors import GuidanceError
-from llm_wrappers.guidance.consult import Consult, Words, is_for_the_user
-from llm_wrappers.guidance.states import States, facts_keys, facts_row
+from llm_wrappers.guidance.consult import Consult, Words
+from llm_wrappers.guidance.states import States
 from llm_wrappers.guidance.suggester import Suggester
 
 __all__ = [
@@ -15,9 +15,6 @@ __all__ = [
     "MOST_GOALS",
     "Suggested",
     "Suggesting",
-    "facts_keys",
-    "facts_row",
-    "is_for_the_user",
 ]
 
 MOST_GOALS = 100
@@ -84,10 +81,6 @@ class Suggesting(Consult[Suggested]):
     def states_asked(self) -> int:
         """How many states the suggester was asked about."""
         return self.counts["states_asked"]
-
-    @states_asked.setter
-    def states_asked(self, states: int) -> None:
-        self.counts["states_asked"] = states
 
     def goals(
         self, facts: Sequence[Mapping[str, Any]], rows: Sequence[int]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import gymnasium as gym
@@ -17,6 +18,7 @@ __all__ = [
     "AnyVectorEnv",
     "autoreset_mode",
     "check_action_space",
+    "check_are_distinct",
     "check_is_vector_env",
     "check_partial_resets",
     "observation_parts",
@@ -67,6 +69,15 @@ def check_action_space(space: spaces.Space[Any]) -> None:
         raise IncompatibleEnvironmentError(
             "expected an action space of type Box, Discrete, MultiDiscrete or MultiBinary, got "
             f"{space}; convert it with a wrapper"
+        )
+
+
+def check_are_distinct(sub_envs: Sequence[gym.Env[Any, Any]]) -> None:
+    """Refuse sub-environments that are one and the same, which would play each other's episodes."""
+    if len({id(env.unwrapped) for env in sub_envs}) < len(sub_envs):
+        raise InvalidOptionError(
+            f"expected {len(sub_envs)} different sub-environments, got the same several times: "
+            "build a new one in each function, as in SyncVectorEnv([lambda: gym.make(...)] * n)"
         )
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from importlib import import_module
-
 from stable_baselines3.common.callbacks import CheckpointCallback
+
+from llm_wrappers.wrappers import save_guidance
 
 __all__ = ["GuidanceCheckpointCallback"]
 
@@ -34,9 +33,7 @@ class GuidanceCheckpointCallback(CheckpointCallback):
         goes_on = super()._on_step()
         if self.n_calls % self.save_freq == 0 and self.training_env.has_attr("guidance_state"):
             path = self._checkpoint_path("guidance_", extension="json")
-            beside = f"{path}.part"
-            import_module("llm_wrappers.wrappers.saving").save_guidance(self.training_env, beside)
-            os.replace(beside, path)
+            save_guidance(self.training_env, path)
             if self.verbose >= 2:
                 print(f"Saving guidance state to {path}")
         return goes_on

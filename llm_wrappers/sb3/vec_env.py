@@ -19,6 +19,7 @@ from llm_wrappers.sb3._checks import (
     AnyVectorEnv,
     autoreset_mode,
     check_action_space,
+    check_are_distinct,
     check_is_vector_env,
     check_partial_resets,
     observation_parts,
@@ -63,7 +64,8 @@ def as_vec_env(envs: AnyVectorEnv) -> VecEnv:
             vectorised, or a stack of `gymnasium.vector.VectorWrapper` around one of these.
 
     Raises:
-        InvalidOptionError: If ``envs`` is not a Gymnasium vector environment.
+        InvalidOptionError: If ``envs`` is not a Gymnasium vector environment, or has the same
+            environment several times.
         IncompatibleEnvironmentError: If SB3 does not support its spaces, or if its sub-environments
             cannot be reset one by one. What cannot be known before is raised at the first ``step``
             that ends an episode.
@@ -105,6 +107,7 @@ class GymnasiumVecEnv(VecEnv):
         if not self._same_step:
             check_partial_resets(envs)
         self._routing = Routing(envs)
+        check_are_distinct(self._routing.sub_envs)
         self._totals = EpisodeTotals(envs.num_envs)
         self._is_monitored: list[bool] | None = None
         self._actions: Any = None
@@ -157,9 +160,10 @@ class GymnasiumVecEnv(VecEnv):
         # All is read before the reset below, which may write to buffers of the environment.
         terminated, truncated = np.asarray(terminated, np.bool_), np.asarray(truncated, np.bool_)
         dones, timeouts = terminated | truncated, (truncated & ~terminated).tolist()
-        # Some environments pay in shape (n, 1).
-        exact_rewards = np.asarray(raw_rewards, np.float64).reshape(self.num_envs)
-        rewards = exact_rewards.astype(np.float32)
+        exact_rewards = np.asarray(raw_rewards)
+        if exact_rewards.ndim != 1:
+            exact_rewards = exact_rewards.reshape(self.num_envs)  # some pay in shape (n, 1)
+        rewards = np.array(exact_rewards, np.float32)
         self._totals.add(exact_rewards)
         observations, rows = self._fresh(raw), self._info_rows(infos)
         if dones.any():

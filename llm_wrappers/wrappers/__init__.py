@@ -1,4 +1,4 @@
-"""Wrappers that read guidance in the hot path; one class per file."""
+"""Wrappers that read guidance in the hot path, and the saving of what outlives an episode."""
 
 from llm_wrappers.wrappers.action_bounds import ActionBoundsWrapper
 from llm_wrappers.wrappers.action_mask import ActionMaskWrapper
@@ -6,6 +6,7 @@ from llm_wrappers.wrappers.caption_observation import CaptionObservationWrapper
 from llm_wrappers.wrappers.critical_state_override import CriticalStateOverrideWrapper
 from llm_wrappers.wrappers.goal_observation import GoalObservationWrapper
 from llm_wrappers.wrappers.reward_shift import RewardShiftWrapper
+from llm_wrappers.wrappers.saving import load_guidance, save_guidance
 from llm_wrappers.wrappers.similarity_reward import SimilarityRewardWrapper
 from llm_wrappers.wrappers.trajectory_recorder import TrajectoryRecorder
 
@@ -18,6 +19,8 @@ __all__ = [
     "RewardShiftWrapper",
     "SimilarityRewardWrapper",
     "TrajectoryRecorder",
+    "load_guidance",
+    "save_guidance",
 ]
 
 

@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -22,64 +22,16 @@ from llm_wrappers import checks
 from llm_wrappers.adaptive_trust import AdaptiveTrust
 from llm_wrappers.captions.batches import batch_of_one
 from llm_wrappers.errors import GuidanceWarning, InvalidOptionError
+from llm_wrappers.guidance.parts import Part, require_keys
 from llm_wrappers.schedules import Schedule, coefficient
 from llm_wrappers.wrappers._world import NOBODY, Voice, World
 
-__all__ = ["PROGRESS_VARIABLE", "Core", "Part", "Place", "Start", "Step", "Tally", "joined"]
+__all__ = ["PROGRESS_VARIABLE", "Core", "Place", "Start", "Step", "joined", "joined_space"]
 
 PROGRESS_VARIABLE = "LLM_WRAPPERS_PROGRESS"
 """Environment variable with the progress of layers that nobody told it; 0 without it."""
 
 _FEWEST_CONSULTED = 10
-
-
-class Part(Protocol):
-    """Something of a core that counts, and outlives an episode."""
-
-    def stats(self) -> Mapping[str, Any]:
-        """Return the counters."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what outlives an episode, as JSON can hold it."""
-        ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore it."""
-        ...
-
-
-class Tally(dict[str, int]):
-    """Counters by name, as a part.
-
-    >>> counts = Tally("steps", "hits")
-    >>> counts["hits"] += 1
-    >>> counts.state_dict()
-    {'steps': 0, 'hits': 1}
-    """
-
-    def __init__(self, *names: str) -> None:
-        super().__init__(dict.fromkeys(names, 0))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (), None, None, iter(self.items())
-
-    def stats(self) -> dict[str, int]:
-        """Return a copy."""
-        return dict(self)
-
-    def state_dict(self) -> dict[str, int]:
-        """Return a copy."""
-        return dict(self)
-
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Restore what `state_dict` returned.
-
-        Raises:
-            InvalidOptionError: If it has other names.
-        """
-        require_keys(state, self)
-        self.update(state)
 
 
 @dataclass(frozen=True)
@@ -276,6 +228,15 @@ class Core:
         """
         require_keys(state, ("parts", "progress", "training"))
         require_keys(state["parts"], self.parts)
+        before = self.state_dict()
+        try:
+            self._load(state)
+        except Exception:
+            # All of it or nothing.
+            self._load(before)
+            raise
+
+    def _load(self, state: Mapping[str, Any]) -> None:
         for name, part in self.parts.items():
             part.load_state_dict(state["parts"][name])
         self.set_training(checks.flag("training", state["training"]))
@@ -292,20 +253,6 @@ class Core:
                     f": {cause}" if cause else ""
                 )
         return None
-
-
-def require_keys(state: Any, wanted: Any) -> None:
-    """Compare the names in a saved state with those that are wanted.
-
-    Raises:
-        InvalidOptionError: If they differ.
-    """
-    known = sorted(state) if isinstance(state, Mapping) else state
-    if known != sorted(wanted):
-        raise InvalidOptionError(
-            f"expected the state of {sorted(wanted)}, got {known}; this is the state of another "
-            "wrapper, or of one with other options"
-        )
 
 
 def joined(observations: Any, key: str, vectors: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -14,6 +14,7 @@ from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
+from llm_wrappers.guidance.parts import require_keys
 from llm_wrappers.wrappers._core import (
     PROGRESS_VARIABLE,
     Core,
@@ -37,7 +38,7 @@ __all__ = ["Guided", "Layer"]
 
 _ROW = np.array([0])
 _STEPS_UNTOLD = 200
-_PLAIN = frozenset({int, float, str, bool})
+_NUMBERS = (int, float, np.number, np.bool_)
 
 
 class Layer:
@@ -50,6 +51,8 @@ class Layer:
     core: Core
     world: World
     env: Any
+    batched_methods: ClassVar[frozenset[str]] = frozenset()
+    """Methods whose result has one row for each sub-environment, around many."""
     handed_state: Any = None
     _guide: Callable[..., None]
     _streams: list[np.random.Generator]
@@ -80,6 +83,10 @@ class Layer:
         self._untold = -1 if PROGRESS_VARIABLE in os.environ else 0
         return place
 
+    def _own(self, rows: Any) -> Any:
+        """Return what n rows are to whoever asks: the rows, or around one environment the one."""
+        return rows[0]
+
     def _close_by_others(self) -> None:
         open_actions = self.world.open_actions(self.core.place.action_space)
         for masks in self._masks_of_others:
@@ -89,7 +96,10 @@ class Layer:
 
     def env_description(self) -> EnvDescription:
         """Return what the captioner says of the environment: its rules, actions and goals."""
-        return self._speaker().description
+        for layer in layers_of(self):
+            if isinstance(layer, Layer) and layer.core.voice is not None:
+                return layer.core.voice.captioner.description
+        return self.world.captioner().description
 
     def world_captioner(self) -> Captioner:
         """Return the captioner of the environment below the whole stack, whatever it shows here."""
@@ -178,8 +188,9 @@ class Layer:
         Raises:
             InvalidOptionError: If it is the state of something else.
         """
+        require_keys(state, ("parts", "progress", "streams", "training"))
         own = dict(state)
-        streams = own.pop("streams", None)
+        streams = own.pop("streams")
         if not isinstance(streams, list) or len(streams) != len(self._streams):
             raise InvalidOptionError(
                 f"expected the streams of {len(self._streams)} sub-environments, got "
@@ -239,10 +250,6 @@ class Layer:
         envs.call("load_handed_state")
 
     # --- helpers of the drivers ---
-
-    def _speaker(self) -> Captioner:
-        voice = self.core.voice
-        return self.world.captioner() if voice is None else voice.captioner
 
     def _look_at_ends(self, *, cut_off: bool, ended: bool) -> None:
         """Say what cannot work: an end that is never seen, a schedule that nobody drives."""
@@ -312,7 +319,7 @@ class Guided(Layer, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self.core.begin(Start(_ROW, self._streams, observation, [seed]))
         return self.core.show(observation, 0), self._informed(info)
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Take a step.
 
         Raises:
@@ -330,7 +337,9 @@ class Guided(Layer, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             given = np.copy(passed[0]) if isinstance(passed[0], np.ndarray) else passed[0]
         observation, reward, terminated, truncated, info = self.env.step(given)
         terminated, truncated = bool(terminated), bool(truncated)
-        paid = float(reward) if type(reward) in _PLAIN else _number(reward, self.env)
+        if not isinstance(reward, _NUMBERS):
+            reward = _number(reward, self.env)
+        paid = float(reward)
         if self._is_innermost:
             world.paid[0] = paid
             world.show(observation, info)
@@ -350,11 +359,11 @@ class Guided(Layer, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         informed = self._informed(info)
         rewards = core.pay(step.rewards)
         if rewards is not None:
-            paid = float(rewards[0])
+            reward = float(rewards[0])
         self._is_running = not over
         if over:
             self._look_at_ends(cut_off=False, ended=True)
-        return core.show(observation, 0), paid, terminated, truncated, informed
+        return core.show(observation, 0), reward, terminated, truncated, informed
 
     def _informed(self, info: Mapping[str, Any]) -> Any:
         if self.core.is_silent:

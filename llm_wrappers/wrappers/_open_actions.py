@@ -55,7 +55,7 @@ class OpenActions:
         """Begin a step with what the environment leaves open.
 
         Args:
-            infos: What it says, in the form of `gymnasium.vector`.
+            infos: What it says, as it says it.
             rows: Which states are new; None for all.
 
         Raises:
@@ -78,6 +78,8 @@ class OpenActions:
             return self.read(self._source())
         if not self._reads_info or "action_mask" not in infos:
             return None
+        if self._is_single:
+            return self.read(infos["action_mask"])
         present = np.asarray(infos.get("_action_mask", True))
         masks = np.ones_like(self.masks)
         rows = np.flatnonzero(np.broadcast_to(present, (self._n,)))
@@ -117,6 +119,10 @@ class OpenActions:
         if len(rows):
             free = self._advised[rows] < 0
             self._advised[rows[free]] = self._indices(actions)[free, 0]
+
+    def forget_advice(self) -> None:
+        """Open what advice has closed."""
+        self._advised[:] = -1
 
     def now(self) -> NDArray[np.bool_]:
         """Return fresh masks, shape (n, actions)."""
@@ -197,19 +203,20 @@ class OpenBounds:
 
     def __init__(self, n: int, space: gym.spaces.Box) -> None:
         self.space = space
-        self._n = n
-        self.refresh({})
+        self.low = np.repeat(space.low[None], n, axis=0)
+        self.high = np.repeat(space.high[None], n, axis=0)
+        self._is_whole = True
 
     def refresh(self, infos: Mapping[str, Any], rows: NDArray[np.intp] | None = None) -> None:
         """Begin a step with the whole space."""
-        if rows is None:
-            self.low = np.repeat(self.space.low[None], self._n, axis=0)
-            self.high = np.repeat(self.space.high[None], self._n, axis=0)
-        else:
-            self.low[rows], self.high[rows] = self.space.low, self.space.high
+        if not self._is_whole:
+            here: Any = slice(None) if rows is None else rows
+            self.low[here], self.high[here] = self.space.low, self.space.high
+            self._is_whole = rows is None
 
     def close(self, low: NDArray[Any], high: NDArray[Any], rows: NDArray[np.intp]) -> None:
         """Leave open only what these bounds, of some states, leave open too, where any is left."""
+        self._is_whole = False
         both = np.maximum(self.low[rows], low), np.minimum(self.high[rows], high)
         fits = _all_parts(both[0] <= both[1])
         self.low[rows[fits]], self.high[rows[fits]] = both[0][fits], both[1][fits]

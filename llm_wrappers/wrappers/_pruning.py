@@ -10,14 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_wrappers.errors import IncompatibleEnvironmentError
-from llm_wrappers.wrappers._core import Core, Part, Place, Start, Step
-from llm_wrappers.wrappers._guided import Layer
-from llm_wrappers.wrappers._layers import (
-    ask_sub_environments,
-    find_below,
-    layers_of,
-    own_method,
-)
+from llm_wrappers.guidance.parts import Part
+from llm_wrappers.wrappers._core import Core, Place, Start, Step
+from llm_wrappers.wrappers._layers import find_below
 from llm_wrappers.wrappers._trust import ScheduledCoin
 
 __all__ = ["GoalSource", "Pruning"]
@@ -35,37 +30,27 @@ class GoalSource:
     """
 
     def __init__(self, place: Place, owner: str) -> None:
-        self._is_vector = place.world.is_vector
-        self._current: Any = None
-        self._last: Any = None
-        for layer in layers_of(place.env):
-            core = layer.core if isinstance(layer, Layer) else None
-            if hasattr(core, "guiding"):
-                self._current, self._last = core.guiding, core.last_guiding  # type: ignore[union-attr]
-                self._is_ours = True
-                break
-            if own_method(layer, "current_goal") is not None:
-                break
-        if self._current is None:
-            self._is_ours = False
-            self._current = find_below(place.env, "current_goal")
-            self._last = find_below(place.env, "final_goal")
-        if self._current is None:
+        current = find_below(place.env, "current_goal")
+        if current is None:
             raise IncompatibleEnvironmentError(
                 f"{owner} reads the goal from below, and no layer below has one: wrap the "
                 "environment in GoalObservationWrapper first, as in "
                 f"{owner}(GoalObservationWrapper(env, ...), ...), or give it a method "
                 "current_goal()"
             )
+        self._current = current
+        self._last = find_below(place.env, "final_goal")
+        self._is_vector = place.world.is_vector
         vocabulary = find_below(place.env, "goal_vocabulary")
-        found = () if vocabulary is None else vocabulary()
-        inside = ask_sub_environments(place.env, "goal_vocabulary")
-        self.vocabulary: tuple[str, ...] = tuple(inside[0] if inside and found == inside else found)
+        found = () if vocabulary is None else tuple(vocabulary())
+        # Each sub-environment has its own, all alike.
+        is_of_each = bool(found) and not isinstance(found[0], str)
+        self.vocabulary: tuple[str, ...] = tuple(found[0]) if is_of_each else found
 
     def goals(self) -> Sequence[str | None]:
         """Return the goals of the n states that are shown, None for no guidance."""
         goals = self._current()
-        return list(goals) if self._is_ours or self._is_vector else [goals]
+        return list(goals) if self._is_vector else [goals]
 
     def last_goals(self, infos: Mapping[str, Any]) -> Sequence[str | None] | None:
         """Return the goals of the last states of the episodes that ended; None where none is known.

@@ -67,6 +67,13 @@ class Voice:
             self._last_tick = world.tick
         return self._last
 
+    def of_episode(
+        self, facts: Sequence[Facts], actions: Sequence[Any]
+    ) -> tuple[list[str], list[str]]:
+        """Return what it says of the states of an episode, and of each action between them."""
+        said = self.transitions.of(facts[:-1], actions, facts[1:], range(len(actions)))
+        return self.captioner.state_captions(facts), said
+
     def settle(self) -> None:
         """Read what is shown before it is gone: a reset of some says nothing of the others."""
         if self._tick >= 0:
@@ -210,7 +217,7 @@ class World:
         self._shown, self._said = observations, infos
         self.changed, self.over = changed, over
         for known in self._open_actions:
-            known.refresh(self.infos, changed)
+            known.refresh(infos, changed)
 
     # --- helpers ---
 

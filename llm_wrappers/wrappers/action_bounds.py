@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance.mask_bank import BoundsBank
+from llm_wrappers.guidance.parts import Tally
 from llm_wrappers.schedules import Schedule
-from llm_wrappers.wrappers._core import Place, Step, Tally
+from llm_wrappers.wrappers._core import Place, Step
 from llm_wrappers.wrappers._guided import Guided, Layer
 from llm_wrappers.wrappers._layers import reject_unknown_goals
 from llm_wrappers.wrappers._pruning import GoalSource, Pruning
@@ -111,6 +112,11 @@ class BoundsMethods(Layer):
     ) -> None:
         self._guide(env, Bounds, bounds=bounds, schedule=schedule)
 
+    def action_bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return fresh copies of the current low and high, each of the action's shape."""
+        low, high = self.core.bounds()
+        return self._own(low), self._own(high)
+
 
 class ActionBoundsWrapper(BoundsMethods, Guided):
     """Clips continuous actions to the bounds that serve the current goal.
@@ -146,8 +152,3 @@ class ActionBoundsWrapper(BoundsMethods, Guided):
     >>> info["executed_action"]
     array([0.], dtype=float32)
     """
-
-    def action_bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return fresh copies of the current low and high, each of the action's shape."""
-        low, high = self.core.bounds()
-        return low[0], high[0]

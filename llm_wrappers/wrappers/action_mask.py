@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from llm_wrappers import checks
 from llm_wrappers.errors import IncompatibleEnvironmentError
 from llm_wrappers.guidance.mask_bank import MaskBank, flat_action_count
+from llm_wrappers.guidance.parts import Tally
 from llm_wrappers.guidance.resolve import resolve_masks
 from llm_wrappers.schedules import Schedule
-from llm_wrappers.wrappers._core import Place, Step, Tally, joined, joined_space
+from llm_wrappers.wrappers._core import Place, Step, joined, joined_space
 from llm_wrappers.wrappers._guided import Guided, Layer
 from llm_wrappers.wrappers._layers import ask_sub_environments, find_below, reject_unknown_goals
 from llm_wrappers.wrappers._pruning import GoalSource, Pruning
@@ -216,6 +217,7 @@ class MaskMethods(Layer):
     """The options of `ActionMaskWrapper`, in front of one environment or of many."""
 
     core: Mask
+    batched_methods: ClassVar = frozenset({"action_masks"})
 
     def __init__(
         self,
@@ -232,6 +234,14 @@ class MaskMethods(Layer):
             env, Mask, masks=masks, schedule=schedule, enforce=enforce, penalty=penalty,
             observe_mask=observe_mask, mask_key=mask_key,
         )  # fmt: skip
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Return a fresh copy of the current mask of the stack, True where an action is open.
+
+        The length is n for Discrete(n), the sum of nvec for MultiDiscrete, 2n for MultiBinary(n).
+        """
+        mask: NDArray[np.bool_] = self._own(self.core.open_actions())
+        return mask
 
 
 class ActionMaskWrapper(MaskMethods, Guided):
@@ -292,11 +302,3 @@ class ActionMaskWrapper(MaskMethods, Guided):
     >>> env.action_masks()
     array([ True, False])
     """
-
-    def action_masks(self) -> NDArray[np.bool_]:
-        """Return a fresh copy of the current mask, True where an action is open.
-
-        The length is n for Discrete(n), the sum of nvec for MultiDiscrete, 2n for MultiBinary(n).
-        """
-        mask: NDArray[np.bool_] = self.core.open_actions()[0]
-        return mask

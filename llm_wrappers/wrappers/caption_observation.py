@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_wrappers import checks
+from llm_wrappers.captions.batches import facts_of
 from llm_wrappers.captions.captioner import Captioner, Facts
 from llm_wrappers.embeddings import CachedEncoder, Encoder, resolve_encoder
 from llm_wrappers.errors import GuidanceWarning
-from llm_wrappers.wrappers._core import Core, Place, Start, Step, Tally, joined, joined_space
+from llm_wrappers.guidance.parts import Tally
+from llm_wrappers.wrappers._core import Core, Place, Start, Step, joined, joined_space
 from llm_wrappers.wrappers._guided import Guided, Layer
 
 __all__ = ["CaptionMethods", "CaptionObservationWrapper", "Captions"]
@@ -67,8 +69,7 @@ class Captions(Core):
         if not len(rows):
             return
         assert self.voice is not None
-        wanted = facts if len(rows) == self.n else [facts[row] for row in rows.tolist()]
-        captions = self.voice.captioner.state_captions(wanted)
+        captions = self.voice.captioner.state_captions(facts_of(facts, rows))
         self._vectors[rows] = self._encoded(captions)
         self._counts["states"] += len(captions)
         if self._says_text:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -17,8 +17,9 @@ from llm_wrappers.guidance._closeness import Closeness
 from llm_wrappers.guidance._no_hits import warn_of_no_hits
 from llm_wrappers.guidance.critical_states import CriticalStates, resolve_critical_states
 from llm_wrappers.guidance.mask_bank import flat_action_count
+from llm_wrappers.guidance.parts import Tally
 from llm_wrappers.schedules import Schedule
-from llm_wrappers.wrappers._core import Core, Place, Start, Step, Tally
+from llm_wrappers.wrappers._core import Core, Place, Start, Step
 from llm_wrappers.wrappers._guided import Guided, Layer
 from llm_wrappers.wrappers._open_actions import OpenActions
 from llm_wrappers.wrappers._trust import ScheduledCoin, TrustEvidence
@@ -151,6 +152,8 @@ class Override(Core):
         super().set_training(training)
         if not training:
             self._forget(np.arange(self.n))
+            if isinstance(self._open, OpenActions):
+                self._open.forget_advice()
 
     def set_progress(self, progress: float) -> None:
         """Set the training progress, from which the schedules give coefficients."""
@@ -275,22 +278,22 @@ def _told(n: int, space: gym.Space[Any], *, with_mask: bool) -> dict[str, NDArra
     signed = not isinstance(space, gym.spaces.Box) and np.dtype(space.dtype).kind == "i"
     # Nothing is chosen or executed at a reset.
     nothing = np.full((n, *(space.shape or ())), -1 if signed else 0, space.dtype)
-    told = {
+    mask = {"action_mask": np.ones((n, flat_action_count(space)), np.int8)} if with_mask else {}
+    return {
+        **mask,
         "executed_action": nothing,
         "agent_action": nothing,
         "overridden": np.zeros(n, dtype=np.bool_),
         "critical": np.zeros(n, dtype=np.bool_),
         "implicit_reward": np.zeros(n),
     }
-    if with_mask:
-        told["action_mask"] = np.ones((n, flat_action_count(space)), dtype=np.int8)
-    return told
 
 
 class OverrideMethods(Layer):
     """The options and methods of `CriticalStateOverrideWrapper`, around one or many."""
 
     core: Override
+    batched_methods: ClassVar = frozenset({"action_masks"})
 
     def __init__(
         self,
@@ -311,6 +314,15 @@ class OverrideMethods(Layer):
             schedule=schedule, probability=probability, reward=reward, advice=advice,
             tolerance=tolerance, training=training,
         )  # fmt: skip
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Return a fresh copy of the current mask of the stack, True where an action is open.
+
+        In critical states with ``advice="mask"`` only the advised action is, where it may be. A
+        Box has no mask: it is empty.
+        """
+        mask: NDArray[np.bool_] = self._own(self.core.masks())
+        return mask
 
 
 class CriticalStateOverrideWrapper(OverrideMethods, Guided):
@@ -336,10 +348,9 @@ class CriticalStateOverrideWrapper(OverrideMethods, Guided):
     buffer.
 
     ``info`` has `agent_action`, `executed_action`, `overridden` (the advice was executed),
-    `critical`, `implicit_reward` (what was added) and `extrinsic_reward`, with ``advice="mask"``
-    also `action_mask`. Advice that a mask or bounds forbid, of the environment or of a layer of
-    ours below or above, is skipped and counted. A mask that somebody else's wrapper draws above
-    this one cannot be known here.
+    `critical`, `implicit_reward` (what was added), `extrinsic_reward`, and `action_mask` if that is
+    how advice is given. Advice that a mask or bounds forbid, of the environment or of a layer of
+    ours, is skipped and counted. A mask of somebody else's wrapper above cannot be known here.
 
     The states of the table are those of the environment, whatever layers of ours below make of its
     observation; of a Dict the entry is taken that has their shape.
@@ -386,12 +397,3 @@ class CriticalStateOverrideWrapper(OverrideMethods, Guided):
     >>> info["critical"], info["executed_action"], info["implicit_reward"]
     (False, 2, 0.0)
     """
-
-    def action_masks(self) -> NDArray[np.bool_]:
-        """Return a fresh copy of the current mask of the stack, True where an action is open.
-
-        In critical states with ``advice="mask"`` only the advised action is, where it may be. A
-        Box has no mask: it is empty.
-        """
-        mask: NDArray[np.bool_] = self.core.masks()[0]
-        return mask

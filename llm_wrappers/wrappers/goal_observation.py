@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
 from llm_wrappers import checks
+from llm_wrappers.captions.batches import facts_of
 from llm_wrappers.captions.captioner import Captioner, Facts
-from llm_wrappers.captions.facts_table import FactsTable
 from llm_wrappers.embeddings import Encoder, resolve_encoder
 from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.guidance.parts import require_keys
 from llm_wrappers.guidance.planner import Planner, PlannerFunction
 from llm_wrappers.guidance.planning import Planning, checked_vocabulary
 from llm_wrappers.guidance.resolve import resolve_planner
 from llm_wrappers.guidance.selection import NO_GOAL, GoalSelector
-from llm_wrappers.wrappers._core import Core, Place, Start, Step, joined, joined_space, require_keys
+from llm_wrappers.wrappers._core import Core, Place, Start, Step, joined, joined_space
 from llm_wrappers.wrappers._guided import Guided, Layer
 
 __all__ = ["GoalMethods", "GoalObservationWrapper", "Goals"]
@@ -53,7 +54,7 @@ class Goals(Core):
         self._vectors = _goal_vectors(encoder, self.goals)
         self._texts = np.array([*self.goals, ""], dtype=object)
         self._steps = GoalSteps(self.goals)
-        self._last: list[str | None] = [None] * place.n
+        self._last = np.full(place.n, None, dtype=object)
         self._key = key
         self._says_text = checks.flag("info_text", info_text)
         super().__init__(
@@ -71,8 +72,9 @@ class Goals(Core):
     def step(self, step: Step) -> None:
         """Choose goals for the states that the step led to."""
         self._choose(step.rows, self._facts(last=True), step.streams, fresh=False)
-        if len(step.over):
-            self._last = self.guiding()
+        over = step.rows[step.ended[step.rows]]
+        if len(over):
+            self._last[over] = np.array(self.guiding(), dtype=object)[over]
 
     def show(self, observations: Any, row: Any = slice(None)) -> Any:
         """Return observations with the vectors of the goals; zero for no goal."""
@@ -91,8 +93,9 @@ class Goals(Core):
         ]
 
     def last_guiding(self) -> list[str | None]:
-        """Return what `guiding` was in the last states of the episodes that ended."""
-        return list(self._last)
+        """Return what `guiding` was in the last states of the episodes that ended last."""
+        last: list[str | None] = self._last.tolist()
+        return last
 
     def stats(self) -> dict[str, Any]:
         """Return the counters, and the factors that are not 1."""
@@ -112,11 +115,11 @@ class Goals(Core):
         *,
         fresh: bool,
     ) -> None:
+        if not len(rows):
+            return
+        plans = self.planning.plans(facts_of(facts, rows))
         if len(rows) < self.n:
-            if not len(rows):
-                return
-            facts, streams = _rows_of(facts, rows), [streams[row] for row in rows.tolist()]
-        plans = self.planning.plans(facts)
+            streams = [streams[row] for row in rows.tolist()]
         chosen = self._selector.select(plans, streams, np.full(len(rows), fresh), rows)
         self._steps.add(chosen)
         if self._says_text:
@@ -165,12 +168,6 @@ def _fallback(goal: str | None, goals: Sequence[str]) -> str:
     return fallback
 
 
-def _rows_of(facts: Sequence[Facts], rows: NDArray[np.intp]) -> Sequence[Facts]:
-    if isinstance(facts, FactsTable):
-        return FactsTable(facts.columns, facts.matrix[rows])
-    return [facts[row] for row in rows.tolist()]
-
-
 def _box(vectors: NDArray[np.float32]) -> gym.spaces.Box:
     low = 0.0 if vectors.min() >= 0.0 else -1.0
     return gym.spaces.Box(low, 1.0, (vectors.shape[1],), np.float32)
@@ -196,6 +193,7 @@ class GoalMethods(Layer):
     """The options and methods of `GoalObservationWrapper`, in front of one environment or many."""
 
     core: Goals
+    batched_methods: ClassVar = frozenset({"current_goal", "final_goal"})
 
     def __init__(
         self,
@@ -216,6 +214,14 @@ class GoalMethods(Layer):
             selection=selection, reselect=reselect, fallback_goal=fallback_goal, key=key,
             info_text=info_text,
         )  # fmt: skip
+
+    def current_goal(self) -> Any:
+        """Return the goal that guides the current state, None without one or without guidance."""
+        return self._own(self.core.guiding())
+
+    def final_goal(self) -> Any:
+        """Return what `current_goal` was in the last state of the last episode that ended."""
+        return self._own(self.core.last_guiding())
 
     def goal_vocabulary(self) -> tuple[str, ...]:
         """Return the goals, in the order of the one-hot channel."""
@@ -290,7 +296,3 @@ class GoalObservationWrapper(GoalMethods, Guided):
     >>> observation["goal"], info["goal_text"]
     (array([1., 0.], dtype=float32), 'go left')
     """
-
-    def current_goal(self) -> str | None:
-        """Return the goal that guides the current state, None without one or without guidance."""
-        return self.core.guiding()[0]

@@ -14,9 +14,10 @@ from llm_wrappers.captions.captioner import Captioner, Facts
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.judge import Judge, JudgeFunction
 from llm_wrappers.guidance.judges.names import resolve_judge, resolve_potential
+from llm_wrappers.guidance.parts import Part
 from llm_wrappers.guidance.potential import Potential, PotentialFunction
 from llm_wrappers.schedules import Schedule
-from llm_wrappers.wrappers._core import Core, Part, Place, Start, Step
+from llm_wrappers.wrappers._core import Core, Place, Start, Step
 from llm_wrappers.wrappers._guided import Guided, Layer
 from llm_wrappers.wrappers._shifts import Agreement, JudgedShift, PotentialShift
 from llm_wrappers.wrappers._trust import EpisodeReturns, TrustEvidence

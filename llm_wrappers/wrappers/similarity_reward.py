@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -14,15 +14,16 @@ from llm_wrappers import checks
 from llm_wrappers.adaptive_trust import refuse_trust, resolve_trusted
 from llm_wrappers.captions.captioner import Captioner, Facts, batch_infos
 from llm_wrappers.embeddings import Encoder, resolve_encoder
-from llm_wrappers.errors import IncompatibleEnvironmentError
+from llm_wrappers.embeddings.similarity import NO_EFFECT, Match, Similarity
+from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
+from llm_wrappers.guidance.aliases import resolve_aliases
+from llm_wrappers.guidance.parts import Tally
 from llm_wrappers.guidance.suggester import Suggester, SuggesterFunction
 from llm_wrappers.guidance.suggester_names import resolve_suggester
 from llm_wrappers.guidance.suggesting import Suggesting
 from llm_wrappers.schedules import Schedule
-from llm_wrappers.wrappers._aliases import resolve_aliases
-from llm_wrappers.wrappers._core import Core, Place, Start, Step, Tally, joined, joined_space
+from llm_wrappers.wrappers._core import Core, Place, Start, Step, joined, joined_space
 from llm_wrappers.wrappers._guided import Guided, Layer
-from llm_wrappers.wrappers._similarity import Match, Similarity, no_effect_captions
 from llm_wrappers.wrappers._trust import TrustEvidence
 from llm_wrappers.wrappers._world import NOBODY
 
@@ -63,7 +64,7 @@ class SimilarityRewards(Core):
         self._similarity = Similarity(
             resolve_encoder(encoder),
             threshold=checks.number("threshold", threshold, least=-1, most=1),
-            no_effect=no_effect_captions(voice.captioner),
+            no_effect=_no_effect(voice.captioner),
         )
         self._suggesting = Suggesting(
             resolve_suggester(suggester, description=voice.captioner.description),
@@ -267,6 +268,18 @@ def _goals_text(goals: Sequence[str]) -> str:
     return f"Your goal is: {', '.join(goals)}."
 
 
+def _no_effect(captioner: Captioner) -> frozenset[str]:
+    """Return the transition captions that say that nothing happened.
+
+    Raises:
+        InvalidOptionError: If the captioner's `no_effect` holds something that is no text.
+    """
+    named: Any = getattr(captioner, "no_effect", NO_EFFECT)
+    if isinstance(named, str) or not all(isinstance(caption, str) for caption in named):
+        raise InvalidOptionError(f"a captioner's no_effect must be a set of texts, got {named!r}")
+    return frozenset(named)
+
+
 def _read_success(infos: Mapping[str, Any], key: str, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
     present = np.asarray(infos.get(f"_{key}", True))
     there = key in infos and bool(present.all() if present.ndim == 0 else present[rows].all())
@@ -283,6 +296,7 @@ class SimilarityMethods(Layer):
     """The options of `SimilarityRewardWrapper`, in front of one environment or of many."""
 
     core: SimilarityRewards
+    batched_methods: ClassVar = frozenset({"current_suggestions"})
 
     def __init__(
         self,
@@ -311,6 +325,10 @@ class SimilarityMethods(Layer):
             aliases=aliases, success_key=success_key, observe_goals=observe_goals, key=key,
             info_text=info_text, training=training,
         )  # fmt: skip
+
+    def current_suggestions(self) -> Any:
+        """Return the goals suggested for the current state, without those achieved."""
+        return self._own(list(self.core.remaining))
 
 
 class SimilarityRewardWrapper(SimilarityMethods, Guided):
@@ -381,7 +399,3 @@ class SimilarityRewardWrapper(SimilarityMethods, Guided):
     >>> reward, info["extrinsic_reward"], info["matched_goal"]
     (1.0, 0.0, 'took action 2: obs changed from 0 to 1')
     """
-
-    def current_suggestions(self) -> tuple[str, ...]:
-        """Return the goals suggested for the current state, without those achieved."""
-        return self.core.remaining[0]

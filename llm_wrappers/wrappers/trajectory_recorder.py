@@ -13,10 +13,10 @@ from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner, Facts
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance._trees import check_space, copied
+from llm_wrappers.guidance.recording import Recording
 from llm_wrappers.guidance.trajectory import Trajectory
 from llm_wrappers.wrappers._core import Core, Place, Start, Step
 from llm_wrappers.wrappers._guided import Guided, Layer
-from llm_wrappers.wrappers._recording import Recording
 
 __all__ = ["Recorder", "RecorderMethods", "TrajectoryRecorder"]
 
@@ -48,8 +48,9 @@ class Recorder(Core):
         check_space(place.action_space, "actions")
         voice = place.world.voice(captioner) if checks.flag("captions", captions) else None
         self.recording = Recording(
-            place,
-            voice=voice,
+            place.n,
+            spaces=(place.observation_space, place.action_space),
+            say=None if voice is None else voice.of_episode,
             folder=folder,
             every=checks.whole("every", every, least=1),
             max_episodes=checks.whole("max_episodes", max_episodes, least=1, or_none="for all"),

@@ -9,6 +9,7 @@ import minigrid  # noqa: F401  (registers the environments)
 import numpy as np
 import pytest
 
+from llm_wrappers.captions.generic import GenericCaptioner
 from llm_wrappers.errors import (
     GuidanceFileError,
     IncompatibleEnvironmentError,
@@ -110,8 +111,10 @@ class TestEpisodes:
                 return action - 5
 
         leftward = (lambda rows: [[("go", 1.0)] for _ in rows], {"go": [0]})
+        env = FromFive(gym.make("CartPole-v1"))
+        speaks = GenericCaptioner(env.observation_space, env.action_space)
         episodes = record_episodes(
-            FromFive(gym.make("CartPole-v1")), steps=60, guided_by=leftward, goals=["go"]
+            env, captioner=speaks, steps=60, guided_by=leftward, goals=["go"]
         )
         assert set(episodes[0].actions) == {5}
 

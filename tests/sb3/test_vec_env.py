@@ -8,9 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.error import AlreadyPendingCallError, ClosedEnvironmentError
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
-from gymnasium.vector.utils import batch_space
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sb3_contrib import MaskablePPO
@@ -18,140 +16,17 @@ from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_suppo
 from stable_baselines3 import PPO
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
+from vec_doubles import MODES, Masker, NativeEnv, ToyEnv, make_cartpole, make_toy, pop_episodes
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.sb3._infos import info_rows
 from llm_wrappers.sb3.vec_env import as_vec_env
-
-MODES = [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED]
-
-
-class ToyEnv(gym.Env[dict[str, Any], int]):
-    """Dict observations, episodes of random length that end both ways, infos of every kind."""
-
-    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - as in Gymnasium
-
-    def __init__(self, render_mode: str | None = None) -> None:
-        self.render_mode = render_mode
-        self.observation_space = gym.spaces.Dict(
-            image=gym.spaces.Box(0, 255, (3, 3), np.uint8),
-            state=gym.spaces.Box(-10, 10, (2,), np.float32),
-        )
-        self.action_space = gym.spaces.Discrete(3)
-        self.weight = 1.0
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        super().reset(seed=seed)
-        self.steps = 0
-        self.length = int(self.np_random.integers(2, 9))
-        self.start = (options or {}).get("start", 0.0)
-        return self._observation(), {"drawn": self.length, "reset_only": "hello"}
-
-    def step(self, action: int) -> Any:
-        self.steps += 1
-        over = self.steps >= self.length
-        info: dict[str, Any] = {
-            "steps": self.steps,
-            "drawn": self.length,
-            "goal": f"goal {action}",
-            "inventory": {"wood": self.steps, "tools": {"axe": bool(action)}},
-            "map": np.full((2, 2), self.steps),
-            "tags": ["a", self.steps],
-            "nothing": None,
-        }
-        if action == 2:
-            info["rare"] = np.float32(0.5)
-        return self._observation(), self.weight * action, over and action == 1, over, info
-
-    def action_masks(self) -> np.ndarray[Any, Any]:
-        return np.array([self.steps % 2 == 0, True, True])
-
-    def set_weight(self, weight: float) -> str:
-        self.weight = weight
-        return f"weight {weight}"
-
-    def render(self) -> Any:
-        return np.full((4, 4, 3), self.steps, np.uint8)
-
-    def _observation(self) -> dict[str, Any]:
-        return {
-            "image": self.np_random.integers(0, 256, (3, 3), np.uint8),
-            "state": np.array([self.start, self.steps], np.float32),
-        }
-
-
-class NativeEnv(VectorEnv):
-    """A NEXT_STEP environment with one vectorised step, which may or may not know `reset_mask`.
-
-    It hands out its own buffers, as fast environments do.
-    """
-
-    def __init__(self, num_envs: int, *, honours_mask: bool) -> None:
-        self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
-        self.num_envs = num_envs
-        self.honours_mask = honours_mask
-        self.single_observation_space = gym.spaces.Box(0, 1e6, (1,), np.float32)
-        self.single_action_space = gym.spaces.Discrete(2)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self.gravity = 9.8
-
-    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
-        mask = (options or {}).get("reset_mask") if self.honours_mask else None
-        if mask is None:
-            self.steps = np.zeros(self.num_envs)
-            self.done = np.zeros(self.num_envs, bool)
-        else:
-            self.steps[mask] = 0
-            self.done[mask] = False
-            self.rewards[mask] = 0
-        return self.steps[:, None].astype(np.float32), {}
-
-    def step(self, actions: Any) -> Any:
-        assert not self.done.any(), "the bridge resets what is done"
-        self.steps = self.steps + 1
-        self.done = self.steps >= 3 + np.arange(self.num_envs)
-        self.rewards = np.ones(self.num_envs)
-        nothing = np.zeros(self.num_envs, bool)
-        return self.steps[:, None].astype(np.float32), self.rewards, nothing, self.done, {}
-
-
-class Masker(VectorWrapper):
-    """Forbids action 0 to every sub-environment, and holds a tunable of all of them."""
-
-    batched_methods = frozenset({"action_masks", "wrong_size"})
-
-    def __init__(self, env: VectorEnv) -> None:
-        super().__init__(env)
-        self.progress = 0.0
-        self.calls = 0
-
-    def action_masks(self) -> np.ndarray[Any, Any]:
-        masks = np.ones((self.num_envs, int(self.single_action_space.n)), bool)
-        masks[:, 0] = False
-        return masks
-
-    def wrong_size(self) -> list[int]:
-        return [1]
-
-    def set_progress(self, progress: float) -> float:
-        self.calls += 1
-        self.progress = progress
-        return progress
 
 
 class RefusesAction0(gym.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> Any:
         assert action != 0, "a masked action was taken"
         return self.env.step(action)
-
-
-def make_cartpole() -> gym.Env[Any, Any]:
-    return gym.make("CartPole-v1", max_episode_steps=20)
-
-
-def make_toy() -> gym.Env[Any, Any]:
-    return ToyEnv()
 
 
 def step_often(vec_env: VecEnv) -> None:
@@ -175,11 +50,6 @@ def assert_same(expected: Any, got: Any, where: str = "") -> None:
             assert_same(*pair, f"{where}/{index}")
     else:
         assert expected == got, where
-
-
-def pop_episodes(infos: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Take out what the bridge says of finished episodes, and `DummyVecEnv` does not."""
-    return [info.pop("episode") for info in infos if "episode" in info]
 
 
 def assert_same_rollout(expected: VecEnv, got: VecEnv, steps: int) -> None:
@@ -494,6 +364,12 @@ def test_single_environments_and_vec_envs_are_refused_with_what_to_do() -> None:
         as_vec_env(3)
 
 
+def test_the_same_environment_several_times_is_refused() -> None:
+    env = make_toy()
+    with pytest.raises(InvalidOptionError, match="2 different sub-environments"):
+        as_vec_env(SyncVectorEnv([lambda: env] * 2))
+
+
 # --- seeds and options --------------------------------------------------------------------------
 
 
@@ -572,26 +448,6 @@ def test_methods_of_sub_environments_are_reached() -> None:
             call("no_such_thing")
 
 
-def test_methods_of_sub_environments_in_other_processes_are_reached() -> None:
-    vec_env = as_vec_env(AsyncVectorEnv([make_toy] * 2, context="spawn"))
-    vec_env.reset()
-    assert get_action_masks(vec_env).tolist() == [[True, True, True]] * 2
-    assert vec_env.env_method("set_weight", 2.0) == ["weight 2.0"] * 2
-    vec_env.set_attr("weight", [4.0])
-    assert vec_env.get_attr("weight", indices=1) == [[4.0]]
-    assert vec_env.env_method("set_weight", 3.0, indices=[1]) == ["weight 3.0"]
-    vec_env.set_attr("weight", 5.0, indices=0)
-    assert vec_env.get_attr("weight") == [5.0, 3.0]
-    assert vec_env.get_attr("weight", indices=[1, 0]) == [3.0, 5.0]
-    # Asking for what is missing must not take the workers down.
-    assert not vec_env.has_attr("no_such_thing")
-    with pytest.raises(AttributeError, match="no_such_thing"):
-        vec_env.env_method("no_such_thing")
-    vec_env.set_attr("weight", 1.0)
-    vec_env.step(np.array([1, 1]))
-    vec_env.close()
-
-
 def test_a_native_environment_has_the_attributes_of_the_vector_env() -> None:
     vec_env = as_vec_env(Masker(NativeEnv(2, honours_mask=True)))
     assert vec_env.get_attr("gravity") == [9.8, 9.8]
@@ -611,49 +467,6 @@ def test_env_is_wrapped_looks_at_both_levels() -> None:
     assert as_vec_env(NativeEnv(2, honours_mask=True)).env_is_wrapped(Monitor) == [False, False]
 
 
-class Shy(gym.Wrapper[Any, Any, Any, Any]):
-    """Its text raises, as that of MiniGrid's environments does before a reset."""
-
-    def __str__(self) -> str:
-        raise ValueError("not reset yet")
-
-
-class MyMonitor(Monitor):
-    """A monitor by another name."""
-
-
-@pytest.mark.parametrize("context", ["spawn", "fork"])
-def test_env_is_wrapped_looks_into_other_processes(context: str) -> None:
-    make = [lambda: Shy(MyMonitor(Shy(make_toy()))), lambda: Shy(make_toy())]
-    vec_env = as_vec_env(AsyncVectorEnv(make, context=context))
-    assert vec_env.env_is_wrapped(Shy) == [True, True]
-    assert vec_env.env_is_wrapped(Monitor) == [True, False]
-    assert vec_env.env_is_wrapped(Monitor, indices=[1, 0]) == [False, True]
-    assert vec_env.env_is_wrapped(gym.wrappers.TimeLimit) == [False, False]
-    vec_env.reset()
-    vec_env.close()
-
-
-@pytest.mark.filterwarnings("ignore:.*(ERROR|WARN):UserWarning")
-def test_workers_are_asked_one_by_one_as_the_environment_asks_them_all() -> None:
-    envs = AsyncVectorEnv([make_toy] * 3, context="fork")
-    vec_env = as_vec_env(envs)
-    vec_env.reset()
-    envs.step_async(np.zeros(3, int))
-    with pytest.raises(AlreadyPendingCallError, match=r"step_async: call step_wait\(\)"):
-        vec_env.env_method("set_weight", 1.0, indices=[0])
-    envs.step_wait()
-    # What a method raises is raised here, and its worker has ended, as in `AsyncVectorEnv.call`.
-    with pytest.raises(TypeError, match="too_many"):
-        vec_env.env_method("set_weight", 1.0, too_many=1, indices=[1])
-    assert vec_env.env_method("set_weight", 2.0, indices=[2, 0]) == ["weight 2.0"] * 2
-    with pytest.raises(ClosedEnvironmentError, match=r"workers \[1\].*build it anew"):
-        vec_env.env_method("set_weight", 2.0)
-    envs.close(terminate=True)
-    with pytest.raises(ClosedEnvironmentError, match="close"):
-        vec_env.env_method("set_weight", 2.0, indices=[0])
-
-
 def test_sub_environments_of_this_process_can_be_had() -> None:
     envs = SyncVectorEnv([make_toy] * 2)
     vec_env = as_vec_env(Masker(envs))
@@ -665,85 +478,6 @@ def test_sub_environments_of_this_process_can_be_had() -> None:
     assert not hasattr(native, "envs")
     with pytest.raises(AttributeError, match=r"env_method, or vector_env"):
         _ = native.envs
-
-
-# --- returns and lengths ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("kind", ["sync", "async"])
-def test_episodes_are_counted_where_nobody_below_does(mode: Any, kind: str) -> None:
-    vector: Any = SyncVectorEnv if kind == "sync" else AsyncVectorEnv
-    options = {} if kind == "sync" else {"context": "fork"}
-    expected = DummyVecEnv([lambda: Monitor(make_toy())] * 2)
-    got = as_vec_env(vector([make_toy] * 2, autoreset_mode=mode, **options))
-    expected.seed(3)
-    got.seed(3)
-    found = 0
-    for _ in range(3):
-        expected.reset()
-        got.reset()  # in the middle of an episode: what was played of it is forgotten
-        for step in range(20):
-            action = np.array([step % 3, 1])
-            one, two = pop_episodes(expected.step(action)[3]), pop_episodes(got.step(action)[3])
-            for left, right in zip(one, two, strict=True):
-                found += 1
-                assert type(right["r"]) is float
-                assert type(right["l"]) is int
-                assert type(right["t"]) is float
-                assert (left["r"], left["l"]) == (right["r"], right["l"])
-    assert found > 10
-    got.close()
-
-
-def test_rewards_are_logged_in_the_form_of_the_readme() -> None:
-    model = PPO("MlpPolicy", as_vec_env(SyncVectorEnv([make_cartpole] * 2)), n_steps=32, seed=0)
-    model.learn(128)
-    assert [episode["l"] for episode in model.ep_info_buffer]
-    assert all(episode["r"] == episode["l"] for episode in model.ep_info_buffer)
-
-
-class TwoLives(gym.Wrapper[Any, Any, Any, Any]):
-    """Ends an episode after each step, as a lost life does; the monitor inside goes on."""
-
-    def reset(self, **kwargs: Any) -> Any:
-        if getattr(self, "_over", True):
-            self._seen = self.env.reset(**kwargs)
-        return self._seen
-
-    def step(self, action: Any) -> Any:
-        seen, reward, terminated, truncated, info = self.env.step(action)
-        self._over = terminated or truncated
-        self._seen = seen, {}
-        return seen, reward, True, False, info
-
-
-@pytest.mark.parametrize("kind", ["sync", "async"])
-def test_a_monitor_below_decides_when_an_episode_is_over(kind: str) -> None:
-    vector: Any = SyncVectorEnv if kind == "sync" else AsyncVectorEnv
-    options = {} if kind == "sync" else {"context": "fork"}
-    makes = [lambda: TwoLives(Monitor(make_cartpole())), lambda: TwoLives(make_cartpole())]
-    vec_env = as_vec_env(vector(makes, autoreset_mode=AutoresetMode.SAME_STEP, **options))
-    vec_env.reset()
-    lengths: list[list[int]] = [[], []]
-    for _ in range(25):
-        infos = vec_env.step(np.ones(2, int))[3]
-        for row, info in zip(lengths, infos, strict=True):
-            row += [info["episode"]["l"]] if "episode" in info else []
-    assert lengths[1] == [1] * 25
-    assert 1 <= len(lengths[0]) < 5
-    assert min(lengths[0]) > 5
-    vec_env.close()
-
-
-def test_a_vec_monitor_around_the_bridge_has_the_last_word() -> None:
-    vec_env = VecMonitor(as_vec_env(SyncVectorEnv([make_toy] * 2)), info_keywords=("drawn",))
-    vec_env.reset()
-    finished: list[Any] = []
-    for _ in range(25):
-        finished += pop_episodes(vec_env.step(np.ones(2, int))[3])
-    assert finished
-    assert all(episode["drawn"] == episode["l"] for episode in finished)
 
 
 def test_rendering() -> None:

@@ -163,7 +163,9 @@ def test_actions_that_are_no_box_are_refused() -> None:
 
 
 def test_a_goal_below_is_needed() -> None:
-    with pytest.raises(IncompatibleEnvironmentError, match="in GoalObservationWrapper first, or"):
+    with pytest.raises(
+        IncompatibleEnvironmentError, match="in GoalObservationWrapper first, as in"
+    ):
         ActionBoundsWrapper(make_scripted_env(action_space=BOX), bounds={})
 
 

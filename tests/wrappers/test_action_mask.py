@@ -278,7 +278,9 @@ def test_an_action_space_without_masks_is_refused(space: Any, masks: Any, messag
 
 
 def test_a_goal_below_is_needed() -> None:
-    with pytest.raises(IncompatibleEnvironmentError, match="in GoalObservationWrapper first, or"):
+    with pytest.raises(
+        IncompatibleEnvironmentError, match="in GoalObservationWrapper first, as in"
+    ):
         ActionMaskWrapper(make_scripted_env(), masks=MASKS)
     with pytest.raises(IncompatibleEnvironmentError, match="no layer below has one"):
         vector.ActionMaskWrapper(gym.vector.SyncVectorEnv([make_scripted_env]), masks=MASKS)
@@ -484,7 +486,7 @@ def test_two_masks_hold_together() -> None:
     env = ActionMaskWrapper(inner, masks={"left": [1, 2]})
     env.reset(seed=0)
     assert open_actions(env) == [1]
-    assert open_actions(inner) == [0, 1]
+    assert open_actions(inner) == [1], "each layer speaks for the whole stack"
     assert env.stats()["empty_intersections"] == 0
 
 
@@ -562,7 +564,9 @@ def test_a_mask_below_of_another_length_is_refused() -> None:
         def action_masks(self) -> Any:
             return np.ones(2, bool)
 
-    with pytest.raises(IncompatibleEnvironmentError, match=r"returns 2 flags .* needs 3"):
+    with pytest.raises(
+        IncompatibleEnvironmentError, match=r"mask of 3 flags.*got an array of shape .2,."
+    ):
         masked(env=Short()).reset(seed=0)
 
 

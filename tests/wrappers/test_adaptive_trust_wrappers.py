@@ -232,7 +232,7 @@ class TestWhatTrustDoes:
         env.reset(seed=0)
         env.step(1)
         play(env, 1)
-        state = env.state_dict()["adaptive_trust"]
+        state = env.state_dict()["parts"]["trust"]["adaptive_trust"]
         assert state["episodes"] == 1
         assert state["pairs"][0][1] <= 4.0
 
@@ -240,7 +240,7 @@ class TestWhatTrustDoes:
         """With a judge that is asked in every other step, approval of those two is whole."""
         env = shifted("constant:1", consult_every=2)
         play(env, 1)
-        assert env.state_dict()["adaptive_trust"]["pairs"][0][0] == 1.0
+        assert env.state_dict()["parts"]["trust"]["adaptive_trust"]["pairs"][0][0] == 1.0
 
 
 VECTORS = {
@@ -368,7 +368,9 @@ class TestVectors:
         envs = vector.RewardShiftWrapper(below, judge=likes(0), schedule=SURE)
         _step_all(envs, "judge", 120, mode)
         assert envs.stats()["trust"] == 0.0
-        returns = [paid for _, paid in envs.state_dict()["adaptive_trust"]["pairs"]]
+        returns = [
+            paid for _, paid in envs.state_dict()["parts"]["trust"]["adaptive_trust"]["pairs"]
+        ]
         assert max(returns) <= 4.0
 
 

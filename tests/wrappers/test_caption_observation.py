@@ -57,7 +57,7 @@ def test_a_dict_gains_a_key_and_key_names_it() -> None:
     assert set(observation) == set(env.observation_space) == {"pixels", "words"}
     assert set(base) == {"pixels"}
     assert env.observation_space["words"] == gym.spaces.Box(-1.0, 1.0, (256,), np.float32)
-    assert "caption" in info
+    assert "caption_text" in info
 
 
 def test_encoder_is_a_name_or_an_object() -> None:
@@ -71,7 +71,10 @@ def test_captioner_gives_the_words() -> None:
     captioner = GenericCaptioner(env.observation_space, env.action_space, include_infos=True)
     _, info = CaptionObservationWrapper(env, captioner=captioner).reset(seed=0)
     assert "steps" in info["caption_text"]
-    assert "steps" not in CaptionObservationWrapper(make_scripted_env()).reset(seed=0)[1]["caption"]
+    assert (
+        "steps"
+        not in CaptionObservationWrapper(make_scripted_env()).reset(seed=0)[1]["caption_text"]
+    )
 
 
 def test_a_text_is_encoded_once_and_those_of_a_vector_step_together() -> None:

@@ -274,7 +274,7 @@ CASES: dict[str, dict[str, Case]] = {
 }
 
 
-@pytest.mark.parametrize("name", wrappers.__all__)
+@pytest.mark.parametrize("name", [name for name in wrappers.__all__ if name[0].isupper()])
 def test_every_exported_wrapper_has_a_case(name: str) -> None:
     assert name in CASES, f"{name} is exported: add a case for the conformance kit here"
 

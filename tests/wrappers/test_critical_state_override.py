@@ -261,7 +261,7 @@ class TestMasks:
         inner = MaskedEnv()
         inner.open = [True, True]
         env = CriticalStateOverrideWrapper(inner, critical_states="none")
-        with pytest.raises(IncompatibleEnvironmentError, match="returns 2 flags"):
+        with pytest.raises(IncompatibleEnvironmentError, match="mask of 3 flags"):
             env.reset(seed=0)
 
 

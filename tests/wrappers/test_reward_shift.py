@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_wrappers import RewardShiftWrapper
+from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import GuidanceWarning, InvalidOptionError, UnknownNameError
 from llm_wrappers.guidance.judges import ConstantJudge
 from llm_wrappers.guidance.states import action_key
@@ -81,7 +82,9 @@ class TestTheRule:
                 return action
 
         judge = Recording(lambda facts, action: int(np.sign(action[0])))
-        env = RewardShiftWrapper(Overwriting(gym.make("Pendulum-v1")), judge=judge)
+        pendulum = gym.make("Pendulum-v1")
+        speaker = resolve_captioner(pendulum)
+        env = RewardShiftWrapper(Overwriting(pendulum), judge=judge, captioner=speaker)
         *_, (_, _, _, _, info) = play(env, [np.array([1.5], np.float32)])
         assert info["judgement"] == 1
 

@@ -32,9 +32,9 @@ from stack_worlds import (
     play,
 )
 
+from llm_wrappers import load_guidance, save_guidance
 from llm_wrappers.sb3 import GuidanceCallback, as_vec_env
 from llm_wrappers.testing import Point, check_stack
-from llm_wrappers.wrappers.saving import load_guidance, save_guidance
 
 TABLE = Path(__file__).parents[2] / "docs" / "stacks.md"
 CHEAP = [world for world in WORLDS if not world.is_dear]

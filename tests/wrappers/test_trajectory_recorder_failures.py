@@ -30,8 +30,11 @@ from llm_wrappers.wrappers import vector
     [
         ({"every": 0}, "every must be a whole number >= 1, got 0"),
         ({"every": True}, "every must be a whole number >= 1, got True"),
-        ({"max_episodes": 0}, "max_episodes must be a whole number >= 1, got 0"),
-        ({"max_episodes": 2.5}, "max_episodes must be a whole number >= 1, got 2.5"),
+        ({"max_episodes": 0}, "max_episodes must be a whole number >= 1, or None for all, got 0"),
+        (
+            {"max_episodes": 2.5},
+            "max_episodes must be a whole number >= 1, or None for all, got 2.5",
+        ),
         ({"metadata": "ppo"}, "metadata must be a dict, got 'ppo'"),
         ({"metadata": {"x": object}}, "metadata must be a dict that JSON can hold"),
         ({"metadata": {"episode": 3}}, r"metadata must not have \['episode'\]"),

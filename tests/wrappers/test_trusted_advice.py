@@ -136,7 +136,7 @@ def test_trust_is_saved_and_restored() -> None:
     assert other.state_dict() == env.state_dict()
     assert other.stats()["advice_trust"] == env.stats()["advice_trust"] != 0.5
     plain = CriticalStateOverrideWrapper(Choice(), critical_states=advising(1))
-    with pytest.raises(InvalidOptionError, match="another"):
+    with pytest.raises(InvalidOptionError, match="with an adaptive trust"):
         plain.load_state_dict(env.state_dict())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import gymnasium as gym
@@ -29,9 +30,6 @@ class GuidedVector(Layer, gym.vector.VectorWrapper):  # generic only from gymnas
     episode. With SAME_STEP all step, and those that end show the next episode at once; where the
     step led is in ``final_obs`` and ``final_info``.
     """
-
-    batched_methods: frozenset[str] = frozenset()
-    """Methods whose result has one row for each sub-environment."""
 
     def _guide(self, env: Any, make: Callable[..., Core], **options: Any) -> None:
         """Build the layer: the constructor of every public wrapper; see `Guided`."""
@@ -96,7 +94,8 @@ class GuidedVector(Layer, gym.vector.VectorWrapper):  # generic only from gymnas
         waits = self._mode == AutoresetMode.NEXT_STEP and bool(self._ended.any())
         rows = np.flatnonzero(~self._ended) if waits else self._all
         # Before the step, because an environment may change the actions it is given.
-        listed = listed_actions(self.env.action_space, actions)
+        kept = actions.copy() if isinstance(actions, np.ndarray) else deepcopy(actions)
+        listed = listed_actions(self.env.action_space, kept)
         passed = core.act(actions, rows, self._streams)
         changed = passed is not actions
         executed = listed_actions(self.env.action_space, passed) if changed else listed
@@ -136,11 +135,14 @@ class GuidedVector(Layer, gym.vector.VectorWrapper):  # generic only from gymnas
         if ended.any():
             self._look_at_ends(cut_off=False, ended=True)
         return (
-            core.show(observations), rewards if paid is None else paid, terminated, truncated,
+            core.show(observations), raw if paid is None else paid, terminated, truncated,
             informed,
         )  # fmt: skip
 
     # --- helpers ---
+
+    def _own(self, rows: Any) -> Any:
+        return rows
 
     def _begun(self, ended: NDArray[np.bool_], waits: bool) -> NDArray[np.intp]:
         """Return which rows show the first state of an episode after this step."""

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from numpy.typing import NDArray
-
 from llm_wrappers.wrappers.action_bounds import BoundsMethods
 from llm_wrappers.wrappers.vector._guided import GuidedVector
 
@@ -30,7 +26,3 @@ class ActionBoundsWrapper(BoundsMethods, GuidedVector):
     >>> infos["executed_action"].tolist()
     [[0.0], [-1.5]]
     """
-
-    def action_bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return fresh copies of the current low and high, each of shape (n, ...)."""
-        return self.core.bounds()

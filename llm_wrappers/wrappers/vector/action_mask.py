@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from llm_wrappers.wrappers.action_mask import MaskMethods
 from llm_wrappers.wrappers.vector._guided import GuidedVector
 
@@ -30,9 +27,3 @@ class ActionMaskWrapper(MaskMethods, GuidedVector):
     >>> envs.action_masks().tolist()
     [[True, False], [True, False]]
     """
-
-    batched_methods = frozenset({"action_masks"})
-
-    def action_masks(self) -> NDArray[np.bool_]:
-        """Return fresh copies of the current masks, shape (n, actions), True where open."""
-        return self.core.open_actions()

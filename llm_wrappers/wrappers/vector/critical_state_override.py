@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from llm_wrappers.wrappers.critical_state_override import OverrideMethods
 from llm_wrappers.wrappers.vector._guided import GuidedVector
 
@@ -29,9 +26,3 @@ class CriticalStateOverrideWrapper(OverrideMethods, GuidedVector):
     >>> rewards.tolist(), infos["executed_action"].tolist()
     ([0.5, -0.5], [2, 2])
     """
-
-    batched_methods = frozenset({"action_masks"})
-
-    def action_masks(self) -> NDArray[np.bool_]:
-        """Return fresh copies of the current masks, shape (n, actions), True where open."""
-        return self.core.masks()

@@ -26,16 +26,3 @@ class GoalObservationWrapper(GoalMethods, GuidedVector):
     >>> observations["goal"].shape, infos["goal_text"].tolist()
     ((2, 2), ['go left', 'go left'])
     """
-
-    batched_methods = frozenset({"current_goal"})
-
-    def current_goal(self) -> list[str | None]:
-        """Return the goals that guide the current states, None without one or without guidance."""
-        return self.core.guiding()
-
-    def final_goal(self) -> list[str | None]:
-        """Return what `current_goal` was in the last states of the episodes that ended.
-
-        Only with autoreset in the same step, and only where the last step ended an episode.
-        """
-        return self.core.last_guiding()

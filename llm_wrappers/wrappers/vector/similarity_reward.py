@@ -28,9 +28,3 @@ class SimilarityRewardWrapper(SimilarityMethods, GuidedVector):
     >>> envs.step([2, 0])[1].tolist()
     [1.0, 0.0]
     """
-
-    batched_methods = frozenset({"current_suggestions"})
-
-    def current_suggestions(self) -> list[tuple[str, ...]]:
-        """Return the goals suggested for the current states, without those achieved."""
-        return list(self.core.remaining)

@@ -7,18 +7,15 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.embeddings import Encoder
 from llm_wrappers.embeddings.text_vectors import TextVectors
-from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.wrappers._core import Tally, require_keys
+from llm_wrappers.guidance.parts import Tally, require_keys
 
 __all__ = [
     "NO_EFFECT",
     "NO_MATCH",
     "Match",
     "Similarity",
-    "no_effect_captions",
 ]
 
 NO_EFFECT = frozenset({"", "nothing happens", "nothing happened.", "you did nothing."})
@@ -122,15 +119,3 @@ class Similarity:
         best = int(cosines.argmax())
         similarity = float(cosines[best])
         return Match(usable[best][0], similarity) if similarity > self._threshold else NO_MATCH
-
-
-def no_effect_captions(captioner: Captioner) -> frozenset[str]:
-    """Return the transition captions that say that nothing happened.
-
-    Raises:
-        InvalidOptionError: If the captioner's `no_effect` holds something that is no text.
-    """
-    named: Any = getattr(captioner, "no_effect", NO_EFFECT)
-    if isinstance(named, str) or not all(isinstance(caption, str) for caption in named):
-        raise InvalidOptionError(f"a captioner's no_effect must be a set of texts, got {named!r}")
-    return frozenset(named)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from llm_wrappers.captions.captioner import Facts
+import gymnasium as gym
+
 from llm_wrappers.guidance._trees import copied, stacked
+from llm_wrappers.guidance.parts import Tally
 from llm_wrappers.guidance.trajectory import Trajectory
 from llm_wrappers.guidance.trajectory_files import TrajectoryFiles, append_trajectory, make_folder
-from llm_wrappers.wrappers._core import Place, Tally
-from llm_wrappers.wrappers._world import Voice
 
 __all__ = ["Recording"]
+
+Facts: TypeAlias = "Mapping[str, Any]"
+Say: TypeAlias = "Callable[[Sequence[Facts], Sequence[Any]], tuple[list[str], list[str]]]"
 
 
 @dataclass
@@ -33,8 +36,10 @@ class Recording:
     """Takes in steps and keeps finished episodes, as a part.
 
     Args:
-        place: Where the recorder stands.
-        voice: Makes captions of facts; None for none.
+        n: The number of sub-environments.
+        spaces: Of one observation and of one action.
+        say: From the facts of the states of an episode, and its actions, to one caption for each
+            state and one for each action; None for no captions.
         folder: Where episodes are saved; None keeps them in memory.
         every: Each k-th episode that begins is recorded.
         max_episodes: How many are recorded at most; None for all.
@@ -47,22 +52,23 @@ class Recording:
 
     def __init__(
         self,
-        place: Place,
+        n: int,
         *,
-        voice: Voice | None,
+        spaces: tuple[gym.Space[Any], gym.Space[Any]],
+        say: Say | None,
         folder: str | Path | None,
         every: int,
         max_episodes: int | None,
         metadata: Mapping[str, Any],
         env_id: str,
     ) -> None:
-        self._spaces = (place.observation_space, place.action_space)
-        self._voice = voice
+        self._spaces = spaces
+        self._say = say
         self._every = every
         self._most = max_episodes
         self._metadata = {"env_id": env_id, **metadata}
         self._folder = None if folder is None else make_folder(folder)
-        self._open: list[_Episode | None] = [None] * place.n
+        self._open: list[_Episode | None] = [None] * n
         self._kept: list[Trajectory] = []
         self._paths: list[Path] = []
         self._counts = Tally("episodes", "recorded", "abandoned", "steps")
@@ -167,11 +173,9 @@ class Recording:
     def _trajectory(self, episode: _Episode, terminated: bool, truncated: bool) -> Trajectory:
         observation_space, action_space = self._spaces
         captions = said = facts = None
-        if self._voice is not None:
+        if self._say is not None:
             facts = episode.facts
-            captions = self._voice.captioner.state_captions(facts)
-            rows = range(len(episode.actions))
-            said = self._voice.transitions.of(facts[:-1], episode.actions, facts[1:], rows)
+            captions, said = self._say(facts, episode.actions)
         return Trajectory(
             observations=stacked(observation_space, episode.observations),
             actions=stacked(action_space, episode.actions),
