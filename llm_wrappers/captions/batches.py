@@ -43,12 +43,18 @@ def take_rows(batch: Any, rows: NDArray[np.intp]) -> Any:
     """Return some rows of batched observations or infos, of any structure.
 
     Args:
-        batch: An array, or a dict or tuple of such.
+        batch: An array, a dict or tuple of such, or a tuple of texts.
         rows: Which rows.
+
+    >>> take_rows(("go left", "go right", "wait"), np.array([2, 0]))
+    ('wait', 'go left')
     """
     if isinstance(batch, Mapping):
         return {key: take_rows(value, rows) for key, value in batch.items()}
     if isinstance(batch, tuple):
+        if batch and isinstance(batch[0], str):
+            # Texts have no array to be batched in: one row each, and not one part of a Tuple.
+            return tuple(batch[row] for row in rows.tolist())
         return tuple(take_rows(value, rows) for value in batch)
     return np.asarray(batch)[rows]
 

@@ -281,16 +281,15 @@ def _told(n: int, space: gym.Space[Any], *, with_mask: bool) -> dict[str, NDArra
     signed = not isinstance(space, gym.spaces.Box) and np.dtype(space.dtype).kind == "i"
     # Nothing is chosen or executed at a reset.
     nothing = np.full((n, *(space.shape or ())), -1 if signed else 0, space.dtype)
-    told = {
+    mask = {"action_mask": np.ones((n, flat_action_count(space)), np.int8)} if with_mask else {}
+    return {
+        **mask,
         "executed_action": nothing,
         "agent_action": nothing,
         "overridden": np.zeros(n, dtype=np.bool_),
         "critical": np.zeros(n, dtype=np.bool_),
         "implicit_reward": np.zeros(n),
     }
-    if with_mask:
-        told["action_mask"] = np.ones((n, flat_action_count(space)), dtype=np.int8)
-    return told
 
 
 class OverrideMethods(Layer):
@@ -352,10 +351,9 @@ class CriticalStateOverrideWrapper(OverrideMethods, Guided):
     buffer.
 
     ``info`` has `agent_action`, `executed_action`, `overridden` (the advice was executed),
-    `critical`, `implicit_reward` (what was added) and `extrinsic_reward`, with ``advice="mask"``
-    also `action_mask`. Advice that a mask or bounds forbid, of the environment or of a layer of
-    ours below or above, is skipped and counted. A mask that somebody else's wrapper draws above
-    this one cannot be known here.
+    `critical`, `implicit_reward` (what was added), `extrinsic_reward`, and `action_mask` if that is
+    how advice is given. Advice that a mask or bounds forbid, of the environment or of a layer of
+    ours, is skipped and counted. A mask of somebody else's wrapper above cannot be known here.
 
     The states of the table are those of the environment, whatever layers of ours below make of its
     observation; of a Dict the entry is taken that has their shape.

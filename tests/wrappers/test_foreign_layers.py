@@ -20,13 +20,17 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 from stack_worlds import CART_POLE, NAMES, lost, play
 
-from llm_wrappers import RewardShiftWrapper, TrajectoryRecorder
+from llm_wrappers import (
+    RewardShiftWrapper,
+    TrajectoryRecorder,
+    load_guidance,
+    save_guidance,
+)
 from llm_wrappers.errors import GuidanceWarning
 from llm_wrappers.sb3 import GuidanceCallback, as_vec_env
 from llm_wrappers.testing import Point, check_stack
 from llm_wrappers.wrappers import vector
 from llm_wrappers.wrappers._guided import Layer
-from llm_wrappers.wrappers.saving import load_guidance, save_guidance
 
 Wrap = Callable[[Any], Any]
 

@@ -1,6 +1,6 @@
 """The four recipes in every order, in six worlds; the table in docs/stacks.md is made here.
 
-`STACK_TABLE=write python -m pytest -m "" tests/wrappers/test_stack_orders.py -k table` writes it.
+`STACK_TABLE=write pytest -m "" tests/wrappers/test_stack_orders.py -k docs_says` writes it.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from stack_worlds import (
     play,
 )
 
+from llm_wrappers import load_guidance, save_guidance
 from llm_wrappers.sb3 import GuidanceCallback, as_vec_env
 from llm_wrappers.testing import Point, check_stack
-from llm_wrappers.wrappers.saving import load_guidance, save_guidance
 
 TABLE = Path(__file__).parents[2] / "docs" / "stacks.md"
 CHEAP = [world for world in WORLDS if not world.is_dear]
