@@ -52,6 +52,7 @@ format: setup ## put the code into shape
 
 bench: setup ## measure what the wrappers cost, as ratios within one run
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/each_wrapper.py
 
 bench-llm: setup ## measure the language model client against a server on this machine
 	$(BIN)/python benchmarks/llm_client.py

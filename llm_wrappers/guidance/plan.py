@@ -191,9 +191,14 @@ def _a(kind: type) -> str:
 
 
 def _text_and_weight(entry: Any) -> tuple[str, float]:
+    if type(entry) is tuple and len(entry) == 2:
+        text, weight = entry
+        # What nearly all planners answer, at each step; all else takes the longer way.
+        plain = type(text) is str and (type(weight) is float or type(weight) is int)
+        if plain and 0 <= weight <= sys.float_info.max:
+            return text, float(weight)
     if type(entry) is Goal:
         return _text(entry.text), _weight(entry.weight)
-    # What nearly all planners answer, at each step.
     pair = entry if type(entry) is tuple else _listed(entry)
     if pair is None or len(pair) != 2:
         raise GuidanceError("expected (goal, weight) pairs")
