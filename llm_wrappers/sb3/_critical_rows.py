@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from llm_wrappers.guidance._no_hits import warn_of_no_hits
+from llm_wrappers.guidance._no_hits import NoHits
 from llm_wrappers.guidance.critical_states import CriticalStates, resolve_critical_states
 
 __all__ = ["CriticalRows"]
@@ -34,7 +34,7 @@ class CriticalRows:
     def __init__(self, critical_states: str | CriticalStates, venv: VecEnv) -> None:
         table = resolve_critical_states(critical_states)
         self._table = table.bind(venv.observation_space, venv.action_space)
-        self._steps, self._hits, self._warned = 0, 0, not len(self._table)
+        self._counts = NoHits("steps", "hits")
 
     def rows(
         self, observations: Any, dones: NDArray[np.bool_], infos: Sequence[Mapping[str, Any]]
@@ -48,10 +48,10 @@ class CriticalRows:
         return found
 
     def _count(self, found: NDArray[np.bool_]) -> None:
-        self._steps += len(found)
-        self._hits += int(found.sum())
-        if not self._warned:
-            self._warned = warn_of_no_hits(self._table.key, steps=self._steps, hits=self._hits)
+        self._counts["steps"] += len(found)
+        self._counts["hits"] += int(found.sum())
+        if len(self._table):
+            self._counts.say_if_none(self._table.key)
 
 
 def _batch_of_one(observation: Any) -> Any:

@@ -15,7 +15,8 @@ from llm_wrappers.guidance.parts import Tally
 from llm_wrappers.guidance.trust import ScheduledCoin
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers._core import Place, Step
-from llm_wrappers.wrappers._guided import Guided, Layer
+from llm_wrappers.wrappers._guided import Guided
+from llm_wrappers.wrappers._layer import Layer
 from llm_wrappers.wrappers._layers import reject_unknown_goals
 from llm_wrappers.wrappers._pruning import GoalSource, Pruning
 

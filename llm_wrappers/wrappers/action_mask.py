@@ -17,7 +17,8 @@ from llm_wrappers.guidance.resolve import resolve_masks
 from llm_wrappers.guidance.trust import ScheduledCoin
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers._core import Place, Step, joined, joined_space
-from llm_wrappers.wrappers._guided import Guided, Layer
+from llm_wrappers.wrappers._guided import Guided
+from llm_wrappers.wrappers._layer import Layer
 from llm_wrappers.wrappers._layers import ask_sub_environments, find_below, reject_unknown_goals
 from llm_wrappers.wrappers._pruning import GoalSource, Pruning
 

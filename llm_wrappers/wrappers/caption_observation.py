@@ -17,7 +17,8 @@ from llm_wrappers.embeddings import CachedEncoder, Encoder, resolve_encoder
 from llm_wrappers.errors import GuidanceWarning
 from llm_wrappers.guidance.parts import Tally
 from llm_wrappers.wrappers._core import Core, Place, Start, Step, joined, joined_space
-from llm_wrappers.wrappers._guided import Guided, Layer
+from llm_wrappers.wrappers._guided import Guided
+from llm_wrappers.wrappers._layer import Layer
 
 __all__ = ["CaptionMethods", "CaptionObservationWrapper", "Captions"]
 

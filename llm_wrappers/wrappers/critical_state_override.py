@@ -14,14 +14,14 @@ from llm_wrappers.adaptive_trust import refuse_trust, resolve_trusted
 from llm_wrappers.captions.batches import take_rows
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance._closeness import Closeness
-from llm_wrappers.guidance._no_hits import warn_of_no_hits
+from llm_wrappers.guidance._no_hits import NoHits
 from llm_wrappers.guidance.critical_states import CriticalStates, resolve_critical_states
 from llm_wrappers.guidance.mask_bank import flat_action_count
-from llm_wrappers.guidance.parts import Tally
 from llm_wrappers.guidance.trust import ScheduledCoin, TrustEvidence
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers._core import Core, Place, Start, Step
-from llm_wrappers.wrappers._guided import Guided, Layer
+from llm_wrappers.wrappers._guided import Guided
+from llm_wrappers.wrappers._layer import Layer
 from llm_wrappers.wrappers._open_actions import OpenActions
 from llm_wrappers.wrappers._world import NOBODY
 
@@ -244,17 +244,6 @@ class Override(Core):
             return rated
         # Nobody can agree with advice that is forbidden.
         return np.where(allowed, np.where(agrees, 1.0, -1.0) * np.abs(rated), 0.0)
-
-
-class NoHits(Tally):
-    """The counters of an override, which say once that no critical state was ever met."""
-
-    was_said = False
-
-    def say_if_none(self, key: str) -> None:
-        """Warn of a table in which no state was found for long."""
-        if not self.was_said:
-            self.was_said = warn_of_no_hits(key, steps=self["steps"], hits=self["hits"])
 
 
 def _check_mask(mode: str, space: gym.Space[Any]) -> None:

@@ -20,7 +20,8 @@ from llm_wrappers.guidance.planning import Planning, checked_vocabulary
 from llm_wrappers.guidance.resolve import resolve_planner
 from llm_wrappers.guidance.selection import NO_GOAL, GoalSelector
 from llm_wrappers.wrappers._core import Core, Place, Start, Step, joined, joined_space
-from llm_wrappers.wrappers._guided import Guided, Layer
+from llm_wrappers.wrappers._guided import Guided
+from llm_wrappers.wrappers._layer import Layer
 
 __all__ = ["GoalMethods", "GoalObservationWrapper", "Goals"]
 

@@ -19,7 +19,8 @@ from llm_wrappers.guidance.potential import Potential, PotentialFunction
 from llm_wrappers.guidance.trust import EpisodeReturns, TrustEvidence
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers._core import Core, Place, Start, Step
-from llm_wrappers.wrappers._guided import Guided, Layer
+from llm_wrappers.wrappers._guided import Guided
+from llm_wrappers.wrappers._layer import Layer
 from llm_wrappers.wrappers._shifts import Agreement, JudgedShift, PotentialShift
 
 __all__ = ["RewardShiftWrapper", "Shift", "ShiftMethods"]

@@ -15,7 +15,7 @@ from llm_wrappers.errors import (
     InvalidOptionError,
 )
 from llm_wrappers.guidance._whole_file import write_whole
-from llm_wrappers.wrappers._guided import Layer
+from llm_wrappers.wrappers._layer import Layer
 from llm_wrappers.wrappers._layers import (
     ask_sub_environments,
     layers_of,

@@ -23,7 +23,8 @@ from llm_wrappers.guidance.suggesting import Suggesting
 from llm_wrappers.guidance.trust import TrustEvidence
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers._core import Core, Place, Start, Step, joined, joined_space
-from llm_wrappers.wrappers._guided import Guided, Layer
+from llm_wrappers.wrappers._guided import Guided
+from llm_wrappers.wrappers._layer import Layer
 from llm_wrappers.wrappers._world import NOBODY
 
 __all__ = ["SimilarityMethods", "SimilarityRewardWrapper", "SimilarityRewards"]

@@ -16,7 +16,8 @@ from llm_wrappers.guidance._trees import check_space
 from llm_wrappers.guidance.recording import Recording
 from llm_wrappers.guidance.trajectory import Trajectory
 from llm_wrappers.wrappers._core import Core, Place, Start, Step
-from llm_wrappers.wrappers._guided import Guided, Layer
+from llm_wrappers.wrappers._guided import Guided
+from llm_wrappers.wrappers._layer import Layer
 
 __all__ = ["Recorder", "RecorderMethods", "TrajectoryRecorder"]
 

@@ -30,7 +30,7 @@ from llm_wrappers.errors import GuidanceWarning
 from llm_wrappers.sb3 import GuidanceCallback, as_vec_env
 from llm_wrappers.testing import Point, check_stack
 from llm_wrappers.wrappers import vector
-from llm_wrappers.wrappers._guided import Layer
+from llm_wrappers.wrappers._layer import Layer
 
 Wrap = Callable[[Any], Any]
 
