@@ -219,7 +219,7 @@ class TestUnknown:
     def test_a_name_that_nothing_resolves(self, resolved, name):
         with pytest.raises(UnknownNameError, match="expected one of reference:NAME") as caught:
             resolved(name)
-        assert str(caught.value).endswith(f"got {name!r}")
+        assert f"; got {name!r} as a" in str(caught.value)
 
     @pytest.mark.parametrize("name", ["reference:", "reference:cartpole", "reference:../guidance"])
     def test_a_reference_that_does_not_ship(self, resolved, name):
