@@ -149,6 +149,17 @@ class TestWhatIsFound:
         )
         assert validated(text).findings == ()
 
+    @pytest.mark.parametrize(
+        "before",
+        [
+            "".join(f"N{n}=[{'1,' * 1000}]\n" for n in range(24)),
+            f"N = {'sorted(' * 110}[]{')' * 110}",
+        ],
+        ids=["long", "deep"],
+    )
+    def test_what_cannot_be_written_anew_is_tried_for_the_rest(self, before):
+        assert validated(source(PROPOSES.format(weight=1), before), STATES[:2]).findings == ()
+
     def test_a_slow_planner(self):
         report = validated(source("sum(range(9000))\n" + PROPOSES.format(weight=1)), STATES[:2],
                            most_milliseconds=0.001)  # fmt: skip

@@ -22,6 +22,7 @@ _TIMES_BEFORE_SLOW = 8
 _PAUSE_SECONDS = 0.05
 _MOST_LOST = 10
 _SHOWN_GOALS = 3
+_BEYOND = PlannerFailure("load", "too long or too deep")
 State = dict[str, Any]
 
 
@@ -120,17 +121,15 @@ def ask_only_reads(source: str, reads: Sequence[str], asked: Asked, findings: Fi
 
 def ask_turned(source: str, asked: Asked, findings: Findings) -> None:
     """Ask a planner whose sets have another order, as they have from process to process."""
-    changed = turned(source)
-    if changed is None:
-        return
     answered = asked.answered()
     try:
-        monty = MontyRuntime(changed, seed=1)
-    except GuidanceFileError:
-        # A source near the limits of size is beyond them when it is written anew.
+        with MontyRuntime(turned(source), seed=1) as monty:
+            others = monty.answers([state for state, _ in answered])
+    except (GuidanceFileError, RecursionError):
+        others = [_BEYOND]
+    if isinstance(others[0], PlannerFailure) and others[0].kind == "load":
+        # A source near the limits of length and depth is beyond them when it is written anew.
         return
-    with monty:
-        others = monty.answers([state for state, _ in answered])
     for (state, answer), other in zip(answered, others, strict=True):
         if isinstance(other, PlannerFailure) or not _alike(answer, other):
             findings.add(

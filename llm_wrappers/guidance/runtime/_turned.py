@@ -19,26 +19,26 @@ _TAKES_IN_ORDER = (
 )  # fmt: skip
 
 
-def turned(source: str) -> str | None:
+def turned(source: str) -> str:
     """Return a source that does the same wherever the order of sets says nothing.
 
     Monty keeps the members of a set as they came, and Python in an order that may differ from
-    process to process. None where the source is too deep to be written anew.
+    process to process.
 
     Args:
         source: A source that has been parsed before.
+
+    Raises:
+        RecursionError: If it is too deep to be written anew.
     """
     tree = parsed(source)
     last_future = max(
         (n for n, node in enumerate(tree.body) if getattr(node, "module", "") == "__future__"),
         default=-1,
     )
-    try:
-        _Turner().visit(tree)
-        tree.body[last_future + 1 : last_future + 1] = ast.parse(_HELPER).body
-        return ast.unparse(ast.fix_missing_locations(tree))
-    except RecursionError:
-        return None
+    _Turner().visit(tree)
+    tree.body[last_future + 1 : last_future + 1] = ast.parse(_HELPER).body
+    return ast.unparse(ast.fix_missing_locations(tree))
 
 
 class _Turner(ast.NodeTransformer):
