@@ -1,9 +1,9 @@
 """What planner code can do and what containing it costs: `make bench-planners`.
 
-The first table runs the hostile planners of the tests, each in a process that may die of it. The
-second compares what one step of Craftax-Classic costs with what asking a planner costs, within one
-run: cold, for states that were never seen; warm, for states that are remembered; and as it
-happens, from the first step on.
+The first table runs the hostile planners of the tests, in processes that may die of it. The second
+compares what one step of Craftax-Classic costs with what asking a planner costs, within one run:
+cold, for states that were never seen; warm, for states that are remembered; and as it happens,
+from the first step on.
 """
 
 from __future__ import annotations
@@ -23,12 +23,7 @@ import numpy as np
 from llm_wrappers.captions.facts_table import FactsTable
 from llm_wrappers.guidance import Planner, PlannerProgram, reference_artefact
 from llm_wrappers.guidance.planning import Planning
-from llm_wrappers.guidance.runtime import (
-    GuardedRuntime,
-    MontyRuntime,
-    lint_planner,
-    validate_planner,
-)
+from llm_wrappers.guidance.runtime import MontyRuntime, lint_planner
 from llm_wrappers.scores import format_table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "guidance"))
@@ -58,39 +53,26 @@ def parse() -> argparse.Namespace:
 
 
 def containment_report() -> str:
-    """Run every hostile planner in each runtime and say how it ended."""
-    ended = {runtime: outcomes(runtime, HOSTILE) for runtime in ("guard", "monty")}
-    rows = [attack_row(case, ended) for case in HOSTILE]
-    harm = {
-        runtime: Counter(
-            bad for o in found.values() for bad in [*o.harm.split(), o.end] if bad.isupper()
-        )
-        for runtime, found in ended.items()
-    }
-    surprises = [
-        f"{runtime}: {case.name}"
-        for runtime, found in ended.items()
-        for case in HOSTILE
-        if found[case.name].end not in getattr(case, runtime)
-    ]
+    """Run every hostile planner in Monty and say how it ended."""
+    ended = outcomes("monty", HOSTILE)
+    harm = Counter(bad for o in ended.values() for bad in [*o.harm.split(), o.end] if bad.isupper())
+    surprises = [case.name for case in HOSTILE if ended[case.name].end not in case.monty]
     totals = [
         f"{len(HOSTILE)} planners",
-        f"harm done behind the guard: {dict(harm['guard']) or 'none'}",
-        f"in Monty: {dict(harm['monty']) or 'none'}",
+        f"harm done: {dict(harm) or 'none'}",
         f"ended unlike expected: {surprises or 'none'}",
     ]
+    rows = [attack_row(case, ended[case.name]) for case in HOSTILE]
     return f"{format_table(rows)}\n\n{'; '.join(totals)}\n"
 
 
-def attack_row(case: Hostile, ended: dict[str, dict[str, Outcome]]) -> Row:
+def attack_row(case: Hostile, ended: Outcome) -> Row:
     problems = lint_planner(case.source)
-    guard, monty = ended["guard"][case.name], ended["monty"][case.name]
     return {
         "what the code does": case.name,
         "lint": problems[0].rule if problems else "passes",
-        "guard": " ".join([guard.end, guard.harm]).strip(),
-        "Monty": " ".join([monty.end, monty.harm]).strip(),
-        "Monty (s)": monty.seconds,
+        "Monty": " ".join([ended.end, ended.harm]).strip(),
+        "Monty (s)": ended.seconds,
     }
 
 
@@ -104,7 +86,7 @@ def time_report(steps: int) -> str:
         rows.append(
             {"environments": n, "planner": "(the step itself)", "per step (us)": 1e6 * step}
         )
-        for name, planner in planners(source, tables):
+        for name, planner in planners(source):
             for states, seconds in asked(planner, tables).items():
                 row = {"environments": n, "planner": name, "states": states}
                 row |= {"per step (us)": 1e6 * seconds, "% of a step": 100 * seconds / step}
@@ -144,12 +126,8 @@ def batched(info: Any) -> Any:
     return np.asarray(info)[None]
 
 
-def planners(source: str, tables: Sequence[FactsTable]) -> Iterator[tuple[str, Planner]]:
+def planners(source: str) -> Iterator[tuple[str, Planner]]:
     yield "trusted (plain)", PlannerProgram(source)
-    states = [dict(row) for table in tables[:50] for row in table[:4]]
-    goals = reference_artefact(REFERENCE).masks or {}
-    report = validate_planner(source, states, goals=list(goals))
-    yield "guarded", GuardedRuntime(source, report.record())
     with MontyRuntime(source) as monty:
         yield "Monty", monty
 

@@ -54,7 +54,7 @@ def _show(options: argparse.Namespace) -> int:
     if where.notes:
         print(f"notes         {where.notes}")
     lines = 0 if artefact.planner_source is None else len(artefact.planner_source.splitlines())
-    print(f"planner       {lines} lines, {'validated' if artefact.validation else 'not validated'}")
+    print(f"planner       {lines} lines")
     for goal, actions in (artefact.masks or {}).items():
         print(f"mask          {goal}: {', '.join(map(str, actions))}")
     if audit is not None:

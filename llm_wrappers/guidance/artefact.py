@@ -20,9 +20,9 @@ from pydantic import (
 
 from llm_wrappers import checks
 from llm_wrappers._version import __version__
-from llm_wrappers.errors import GuidanceFileError
+from llm_wrappers.errors import GuidanceFileError, InvalidOptionError
 from llm_wrappers.guidance.program import PlannerProgram, hash_of, read_source
-from llm_wrappers.guidance.runtime import GuardedRuntime, MontyRuntime, ValidationRecord
+from llm_wrappers.guidance.runtime import MontyRuntime
 
 __all__ = [
     "RUNTIMES",
@@ -36,7 +36,13 @@ __all__ = [
 # Strict, because a boolean read as the index 0 or 1 is another mask.
 MasksField: TypeAlias = dict[str, list[StrictBool | StrictInt | StrictStr]]
 
-RUNTIMES = ("contained", "guarded", "trusted")
+RUNTIMES = ("contained", "trusted")
+
+GUARDED_IS_GONE = (
+    "'guarded' ran planner code in this process, was no boundary against its author, and is gone; "
+    'write "file:PATH" (runtime="contained") to run it contained, out of this process, or '
+    '"trusted:PATH" (runtime="trusted") once you have read the code'
+)
 
 _MANIFEST, _PLANNER, _MASKS = "artefact.json", "planner.py", "masks.json"
 
@@ -71,7 +77,8 @@ class _Manifest(BaseModel):
     format: int = Field(default=1, ge=1, le=1)
     provenance: Provenance
     planner_sha256: str | None = None
-    validation: ValidationRecord | None = None
+    # Version 0.1 wrote a record here, which nothing reads any more.
+    validation: Any = Field(default=None, exclude=True)
 
 
 class GuidanceArtefact(BaseModel):
@@ -81,7 +88,6 @@ class GuidanceArtefact(BaseModel):
         provenance: Where it comes from.
         planner_source: The planner as Python source.
         masks: Goal -> actions.
-        validation: The record that the planner was validated; no signature.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -89,35 +95,27 @@ class GuidanceArtefact(BaseModel):
     provenance: Provenance
     planner_source: str | None = None
     masks: MasksField | None = None
-    validation: ValidationRecord | None = None
 
-    def planner(self, runtime: str = "contained") -> MontyRuntime | GuardedRuntime | PlannerProgram:
+    def planner(self, runtime: str = "contained") -> MontyRuntime | PlannerProgram:
         """Return the planner.
 
         Args:
-            runtime: ``"contained"`` runs it in Monty, out of this process. ``"guarded"`` runs it
-                in this process with its steps counted, if it was validated; no security boundary.
-                ``"trusted"`` executes it in this process with all its rights.
+            runtime: ``"contained"`` runs it in Monty, out of this process. ``"trusted"`` executes
+                it in this process with all its rights.
 
         Raises:
-            GuidanceFileError: If there is none, it has not the form of a planner, or it was not
-                validated and has to be.
+            GuidanceFileError: If there is none, or it has not the form of a planner.
             InvalidOptionError: If the runtime is none of these.
             DependencyNotInstalled: If Monty is needed and not installed.
         """
+        if runtime == "guarded":
+            raise InvalidOptionError(GUARDED_IS_GONE)
         checks.one_of("runtime", runtime, RUNTIMES)
         if self.planner_source is None:
             raise GuidanceFileError("this guidance artefact has no planner.py")
         if runtime == "trusted":
             return PlannerProgram(self.planner_source, name=_PLANNER)
-        if runtime == "contained":
-            return MontyRuntime(self.planner_source, name=_PLANNER)
-        if self.validation is None:
-            raise GuidanceFileError(
-                "this planner has no validation record, which runtime='guarded' needs; validate it "
-                "with `llm_wrappers.guidance.runtime.validate_planner`, or use 'contained'"
-            )
-        return GuardedRuntime(self.planner_source, self.validation, name=_PLANNER)
+        return MontyRuntime(self.planner_source, name=_PLANNER)
 
 
 def save_artefact(artefact: GuidanceArtefact, folder: str | Path) -> Path:
@@ -143,7 +141,6 @@ def save_artefact(artefact: GuidanceArtefact, folder: str | Path) -> Path:
     manifest = _Manifest(
         provenance=artefact.provenance,
         planner_sha256=None if source is None else hash_of(source),
-        validation=artefact.validation,
     )
     _write(folder / _MANIFEST, json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
     _write(folder / _PLANNER, source)
@@ -176,7 +173,6 @@ def load_artefact(folder: str | Path) -> GuidanceArtefact:
         provenance=manifest.provenance,
         planner_source=source,
         masks=masks,
-        validation=manifest.validation,
     )
 
 

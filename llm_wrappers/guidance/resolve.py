@@ -17,7 +17,12 @@ from llm_wrappers.guidance.ablations import (
     random_masks,
     shuffled_masks,
 )
-from llm_wrappers.guidance.artefact import GuidanceArtefact, load_artefact, load_masks
+from llm_wrappers.guidance.artefact import (
+    GUARDED_IS_GONE,
+    GuidanceArtefact,
+    load_artefact,
+    load_masks,
+)
 from llm_wrappers.guidance.planner import FunctionPlanner, Planner, PlannerFunction
 from llm_wrappers.guidance.program import read_program, read_source
 from llm_wrappers.guidance.runtime import MontyRuntime
@@ -58,9 +63,8 @@ def resolve_planner(
 
     Args:
         planner: ``"reference:NAME"``; ``"file:PATH"`` (a planner.py or an artefact folder), whose
-            planner runs contained, ``"guarded:PATH"`` (an artefact folder whose planner was
-            validated), which is faster, ``"trusted:PATH"``, which is executed with all rights of
-            this process; ``"oracle"``, ``"random"``, ``"shuffled"`` or ``"shuffled:NAME"``,
+            planner runs contained; ``"trusted:PATH"``, the same executed with all rights of this
+            process; ``"oracle"``, ``"random"``, ``"shuffled"`` or ``"shuffled:NAME"``,
             ``"equal"`` or ``"equal:NAME"`` (its goals with equal weights), ``"single"`` or
             ``"single:GOAL"`` (one goal always, by default the last one), ``"none"``.
         env_id: The environment, for the names that depend on it.
@@ -70,6 +74,7 @@ def resolve_planner(
         UnknownNameError: If no resolver knows the name.
         GuidanceFileError: If a file is missing or is no planner.
     """
+    _check_not_guarded(planner)
     return _PLANNERS.resolve(planner, env_id=env_id, goals=goals)
 
 
@@ -80,7 +85,7 @@ def resolve_masks(
 
     Args:
         masks: A dict, or ``"reference:NAME"``, ``"file:PATH"`` (a masks.json or an artefact
-            folder; ``"guarded:"`` and ``"trusted:"`` mean the same here), ``"random"``,
+            folder; ``"trusted:"`` means the same here), ``"random"``,
             ``"shuffled"`` or ``"shuffled:NAME"``, ``"none"``.
         env_id: The environment, for the names that depend on it.
         goals: The goal vocabulary, for random masks.
@@ -92,6 +97,7 @@ def resolve_masks(
     """
     if not isinstance(masks, str):
         return masks  # type: ignore[return-value]
+    _check_not_guarded(masks)
     return _MASKS.resolve(masks, env_id=env_id, goals=goals, actions=actions)
 
 
@@ -109,6 +115,11 @@ def reference_artefact(name: str) -> GuidanceArtefact:
             f"expected reference guidance among {sorted(set(REFERENCES.values()))}, got {name!r}"
         )
     return load_artefact(_data_folder(name))
+
+
+def _check_not_guarded(value: Any) -> None:
+    if isinstance(value, str) and value.partition(":")[0] == "guarded":
+        raise UnknownNameError(f"{value!r}: {GUARDED_IS_GONE}")
 
 
 def _contained_planner(rest: str, **_: Any) -> Planner:
@@ -165,7 +176,6 @@ _PLANNERS: Registry[Planner] = Registry(
         # What ships with this package is as trusted as the package itself.
         "reference:NAME": lambda rest, **_: reference_artefact(rest).planner("trusted"),
         "file:PATH": _contained_planner,
-        "guarded:PATH": lambda rest, **_: load_artefact(rest).planner("guarded"),
         "trusted:PATH": _trusted_planner,
         "oracle": lambda _, env_id, goals: read_program(
             _data_folder(_reference_for(env_id, "oracle")) / "oracle.py"
@@ -193,7 +203,6 @@ _MASKS: Registry[Masks] = Registry(
             _original("shuffled", rest, resolve_masks, context)
         ),
         "none": lambda _, **context: {},
-        "guarded:PATH": _masks_in_file,
         "trusted:PATH": _masks_in_file,
     },
 )

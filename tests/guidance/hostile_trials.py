@@ -5,7 +5,6 @@ As a script: run the named ones in one runtime and print a line of JSON for each
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -52,7 +51,7 @@ def outcomes(runtime: str, hostile: list[Hostile], *, processes: int = 2) -> dic
     """Run planners in a runtime; a process that dies of one is replaced.
 
     Args:
-        runtime: ``"monty"``, ``"guard"`` or, without any protection, ``"plain"``.
+        runtime: ``"monty"`` or, without any protection, ``"plain"``.
         hostile: The planners; each must survive nothing but itself, so choose well for "plain".
         processes: How many are run at the same time.
     """
@@ -158,24 +157,10 @@ def _end(runtime: str, source: str) -> tuple[str, str, str]:
 
 
 def _runtime(runtime: str, source: str) -> Any:
-    from datetime import datetime, timezone
-
-    from llm_wrappers import __version__
     from llm_wrappers.guidance import PlannerProgram
-    from llm_wrappers.guidance.runtime import GuardedRuntime, MontyRuntime, ValidationRecord
+    from llm_wrappers.guidance.runtime import MontyRuntime
 
-    if runtime == "plain":
-        return PlannerProgram(source)
-    if runtime == "monty":
-        return MontyRuntime(source)
-    # Nobody should give a record to such a source; here somebody does.
-    record = ValidationRecord(
-        sha256=hashlib.sha256(source.encode(errors="surrogatepass")).hexdigest(),
-        library_version=__version__,
-        states=1,
-        when=datetime.now(timezone.utc),
-    )
-    return GuardedRuntime(source, record)
+    return MontyRuntime(source) if runtime == "monty" else PlannerProgram(source)
 
 
 def _megabytes() -> float:

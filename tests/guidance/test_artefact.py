@@ -86,6 +86,16 @@ def test_boolean_masks_stay_boolean(tmp_path):
         np.testing.assert_array_equal(matrix, [[True, False], [True, True]])
 
 
+@pytest.mark.parametrize("record", [None, {"sha256": "0" * 64, "states": 9, "when": "2026-01-01"}])
+def test_the_validation_record_of_an_older_version_is_passed_over(record, tmp_path):
+    artefact = GuidanceArtefact(provenance=BY_HAND, planner_source=SOURCE)
+    path = save_artefact(artefact, tmp_path) / "artefact.json"
+    manifest = json.loads(path.read_text())
+    assert "validation" not in manifest
+    path.write_text(json.dumps({**manifest, "validation": record}))
+    assert load_artefact(tmp_path) == artefact
+
+
 class TestPlanner:
     def test_without_one(self):
         with pytest.raises(GuidanceFileError, match=r"has no planner\.py"):

@@ -32,7 +32,7 @@ from llm_wrappers.guidance.ablations import (
     ShuffledPlanner,
     SinglePlanner,
 )
-from llm_wrappers.guidance.runtime import GuardedRuntime, MontyRuntime, validate_planner
+from llm_wrappers.guidance.runtime import MontyRuntime
 
 CRAFTER, CRAFTAX = "llm_wrappers/Crafter-v1", "llm_wrappers/CraftaxClassic-v1"
 GOALS = ("go left", "go right")
@@ -116,16 +116,22 @@ class TestPlanner:
         assert isinstance(planner_of(f"trusted:{planner}"), PlannerProgram)
         assert canary.exists()
 
-    def test_a_folder_runs_guarded_only_if_it_was_validated(self, folder):
-        with pytest.raises(GuidanceFileError, match="no validation record"):
-            planner_of(f"guarded:{folder}")
-        report = validate_planner(SOURCE, [{}], goals=GOALS[:1])
-        validated = ARTEFACT.model_copy(update={"validation": report.record()})
-        save_artefact(validated, folder)
-        planner = planner_of(f"guarded:{folder}")
-        assert isinstance(planner, GuardedRuntime)
+    @pytest.mark.parametrize("name", ["guarded:", "shuffled:guarded:", "equal:guarded:"])
+    def test_the_guard_is_gone_and_its_name_says_what_to_write(self, name, folder):
+        said = 'no boundary against its author, and is gone; write "file:PATH" .* or "trusted:PATH"'
+        with pytest.raises(UnknownNameError, match=said):
+            planner_of(f"{name}{folder}")
+        with pytest.raises(InvalidOptionError, match=said):
+            ARTEFACT.planner("guarded")
+
+    def test_masks_of_a_guarded_folder_say_so_too(self, folder):
+        with pytest.raises(UnknownNameError, match=r"^'guarded:.* is gone; write"):
+            resolve_masks(f"guarded:{folder}", env_id="", goals=GOALS, actions=[])
+
+    def test_a_trusted_folder(self, folder):
+        planner = planner_of(f"trusted:{folder}")
+        assert isinstance(planner, PlannerProgram)
         assert planner.plan([{}]) == [[("go left", 1.0)]]
-        assert isinstance(planner_of(f"trusted:{folder}"), PlannerProgram)
 
     def test_a_folder(self, folder):
         assert planner_of(f"file:{folder}").source == SOURCE

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llm_wrappers.errors import GuidanceError, InvalidOptionError
 from llm_wrappers.guidance.runtime import PlannerFailure, checked_answer
-from llm_wrappers.guidance.runtime.facts import FrozenFacts, plain_facts
+from llm_wrappers.guidance.runtime.facts import plain_facts
 from llm_wrappers.guidance.runtime.failure import one_line
 
 texts = st.text(max_size=200)
@@ -163,24 +163,3 @@ class TestFacts:
     def test_anything_else_is_refused_by_name(self, value):
         with pytest.raises(InvalidOptionError, match=r"the fact 'view' is a "):
             plain_facts({"view": value})
-
-    @pytest.mark.parametrize(
-        "change",
-        [
-            lambda facts: facts.__setitem__("wood", 1),
-            lambda facts: facts.pop("wood"),
-            lambda facts: facts.clear(),
-            lambda facts: facts.update(wood=1),
-            lambda facts: facts.setdefault("stone", 1),
-            lambda facts: facts.popitem(),
-            lambda facts: facts.__delitem__("wood"),
-            lambda facts: facts.__ior__({"wood": 1}),
-        ],
-        ids=["set", "pop", "clear", "update", "setdefault", "popitem", "del", "ior"],
-    )
-    def test_frozen_facts_cannot_be_changed_and_can_be_copied(self, change):
-        facts = FrozenFacts(wood=0)
-        with pytest.raises(TypeError, match=r"work on a copy: dict\(facts\)"):
-            change(facts)
-        assert facts == {"wood": 0}
-        assert dict(facts) == {"wood": 0}

@@ -3,8 +3,10 @@
 import sys
 
 import pytest
-from hostile_planners import HOSTILE
+from hostile_planners import FACTS, GOALS, HOSTILE
 from hostile_trials import outcomes
+
+from llm_wrappers.guidance.runtime import validate_planner
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits the memory of processes")
 
@@ -19,15 +21,14 @@ class TestContainment:
         assert [o for case in cases if (o := ended[case.name]).end not in case.monty] == []
         assert [outcome for outcome in ended.values() if outcome.harm or outcome.seconds > 30] == []
 
-    def test_behind_the_guard(self):
-        ended = outcomes("guard", HOSTILE)
-        assert [o for case in HOSTILE if (o := ended[case.name]).end not in case.guard] == []
-        assert [outcome for outcome in ended.values() if outcome.harm or outcome.seconds > 30] == []
-
-    def test_what_the_lint_refuses_the_guard_refuses(self):
-        by_lint = {case.name for case in HOSTILE if case.validation == "lint"}
-        assert by_lint <= {case.name for case in HOSTILE if case.guard == ("refused",)}
-        assert len(by_lint) > 80
+    @pytest.mark.slow
+    @pytest.mark.parametrize("case", HOSTILE, ids=lambda case: case.name)
+    def test_in_validation(self, case, tmp_path):
+        source = case.source.replace("@FILE@", str(tmp_path / "written"))
+        report = validate_planner(source, [FACTS, {**FACTS, "health": 9}], goals=GOALS)
+        found = {finding.kind for finding in report.findings} or {"valid"}
+        assert found & ({case.validation} if case.validation else {*case.monty, "slow", "valid"})
+        assert list(tmp_path.iterdir()) == []
 
 
 class TestTheTrialsThemselves:

@@ -1,6 +1,5 @@
-"""One planner, three ways to run it: plainly, behind the guard and in Monty, with one answer."""
+"""One planner, two ways to run it: plainly and in Monty, with one answer."""
 
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +8,13 @@ import numpy as np
 import pytest
 
 import llm_wrappers
-from llm_wrappers.errors import GuidanceFileError
 from llm_wrappers.guidance import PlannerProgram
-from llm_wrappers.guidance.program import hash_of
 from llm_wrappers.guidance.runtime import (
-    GuardedRuntime,
     MontyRuntime,
     PlannerFailure,
-    ValidationRecord,
     extreme_states,
     lint_planner,
 )
-from llm_wrappers.guidance.runtime.language import BUILTINS, METHODS, MODULES
 
 DATA = Path(llm_wrappers.__file__).parent / "data"
 ENVS = {"crafter": "llm_wrappers/Crafter-v1", "craftax-classic": "llm_wrappers/CraftaxClassic-v1"}
@@ -315,17 +309,6 @@ def source_of(*blocks: str) -> str:
     return "\n".join([*before, "class OptimizedGoalGenerator:", *inside, ""])
 
 
-def guarded(source: str) -> GuardedRuntime:
-    """Return a guarded runtime for a source that nobody validated."""
-    record = ValidationRecord(
-        sha256=hash_of(source),
-        library_version=llm_wrappers.__version__,
-        states=1,
-        when=datetime.now(timezone.utc),
-    )
-    return GuardedRuntime(source, record)
-
-
 @pytest.fixture(scope="module")
 def answers() -> dict[str, list[Any]]:
     """Return what all blocks give in each runtime."""
@@ -334,7 +317,6 @@ def answers() -> dict[str, list[Any]]:
     with MontyRuntime(source) as monty:
         return {
             "plain": PlannerProgram(source).plan(rows),
-            "guard": guarded(source).plan(rows),
             "monty": monty.plan(rows),
         }
 
@@ -342,29 +324,20 @@ def answers() -> dict[str, list[Any]]:
 class TestLanguage:
     @pytest.mark.parametrize("number", range(len(BLOCKS)))
     def test_a_construct_gives_the_same_everywhere(self, answers, number):
-        assert answers["guard"][number] == answers["plain"][number]
         assert answers["monty"][number] == answers["plain"][number]
 
     def test_the_constructs_are_in_the_language(self):
         assert lint_planner(source_of(*BLOCKS)) == []
-
-    def test_the_constructs_cover_the_language(self):
-        missing = {name for name in BUILTINS if f"{name}(" not in _TEXT + HELPERS}
-        missing |= {name for name in METHODS if f".{name}(" not in _TEXT}
-        missing |= {name for name in MODULES["math"] if name not in _TEXT}
-        assert missing == set()
 
     def test_an_error_is_the_same_everywhere(self):
         source = source_of("x = [1]\nresult = x[facts['health']]")
         facts = {**FACTS, "block": 0}
         with pytest.raises(IndexError):
             PlannerProgram(source).plan([facts])
-        (behind_guard,) = guarded(source).plan([facts])
         with MontyRuntime(source) as monty:
-            (in_monty,) = monty.plan([facts])
-        for failure in (behind_guard, in_monty):
-            assert isinstance(failure, PlannerFailure)
-            assert str(failure) == "IndexError: list index out of range (line 11 of the planner)"
+            (failure,) = monty.plan([facts])
+        assert isinstance(failure, PlannerFailure)
+        assert str(failure) == "IndexError: list index out of range (line 11 of the planner)"
 
 
 @pytest.fixture(scope="module", params=ENVS)
@@ -412,10 +385,9 @@ class TestReferencePlanners:
         plain = PlannerProgram(source)
         expected = plain.plan(rows)
         assert len({repr(answer) for answer in expected}) > 30
-        assert guarded(source).plan(rows) == expected
         with MontyRuntime(source) as monty:
             assert monty.plan(rows) == expected
-            assert monty.reads == plain.reads == guarded(source).reads
+            assert monty.reads == plain.reads
 
     @pytest.mark.parametrize("name", ["planner.py", "oracle.py"])
     def test_they_survive_what_no_rollout_shows(self, world, name):
@@ -423,13 +395,5 @@ class TestReferencePlanners:
         source = (DATA / folder / name).read_text()
         extreme = extreme_states(rows)
         expected = PlannerProgram(source).plan(extreme)
-        assert guarded(source).plan(extreme) == expected
         with MontyRuntime(source) as monty:
             assert monty.plan(extreme) == expected
-
-
-def test_the_guard_runs_nothing_but_the_language():
-    with pytest.raises(
-        GuidanceFileError, match=r"the guard runs the language of planners only: li"
-    ):
-        guarded("import os\n" + source_of("result = 1"))

@@ -253,14 +253,14 @@ pipes.serve(answer, seconds=0.5)
 
 class TestWorker:
     def test_a_script_that_cannot_begin_says_why(self):
-        options = {"source": "import os", "fuel": 100, "backwards": False}
-        with pytest.raises(UserError, match=r"cannot start: planner: the guard runs the language"):
-            Worker(FOLDER / "_guard_process.py", options)
+        # Monty's own script, without what it needs.
+        with pytest.raises(UserError, match=r"cannot start: KeyError: 'seconds'"):
+            Worker(FOLDER / "_monty_process.py", {})
 
     def test_without_a_python_to_start_it_says_so(self, monkeypatch):
         monkeypatch.setattr(sys, "executable", "/no/such/python")
         with pytest.raises(UserError, match=r"cannot start /no/such/python for planner code"):
-            Worker(FOLDER / "_guard_process.py", {})
+            Worker(FOLDER / "_monty_process.py", {})
 
     def test_without_the_binary_of_monty_it_says_so_once(self, monkeypatch, runtime):
         monkeypatch.setenv("MONTY_BIN", "/no/such/monty")

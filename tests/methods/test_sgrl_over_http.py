@@ -116,12 +116,12 @@ class TestWrongPlanner:
 ATTACKS = {
     "runs a command": {"lint"},
     "frame of a generator, called self": {"lint"},
-    "format string": {"lint"},
+    "format string": {"raised"},
     "forges the answers of other states": {"lint"},
     "changes the facts by another name": {"mutated"},
     "counts its calls in a global list": {"unstable"},
     "doubles a list": {"memory", "given up", "timeout"},
-    "calls another that calls it": {"raised", "fuel"},
+    "calls another that calls it": {"raised"},
     "loops for ever": {"timeout"},
 }
 

@@ -2,21 +2,17 @@
 
 from llm_wrappers.guidance.runtime.answers import checked_answer
 from llm_wrappers.guidance.runtime.failure import PlannerFailure
-from llm_wrappers.guidance.runtime.guard import GuardedRuntime
 from llm_wrappers.guidance.runtime.lint import Problem, lint_planner
 from llm_wrappers.guidance.runtime.monty import MontyRuntime
-from llm_wrappers.guidance.runtime.record import ValidationRecord
 from llm_wrappers.guidance.runtime.report import Finding, ValidationReport
 from llm_wrappers.guidance.runtime.states import extreme_states
 from llm_wrappers.guidance.runtime.validate import validate_planner
 
 __all__ = [
     "Finding",
-    "GuardedRuntime",
     "MontyRuntime",
     "PlannerFailure",
     "Problem",
-    "ValidationRecord",
     "ValidationReport",
     "checked_answer",
     "extreme_states",

@@ -5,31 +5,24 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-from llm_wrappers.errors import UserError
-from llm_wrappers.guidance.runtime._conversation import Answer, Conversation
+from llm_wrappers.errors import GuidanceFileError
+from llm_wrappers.guidance.runtime._conversation import Answer
 from llm_wrappers.guidance.runtime._findings import Findings
-from llm_wrappers.guidance.runtime._worker import Worker
+from llm_wrappers.guidance.runtime._turned import turned
 from llm_wrappers.guidance.runtime.failure import PlannerFailure
-from llm_wrappers.guidance.runtime.guard import FUEL
 from llm_wrappers.guidance.runtime.monty import MontyRuntime
 
-__all__ = ["Asked", "ask_again", "ask_behind_guard", "ask_each", "ask_only_reads"]
+__all__ = ["Asked", "ask_again", "ask_each", "ask_only_reads", "ask_turned"]
 
-# Another hash seed alone can leave a small set in its order.
-_GUARDS = ((1, False), (2, True))
-_GUARD_SCRIPT = Path(__file__).with_name("_guard_process.py")
-_SECONDS_OF_GUARD = 60.0
 _TIMED_AGAIN = 5
 _TIMES_BEFORE_SLOW = 8
 _PAUSE_SECONDS = 0.05
 _MOST_LOST = 10
 _SHOWN_GOALS = 3
+_BEYOND = PlannerFailure("load", "too long or too deep")
 State = dict[str, Any]
 
 
@@ -126,54 +119,26 @@ def ask_only_reads(source: str, reads: Sequence[str], asked: Asked, findings: Fi
             findings.add("undeclared read", message, state=state, same=same)
 
 
-def ask_behind_guard(
-    source: str, reads: Sequence[str] | None, asked: Asked, findings: Findings
-) -> None:
-    """Ask behind the guard, twice, each time with another order of sets."""
+def ask_turned(source: str, asked: Asked, findings: Findings) -> None:
+    """Ask a planner whose sets have another order, as they have from process to process."""
     answered = asked.answered()
-    rows = [
-        state if reads is None else {name: state[name] for name in reads if name in state}
-        for state, _ in answered
-    ]
-    with ThreadPoolExecutor(len(_GUARDS)) as pool:
-        results = list(pool.map(partial(_guarded, source, rows), _GUARDS))
-    for others in results:
-        if isinstance(others, UserError):
-            findings.add("load", str(others))
-            return
-        for (state, answer), other in zip(answered, others, strict=True):
-            if isinstance(other, PlannerFailure):
-                findings.add_failure(other, state)
-            elif not _alike(answer, other):
-                findings.add(
-                    "unstable",
-                    f"gave {_shown(answer)} in one interpreter, and {_shown(other)} in another; is "
-                    "there a loop over a set?",
-                    state=state,
-                    same="interpreter",
-                )
-
-
-def _guarded(source: str, rows: list[State], guard: tuple[int, bool]) -> list[Answer] | UserError:
-    hash_seed, backwards = guard
-    start = partial(
-        Worker,
-        _GUARD_SCRIPT,
-        {
-            "source": source,
-            "fuel": FUEL,
-            "backwards": backwards,
-            "overdue": _SECONDS_OF_GUARD,
-        },
-        environment={"PYTHONHASHSEED": str(hash_seed)},
-    )
-    conversation = Conversation(start, patience=1)
     try:
-        return conversation.answers(rows)
-    except UserError as error:
-        return error
-    finally:
-        conversation.close()
+        with MontyRuntime(turned(source), seed=1) as monty:
+            others = monty.answers([state for state, _ in answered])
+    except (GuidanceFileError, RecursionError):
+        others = [_BEYOND]
+    if isinstance(others[0], PlannerFailure) and others[0].kind == "load":
+        # A source near the limits of length and depth is beyond them when it is written anew.
+        return
+    for (state, answer), other in zip(answered, others, strict=True):
+        if isinstance(other, PlannerFailure) or not _alike(answer, other):
+            findings.add(
+                "unstable",
+                f"gave {_shown(answer)}, and {_shown(other)} with its sets in another order; is "
+                "there a loop over a set?",
+                state=state,
+                same="sets",
+            )
 
 
 def _timed(monty: MontyRuntime, state: State) -> tuple[Answer, float]:

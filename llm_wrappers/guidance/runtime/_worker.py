@@ -47,19 +47,12 @@ class Worker:
     Args:
         script: A script that begins with `_process.begin`.
         options: The first message; plain data. The module search path is added.
-        environment: Environment variables besides the few that are passed on.
 
     Raises:
         UserError: If the process cannot be started here.
     """
 
-    def __init__(
-        self,
-        script: Path,
-        options: Mapping[str, Any],
-        *,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, script: Path, options: Mapping[str, Any]) -> None:
         passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         try:
             # Unbuffered, so that a fork in the middle of a message cannot send half of it twice.
@@ -69,7 +62,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 bufsize=0,
-                env={**passed_on, **(environment or {})},
+                env=passed_on,
                 start_new_session=True,
             )
         except OSError as error:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from llm_wrappers.errors import InvalidOptionError
 
-__all__ = ["FrozenFacts", "plain_facts"]
+__all__ = ["plain_facts"]
 
 _SCALARS = frozenset({bool, int, float, str, type(None)})
 
@@ -45,19 +45,3 @@ def _plain(name: str, value: Any) -> Any:
         f"facts for planner code must be numbers, texts, None, or lists, tuples and dicts of "
         f"these; the fact {name!r} is a {type(value).__name__}"
     )
-
-
-class FrozenFacts(dict[str, Any]):
-    """Facts that planner code in this process can read and not change.
-
-    >>> FrozenFacts(wood=1)["wood"] = 2
-    Traceback (most recent call last):
-        ...
-    TypeError: facts must not be changed; work on a copy: dict(facts)
-    """
-
-    def _refuse(self, *arguments: Any, **options: Any) -> NoReturn:
-        raise TypeError("facts must not be changed; work on a copy: dict(facts)")
-
-    __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse

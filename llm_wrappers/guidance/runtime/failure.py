@@ -18,7 +18,7 @@ class PlannerFailure(GuidanceError):
     theirs. It holds text and numbers alone, never a value or an exception of the planner.
 
     Args:
-        kind: ``"raised"``, ``"timeout"``, ``"memory"``, ``"crashed"``, ``"fuel"``, ``"answer"``,
+        kind: ``"raised"``, ``"timeout"``, ``"memory"``, ``"crashed"``, ``"answer"``,
             ``"load"`` or ``"given up"``.
         message: What happened; cut and cleaned, because planner code may have written it.
         line: The line of the planner, where one is known.

@@ -1,4 +1,4 @@
-"""Reading a planner's source before anything runs it."""
+"""Reading a planner's source before anything runs it, to say early and well what will not do."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _MOST_PROBLEMS = 50
 
 
 def lint_planner(source: str) -> list[Problem]:
-    """Return what a planner's source must change before it is run, in the order of its lines.
+    """Return what a planner's source must change before it is worth running, by lines.
 
-    Planners are written in a small part of Python: one plain class, no imports but `math`,
-    `collections` and `typing`, nothing that looks into objects or keeps anything between calls.
-    The source is parsed and never executed, whatever it is.
+    It names what Monty does not run, what keeps something between calls or takes the answer from
+    anything but the facts, and names that nothing defines, each with what to write instead. It
+    explains and does not protect: that is Monty's part. The source is never executed.
 
     Args:
         source: The Python source.
 
     Returns:
-        At most 50 problems; none where the source keeps to the language.
+        At most 50 problems; none where there is nothing to say.
 
     >>> for problem in lint_planner("import os"): print(problem)
     line 1: write a class OptimizedGoalGenerator with a method generate(self, facts)
@@ -47,8 +47,8 @@ def lint_planner(source: str) -> list[Problem]:
             *state_problems(tree),
             *_shape_problems(tree),
             *_reads_problems(tree),
+            *name_problems(tree, symbols(source)),
         ]
-        problems += name_problems(tree, symbols(source))
         if not problems:
             # Compiling runs nothing; it finds a `return` outside of a function, for one.
             quietly_compiled(tree, name="planner")
@@ -71,42 +71,26 @@ def _reads_problems(tree: ast.Module) -> list[Problem]:
 
 
 def _shape_problems(tree: ast.Module) -> list[Problem]:
-    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
-    named = [node for node in classes if node.name == CLASS_NAME and node in tree.body]
+    named = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == CLASS_NAME]
     if len(named) != 1:
         line = named[1].lineno if named else 1
         once = "only once" if named else "with a method generate(self, facts)"
         return [Problem(line, "class", f"write a class {CLASS_NAME} {once}")]
-    problems = [
-        Problem(node.lineno, "class", f"the only class is {CLASS_NAME}; use functions and dicts")
-        for node in classes
-        if node is not named[0]
-    ]
+    (planner,) = named
     generate = [
         part
-        for part in named[0].body
+        for part in planner.body
         if isinstance(part, ast.FunctionDef) and part.name == "generate"
     ]
-    if (
-        not generate
-        or _argument_names(generate[-1])[:1] != ["self"]
-        or not _takes_one(generate[-1])
-    ):
-        line = generate[-1].lineno if generate else named[0].lineno
-        problems.append(
-            Problem(line, "class", f"{CLASS_NAME} needs the method generate(self, facts)")
-        )
-    return problems
+    if generate and _takes_one(generate[-1].args):
+        return []
+    line = generate[-1].lineno if generate else planner.lineno
+    return [Problem(line, "class", f"{CLASS_NAME} needs the method generate(self, facts)")]
 
 
-def _argument_names(function: ast.FunctionDef) -> list[str]:
-    return [argument.arg for argument in function.args.posonlyargs + function.args.args]
-
-
-def _takes_one(function: ast.FunctionDef) -> bool:
-    arguments = function.args
+def _takes_one(arguments: ast.arguments) -> bool:
     return (
-        len(_argument_names(function)) == 2
+        len(arguments.posonlyargs + arguments.args) == 2
         and not arguments.kwonlyargs
         and not arguments.defaults
         and arguments.vararg is None

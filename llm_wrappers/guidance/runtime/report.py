@@ -8,9 +8,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.runtime.record import ValidationRecord
-
 __all__ = ["KINDS", "Finding", "ValidationReport"]
 
 KINDS: dict[str, str] = {
@@ -19,7 +16,6 @@ KINDS: dict[str, str] = {
     "crashed": "The code brings down its interpreter",
     "memory": "The code uses too much memory",
     "timeout": "The code does not end in time",
-    "fuel": "The code does too much",
     "raised": "The code raises an exception",
     "given up": "The code fails in state after state",
     "answer": "The answer has not the form of a list of (goal, weight) pairs",
@@ -93,24 +89,6 @@ class ValidationReport(BaseModel):
     def ok(self) -> bool:
         """Whether nothing is wrong."""
         return not self.findings
-
-    def record(self) -> ValidationRecord:
-        """Return the record that the planner is valid, for `GuardedRuntime` and for artefacts.
-
-        Raises:
-            InvalidOptionError: If it is not.
-        """
-        if not self.ok:
-            raise InvalidOptionError(
-                f"this planner is not valid: {len(self.findings)} findings, the first: "
-                f"{self.findings[0].message}"
-            )
-        return ValidationRecord(
-            sha256=self.sha256,
-            library_version=self.library_version,
-            states=self.recorded_states + self.extreme_states,
-            when=self.when,
-        )
 
     def for_model(self, *, most: int = 4000) -> str:
         """Return what is wrong as a text for the language model that wrote the planner.

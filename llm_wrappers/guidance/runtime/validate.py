@@ -17,9 +17,9 @@ from llm_wrappers.guidance.runtime._findings import Findings
 from llm_wrappers.guidance.runtime._trials import (
     Asked,
     ask_again,
-    ask_behind_guard,
     ask_each,
     ask_only_reads,
+    ask_turned,
 )
 from llm_wrappers.guidance.runtime.lint import lint_planner
 from llm_wrappers.guidance.runtime.report import ValidationReport
@@ -43,10 +43,10 @@ def validate_planner(
     """Return what is wrong with a planner's source, found by reading it and by trying it.
 
     The source is never run in this process. It is read (`lint_planner`) and then asked about
-    recorded and made-up states (`extreme_states`), in Monty and, behind the guard, in processes
-    of its own with other hash seeds. It must answer every state in time and in the right form,
-    with goals that exist; the same whatever was asked before, whatever the clock and the random
-    seed; without changing its facts, and from no other facts than its `READS` name.
+    recorded and made-up states (`extreme_states`) in Monty. It must answer every state in time and
+    in the right form, with goals that exist; the same whatever was asked before, whatever the
+    clock, the random seed and the order of sets; without changing its facts, and from no other
+    facts than its `READS` name.
 
     Args:
         source: The Python source.
@@ -110,9 +110,9 @@ def _try_again(
         findings.add("unknown fact", f"not every state has the fact {name!r}{hint}")
     if reads is not None and not missing:
         ask_only_reads(source, reads, asked, findings)
-    # Where one of these is found already, the guard would find it again and call it another.
+    # Where one of these is found already, it would be found again and called another.
     if not findings.kinds() & {"mutated", "unstable", "undeclared read", "unknown fact", "slow"}:
-        ask_behind_guard(source, reads, asked, findings)
+        ask_turned(source, asked, findings)
 
 
 def _check_goals(

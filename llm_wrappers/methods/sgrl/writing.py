@@ -93,7 +93,6 @@ def write_guidance(
             usage=(llm.usage - before).as_dict(),
             authoring=_authoring(planner, masks, audit),
         ),
-        validation=planner.report.record() if planner.report else None,
         planner_source=planner.source,
         masks={goal: list(actions) for goal, actions in masks.masks.items()} if masks else None,
     )
@@ -108,6 +107,7 @@ def _authoring(
     found: dict[str, Any] = {
         "repairs": planner.rounds,
         "failures": dict(planner.failures),
+        "checked_states": 0 if report is None else report.recorded_states + report.extreme_states,
         "coverage": None if report is None else report.coverage,
         "never_proposed": [] if report is None else list(report.never_proposed),
     }
