@@ -192,7 +192,7 @@ _PLANNERS: Registry[Planner] = Registry(
     },
 )
 _MASKS: Registry[Masks] = Registry(
-    "masks",
+    "mask bank",
     Mapping,
     "goal -> actions",
     names={

@@ -149,6 +149,7 @@ TWINS: dict[str, dict[str, Twins]] = {
             scripted(action_space=MULTI_BINARY), masks=MULTI_BINARY_MASKS, enforce="resample"
         ),
         "masks below": mask_twins(EnvWithMasks, masks=MASKS, enforce="resample"),
+        "observed": mask_twins(EnvWithMasks, masks=MASKS, observe_mask=True),
         "failing": twins("ActionMaskWrapper", FAILING, make_scripted_env, masks=MASKS),
         "cartpole": mask_twins(short_cartpole, masks={"left": [0], "right": [1]}),
         "two masks": Twins(
