@@ -157,7 +157,10 @@ class _Rounded:
         self._decimals = decimals
 
     def __call__(self, states: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.round(states, self._decimals)
+        # Numbers near the largest overflow while they are rounded; they have no decimals anyway.
+        with np.errstate(over="ignore"):
+            rounded = np.round(states, self._decimals)
+        return np.where(np.isfinite(rounded), rounded, states)
 
 
 class _Bins:

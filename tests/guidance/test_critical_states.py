@@ -71,6 +71,10 @@ class TestKeys:
         states = table(([0.1, 0.0], 0), ([0.1, 8.0], 1), ([0.1, 3.0], 2), key="nearest:0.1")
         assert matched(states, [0.15, 8.0], [0.4, 8.0]) == [1, -1]
 
+    def test_numbers_too_large_to_round_stay_apart(self) -> None:
+        states = table(([1.79e306], 1), ([1.78e306], 2), key="rounded:2")
+        assert matched(states, [1.78e306]) == [1]
+
     @pytest.mark.parametrize("key", ["exact", "rounded:1", "bins:0.5", "nearest:5"])
     @pytest.mark.filterwarnings("error")
     def test_states_that_are_no_numbers_or_far_off_match_nothing(self, key: str) -> None:
