@@ -2,6 +2,7 @@
 
 import gc
 import json
+import re
 import time
 
 import pytest
@@ -45,6 +46,7 @@ oddities = st.sampled_from(
         "\ufeff",
     ]
 )  # fmt: skip
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 prose = st.lists(words | oddities, max_size=6).map(" ".join)
 indents = st.sampled_from([None, 0, 2, "\t"])
 
@@ -60,9 +62,17 @@ def test_what_stands_in_a_fence_is_read_as_it_was(plan, before, after, indent, e
 @settings(examples, max_examples=150)
 def test_what_stands_in_prose_is_read_as_it_was(plan, before, after, indent, ensure_ascii):
     answer = json.dumps(plan.model_dump(mode="json"), indent=indent, ensure_ascii=ensure_ascii)
-    # A brace before that closes after would make the answer a part of something else.
-    assume(not ("{" in before and "}" in after))
+    # A brace before that closes later would make the answer a part of something else; after an odd
+    # quote, a brace in a text of the answer may be what closes it.
+    texts_in_it = "".join(_STRING.findall(answer)) if before.count('"') % 2 else ""
+    assume(not ("{" in before and "}" in after + texts_in_it))
     assert parse_answer(f"{before} and so {answer} {after}", Plan) == plan
+
+
+def test_an_answer_that_an_open_brace_and_an_odd_quote_hide_is_refused_and_not_guessed():
+    answer = Plan(steps=[], masks={}, best=(0, "}"), tags=set()).model_dump_json()
+    with pytest.raises(InvalidAnswerError, match="no valid JSON"):
+        parse_answer(f'{{ x 5" pipe and so {answer}', Plan)
 
 
 @given(st.lists(plans, min_size=1, max_size=4), words)
