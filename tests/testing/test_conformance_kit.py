@@ -14,6 +14,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils import RecordConstructorArgs
+from plain_layers import Env, LosesItsState, Plain
 
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.testing import (
@@ -27,17 +28,6 @@ from llm_wrappers.testing import (
     make_scripted_env,
 )
 from llm_wrappers.testing.planners import FAILURES
-
-Env = gym.Env[Any, Any]
-
-
-class Plain(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """A wrapper without a fault, from which the broken ones differ in one thing each."""
-
-    def __init__(self, env: Env) -> None:
-        RecordConstructorArgs.__init__(self)
-        gym.Wrapper.__init__(self, env)
-
 
 # --- point 1 ---
 
@@ -262,25 +252,6 @@ class HoldsALock(Plain):
     def __init__(self, env: Env) -> None:
         super().__init__(env)
         self._lock = threading.Lock()
-
-
-class LosesItsState(Plain):
-    def __init__(self, env: Env) -> None:
-        super().__init__(env)
-        self._count = 0
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_count": 0}
-
-    def reset(self, **kwargs: Any) -> Any:
-        self._count = 0
-        observation, info = self.env.reset(**kwargs)
-        return observation, {**info, "count": 0}
-
-    def step(self, action: Any) -> Any:
-        self._count += 1
-        *rest, info = self.env.step(action)
-        return (*rest, {**info, "count": self._count})
 
 
 # --- point 8 ---

@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils import RecordConstructorArgs
+from plain_layers import Env, LosesItsState, Plain
 
 from llm_wrappers import (
     ActionMaskWrapper,
@@ -32,8 +33,6 @@ from llm_wrappers.testing import (
     make_scripted_env,
 )
 from llm_wrappers.wrappers import vector
-
-Env = gym.Env[Any, Any]
 
 GOALS = ["go left", "go right"]
 MASKS = {"go left": [0, 1], "go right": [1, 2]}
@@ -80,14 +79,6 @@ def recorder(env: Any) -> Any:
 
 
 GOOD = {"sgrl": sgrl, "shift": shift, "override": override}
-
-
-class Plain(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """A layer without a fault, from which the broken ones differ in one thing each."""
-
-    def __init__(self, env: Env) -> None:
-        RecordConstructorArgs.__init__(self)
-        gym.Wrapper.__init__(self, env)
 
 
 class ReadsTheObservation(Plain):
@@ -208,25 +199,6 @@ class DrawsFromTheEnvironment(Plain):
         return self.env.step(action)
 
 
-class LosesItsCount(Plain):
-    def __init__(self, env: Env) -> None:
-        super().__init__(env)
-        self._count = 0
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_count": 0}
-
-    def reset(self, **kwargs: Any) -> Any:
-        self._count = 0
-        observation, info = self.env.reset(**kwargs)
-        return observation, {**info, "count": 0}
-
-    def step(self, action: Any) -> Any:
-        self._count += 1
-        *rest, info = self.env.step(action)
-        return (*rest, {**info, "count": self._count})
-
-
 class RecordsAnotherValue(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     def __init__(self, env: Env, *, high: float = 3.0) -> None:
         RecordConstructorArgs.__init__(self, high=1.0)
@@ -304,7 +276,7 @@ BROKEN: list[tuple[Point, Callable[[Env], Env], str]] = [
     (Point.STACK_PROGRESS, KeepsTheTraining, r"set_training\(False\) at the top to reach Reward"),
     (Point.INFO, Doubles, "to be the reward of the environment"),
     (Point.SEEDING, DrawsFromTheEnvironment, "what it returns alone"),
-    (Point.COPIES, LosesItsCount, "to go on as the original does"),
+    (Point.COPIES, LosesItsState, "to go on as the original does"),
     (Point.SPEC, RecordsAnotherValue, "to give an equal environment"),
     (Point.STACK_RESUME, loads_nothing, "a stack to have the state that was loaded"),
     (Point.STACK_RESUME, forgets, "a run that was saved and loaded"),

@@ -116,6 +116,16 @@ def _recipes(
     }
 
 
+def _crafting(*, blank: Any) -> dict[str, Wrap]:
+    return _recipes(
+        sgrl=lw.methods.sgrl.wrap,
+        goals=["move left", "move right", "face grass"],
+        threshold=0.1,
+        judge=FunctionJudge(like_to_do),
+        table=_table(blank, action=5, key="nearest:1000.0"),
+    )
+
+
 # --- worlds ---
 
 CART_POLE = World(
@@ -177,26 +187,14 @@ PENDULUM = World(
 
 CRAFTER = World(
     "llm_wrappers/Crafter-v1",
-    _recipes(
-        sgrl=lw.methods.sgrl.wrap,
-        goals=["move left", "move right", "face grass"],
-        threshold=0.1,
-        judge=FunctionJudge(like_to_do),
-        table=_table(np.zeros((64, 64, 3), np.uint8), action=5, key="nearest:1000.0"),
-    ),
+    _crafting(blank=np.zeros((64, 64, 3), np.uint8)),
     options={"length": 12},
     is_dear=True,
 )
 
 CRAFTAX = World(
     "llm_wrappers/CraftaxClassic-v1",
-    _recipes(
-        sgrl=lw.methods.sgrl.wrap,
-        goals=["move left", "move right", "face grass"],
-        threshold=0.1,
-        judge=FunctionJudge(like_to_do),
-        table=_table(np.zeros(1345, np.float32), action=5, key="nearest:1000.0"),
-    ),
+    _crafting(blank=np.zeros(1345, np.float32)),
     options={"length": 12},
     is_dear=True,
     is_native=True,
