@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,7 +72,8 @@ class Pruning(Core):
         told: As in `Core`.
         source: The goals.
         coin: Whether the goal prunes, once per state.
-        parts: As in `Core`; the coin comes first.
+        pruning: The goals that can prune, in the order of their rows.
+        parts: As in `Core`; the coin comes last.
     """
 
     def __init__(
@@ -82,11 +83,13 @@ class Pruning(Core):
         *,
         source: GoalSource,
         coin: ScheduledCoin,
+        pruning: Iterable[str],
         parts: Mapping[str, Part],
     ) -> None:
         super().__init__(place, told, parts={**parts, "schedule": coin})
         self.needs_ends = coin.adapts
         self._source, self._coin = source, coin
+        self._rows_of: dict[str | None, int] = {goal: row for row, goal in enumerate(pruning)}
         self.set_progress(self.progress)
 
     def begin(self, start: Start) -> None:
@@ -115,8 +118,8 @@ class Pruning(Core):
     @abstractmethod
     def draw(
         self,
-        goals: Sequence[str | None],
-        heads: NDArray[np.bool_],
+        chosen: Sequence[int],
+        applied: Sequence[bool],
         rows: NDArray[np.intp],
         *,
         shown: bool,
@@ -124,8 +127,9 @@ class Pruning(Core):
         """Prune in some states.
 
         Args:
-            goals: Of these m states, None for no guidance.
-            heads: Where the coin says that the goal prunes, shape (m,).
+            chosen: The rows of what prunes in these m states, the one behind all goals' for
+                nothing.
+            applied: Where it is not that one.
             rows: Which states.
             shown: Whether they are shown, and acted in; else they are last states of episodes.
         """
@@ -141,4 +145,9 @@ class Pruning(Core):
         if len(rows):
             heads = self._coin.toss(streams, rows)
             wanted = goals if len(rows) == self.n else [goals[row] for row in rows.tolist()]
-            self.draw(wanted, heads, rows, shown=shown)
+            rows_of, nothing = self._rows_of, len(self._rows_of)
+            chosen = [
+                rows_of.get(goal, nothing) if head else nothing
+                for goal, head in zip(wanted, heads.tolist(), strict=True)
+            ]
+            self.draw(chosen, [row != nothing for row in chosen], rows, shown=shown)

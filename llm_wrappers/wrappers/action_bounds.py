@@ -42,7 +42,6 @@ class Bounds(Pruning):
         source = GoalSource(place, "ActionBoundsWrapper")
         reject_unknown_goals(bounds, source.vocabulary)
         bank = BoundsBank(bounds, space)
-        self._rows_of: dict[str | None, int] = {goal: row for row, goal in enumerate(bank.bounds)}
         # The last row belongs to no goal: it is the whole space.
         self._low, self._high = bank.arrays([*bank.bounds, ""])
         self._open = place.world.open_actions(space)
@@ -53,21 +52,20 @@ class Bounds(Pruning):
             "executed_action": np.zeros_like(self.low),
             "bounds_applied": np.zeros(place.n, dtype=np.bool_),
         }
-        super().__init__(place, told, source=source, coin=coin, parts={"counts": self.counts})
+        super().__init__(
+            place, told, source=source, coin=coin, pruning=bank.bounds,
+            parts={"counts": self.counts},
+        )  # fmt: skip
 
     def draw(
         self,
-        goals: Sequence[str | None],
-        heads: NDArray[np.bool_],
+        chosen: Sequence[int],
+        applied: Sequence[bool],
         rows: NDArray[np.intp],
         *,
         shown: bool,
     ) -> None:
         """Take the bounds of the goals."""
-        last = len(self._low) - 1
-        wanted = [self._rows_of.get(goal, last) for goal in goals]
-        chosen = [row if head else last for row, head in zip(wanted, heads.tolist(), strict=True)]
-        applied = [row != last for row in chosen]
         low, high = self._low[chosen], self._high[chosen]
         # A slice is much faster than a list of all rows.
         here: Any = slice(None) if len(rows) == self.n else rows

@@ -53,7 +53,6 @@ class Mask(Pruning):
         _refuse_overrides_inside(place)
         source = GoalSource(place, "ActionMaskWrapper")
         bank = _bank(place, masks, source.vocabulary)
-        self._rows_of = {goal: row for row, goal in enumerate(bank.masks)}
         # The last row, of a goal without an entry, leaves everything open.
         everything = np.ones((1, bank.length), dtype=np.bool_)
         self._matrix = np.concatenate([bank.matrix(list(bank.masks)), everything])
@@ -69,6 +68,7 @@ class Mask(Pruning):
             _told(place, bank.length, executes=enforce == "resample"),
             source=source,
             coin=coin,
+            pruning=bank.masks,
             parts={"counts": self.counts},
         )
         self._mask_key = mask_key if checks.flag("observe_mask", observe_mask) else None
@@ -79,17 +79,13 @@ class Mask(Pruning):
 
     def draw(
         self,
-        goals: Sequence[str | None],
-        heads: NDArray[np.bool_],
+        chosen: Sequence[int],
+        applied: Sequence[bool],
         rows: NDArray[np.intp],
         *,
         shown: bool,
     ) -> None:
         """Close what does not serve the goals; what is shown is combined with the masks below."""
-        last = len(self._matrix) - 1
-        wanted = [self._rows_of.get(goal, last) for goal in goals]  # type: ignore[arg-type]
-        chosen = [row if head else last for row, head in zip(wanted, heads.tolist(), strict=True)]
-        applied = [row != last for row in chosen]
         masks = self._matrix[chosen]
         counts, open_actions = self.counts, self._open
         here: Any = slice(None) if len(rows) == self.n else rows
