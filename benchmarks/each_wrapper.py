@@ -60,7 +60,7 @@ def wrapped(kit: Any, name: str, env: Env) -> Env:
         "similarity": lambda env: kit.SimilarityRewardWrapper(env, suggester=["push left"]),
         "shift": lambda env: kit.RewardShiftWrapper(env, judge="reference"),
         "override": lambda env: kit.CriticalStateOverrideWrapper(env, critical_states=table()),
-        "recorder": lambda env: kit.TrajectoryRecorder(env, max_episodes=200),
+        "recorder": lambda env: kit.TrajectoryRecorder(env),
     }
     return make[name](env)
 

@@ -116,8 +116,8 @@ class ClassicControlCaptioner:
 
     def _changes(self, before: Facts, after: Facts) -> str:
         changes = [
-            f"{quantity.label} went from {quantity.words(before)} to {quantity.words(after)}"
+            f"{quantity.label} went from {was} to {now}"
             for quantity in self._system.watched
-            if quantity.words(before) != quantity.words(after)
+            if (was := quantity.words(before)) != (now := quantity.words(after))
         ]
         return ", ".join(changes) or "nothing changed"

@@ -45,14 +45,17 @@ class Quantity:
 
     def side(self, facts: Facts) -> str:
         """Return the word for the sign; empty for zero."""
-        value = self.rounded(facts)
-        return self.negative if value < 0 else self.positive if value > 0 else ""
+        return self._word(self.rounded(facts))
 
     def words(self, facts: Facts) -> str:
         """Return the value in full, such as ``"0.30 m/s left"``."""
+        value = self.rounded(facts)
         if not self.positive:
-            return self._with_unit(self.rounded(facts))
-        return f"{self.size(facts)} {self.side(facts)}".rstrip()
+            return self._with_unit(value)
+        return f"{self._with_unit(abs(value))} {self._word(value)}".rstrip()
+
+    def _word(self, value: float) -> str:
+        return self.negative if value < 0 else self.positive if value > 0 else ""
 
     def _with_unit(self, value: float) -> str:
         number = f"{value:.{self.decimals}f}"

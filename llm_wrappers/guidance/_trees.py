@@ -59,6 +59,8 @@ def copied(value: Any) -> Any:
     >>> copied({"a": (np.zeros(2), 3)})
     {'a': (array([0., 0.]), 3)}
     """
+    if type(value) is int:  # Most actions are such, at each step.
+        return value
     if isinstance(value, np.ndarray | list):
         return np.array(value)
     if isinstance(value, Mapping):

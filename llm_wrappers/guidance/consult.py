@@ -204,12 +204,13 @@ class Consult(ABC, Generic[T]):
         counts = self.counts
         counts["consulted"] += len(found)
         lacking = [answer for answer in found if answer is None or answer is _Lack.FAILED]
-        if lacking:
-            failed = lacking.count(_Lack.FAILED)
-            counts["unguided"] += len(lacking)
-            counts[self._words.failed] += failed
-            if self._words.unanswered:
-                counts[self._words.unanswered] += len(lacking) - failed
+        if not lacking:
+            return found  # type: ignore[return-value]
+        failed = lacking.count(_Lack.FAILED)
+        counts["unguided"] += len(lacking)
+        counts[self._words.failed] += failed
+        if self._words.unanswered:
+            counts[self._words.unanswered] += len(lacking) - failed
         instead = self._stand_in
         return [instead if one is None or isinstance(one, _Lack) else one for one in found]
 
@@ -254,9 +255,14 @@ class Consult(ABC, Generic[T]):
             return [self._fail(error, facts[rows[0]])] * len(rows)
         self.counts[self._words.asked] += len(rows)
         self._worked = True
-        return [
-            self._checked(answer, facts, row) for answer, row in zip(answers, rows, strict=True)
-        ]
+        try:
+            # In most steps all of them can be used; what said in place of an answer why there is
+            # none fits no check.
+            return [self._check(answer) for answer in answers]
+        except Exception:
+            return [
+                self._checked(answer, facts, row) for answer, row in zip(answers, rows, strict=True)
+            ]
 
     def _asked_at_once(
         self,

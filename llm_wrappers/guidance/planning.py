@@ -47,6 +47,7 @@ class Planning(Consult[Plan]):
         self.fallback = Plan((self.vocabulary[fallback],), (1.0,), failed=True)
         self._may_be_empty = bool(getattr(planner, "may_be_empty", False))
         self._factors = [1.0] * len(self.vocabulary)
+        self._is_weighted = False
         super().__init__(
             planner,
             words=_WORDS,
@@ -58,7 +59,7 @@ class Planning(Consult[Plan]):
     def plans(self, facts: Sequence[Mapping[str, Any]]) -> list[Plan]:
         """Return one plan per state."""
         plans = self._answers(facts)
-        if not self._pure and self._is_weighted():
+        if not self._pure and self._is_weighted:
             plans = [plan.scaled(self._factors) for plan in plans]
         counts = self.counts
         counts["states"] += len(plans)
@@ -88,7 +89,8 @@ class Planning(Consult[Plan]):
         if new == self._factors:
             return
         self._factors = new
-        self._memory.view(self._scaled if self._is_weighted() else None)
+        self._is_weighted = any(factor != 1.0 for factor in new)
+        self._memory.view(self._scaled if self._is_weighted else None)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what outlives an episode, ready for JSON: the counters and the factors."""
@@ -111,13 +113,11 @@ class Planning(Consult[Plan]):
         self.counts.update(counts)
 
     def _ask(self, states: States, actions: Sequence[Any]) -> Sequence[Any]:
-        return self.planner.plan([dict(row) for row in states.facts])
+        # A dict is the copy that `Consult` made; rows of a table become one here.
+        return self.planner.plan([r if type(r) is dict else dict(r) for r in states.facts])
 
     def _check(self, answer: Any) -> Plan:
         return checked_plan(answer, self.vocabulary, may_be_empty=self._may_be_empty)
-
-    def _is_weighted(self) -> bool:
-        return any(factor != 1.0 for factor in self._factors)
 
     def _scaled(self, answer: Any) -> Any:
         return answer.scaled(self._factors) if isinstance(answer, Plan) else answer

@@ -55,13 +55,13 @@ class Place:
 
     def batch(self, observations: Any) -> Any:
         """Return what the layer below returned, batched along the first axis."""
-        if isinstance(self.env, gym.vector.VectorEnv):
+        if self.world.is_vector:
             return observations
         return batch_of_one(self.observation_space, observations)
 
     def listed(self, observations: Any) -> list[Any]:
         """Return what the layer below returned as n observations."""
-        if isinstance(self.env, gym.vector.VectorEnv):
+        if self.world.is_vector:
             return list(iterate(self.env.observation_space, observations))
         return [observations]
 

@@ -62,35 +62,25 @@ class View:
         self.said: Mapping[str, Any] = {}
         """And infos."""
         self._batched_at = -1
-        self._observations: Any = None
-        self._infos: Mapping[str, Any] = {}
+        self._batch: tuple[Any, Mapping[str, Any]] = (None, {})
 
-    @property
-    def observations(self) -> Any:
-        """The observations that are shown, batched along the first axis."""
-        self._batch()
-        return self._observations
+    def batched(self) -> tuple[Any, Mapping[str, Any]]:
+        """Return the observations that are shown, batched along the first axis, and their infos.
 
-    @property
-    def infos(self) -> Mapping[str, Any]:
-        """The infos that go with them, in the form of `gymnasium.vector`."""
-        self._batch()
-        return self._infos
+        The infos have the form of `gymnasium.vector`.
+        """
+        if self._batched_at != self.tick:
+            if self._is_vector:
+                self._batch = self._seen(self.shown), self.said
+            else:
+                self._batch = batch_of_one(self._space, self.shown), batch_infos(self.said)
+            self._batched_at = self.tick
+        return self._batch
 
     def last_states(self) -> tuple[Any, Mapping[str, Any]]:
         """Return observations and infos of the last states of the episodes in `over`."""
         last = final_observations(self.said, self._space, self.over)
         return self._seen(last), take_rows(self.said.get("final_info", {}), self.over)
-
-    def _batch(self) -> None:
-        if self._batched_at == self.tick:
-            return
-        if self._is_vector:
-            self._observations, self._infos = self._seen(self.shown), self.said
-        else:
-            self._observations = batch_of_one(self._space, self.shown)
-            self._infos = batch_infos(self.said)
-        self._batched_at = self.tick
 
     def _seen(self, observations: Any) -> Any:
         """Return what layers of ours inside of the sub-environments have put into a Dict."""
@@ -151,11 +141,10 @@ class Voice:
 
     def _facts(self, view: View) -> Sequence[Facts]:
         rows = view.changed
+        observations, infos = view.batched()
         if rows is None or self._tick < 0:
-            return self.captioner.facts(view.observations, view.infos)
-        changed = self.captioner.facts(
-            take_rows(view.observations, rows), take_rows(view.infos, rows)
-        )
+            return self.captioner.facts(observations, infos)
+        changed = self.captioner.facts(take_rows(observations, rows), take_rows(infos, rows))
         return with_rows(self._shown, rows, changed)
 
 
@@ -194,7 +183,7 @@ class World:
     @property
     def observations(self) -> Any:
         """The observations that are shown, batched along the first axis."""
-        return self.view.observations
+        return self.view.batched()[0]
 
     def captioner(self) -> Captioner:
         """Return the environment's own captioner, or the best one known for it.

@@ -76,7 +76,7 @@ class Goals(Core):
         self._choose(step.rows, self._facts(last=True), step.streams, fresh=False)
         over = step.rows[step.ended[step.rows]]
         if len(over):
-            self._last[over] = np.array(self.guiding(), dtype=object)[over]
+            self._last[over] = self.guiding(over)
 
     def show(self, observations: Any, row: Any = slice(None)) -> Any:
         """Return observations with the vectors of the goals; zero for no goal."""
@@ -84,15 +84,11 @@ class Goals(Core):
         vectors = np.array(self._vectors[self._selector.goals[row]])
         return joined(observations, self._key, vectors)
 
-    def guiding(self) -> list[str | None]:
+    def guiding(self, rows: Any = slice(None)) -> list[str | None]:
         """Return the current goals, None where there is none or the planner failed."""
-        selector = self._selector
-        return [
-            text if guided else None
-            for text, guided in zip(
-                self._texts[selector.goals], selector.guided.tolist(), strict=True
-            )
-        ]
+        texts = self._texts[self._selector.goals[rows]].tolist()
+        guided = self._selector.guided[rows].tolist()
+        return [text if is_so else None for text, is_so in zip(texts, guided, strict=True)]
 
     def last_guiding(self) -> list[str | None]:
         """Return what `guiding` was in the last states of the episodes that ended last."""

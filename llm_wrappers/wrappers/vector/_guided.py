@@ -95,8 +95,9 @@ class GuidedVector(Layer, gym.vector.VectorWrapper):  # generic only from gymnas
         core, world, step = self.core, self.world, self._step
         if not self._was_reset:
             raise reset_needed()
-        waits = self._mode == AutoresetMode.NEXT_STEP and bool(self._ended.any())
-        rows = np.flatnonzero(~self._ended) if waits else self._all
+        waiting, rows = NOBODY, self._all
+        if self._mode == AutoresetMode.NEXT_STEP and np.count_nonzero(self._ended):
+            waiting, rows = np.flatnonzero(self._ended), np.flatnonzero(~self._ended)
         # Before the step, because an environment may change the actions it is given.
         kept = actions.copy() if isinstance(actions, np.ndarray) else deepcopy(actions)
         listed = listed_actions(self.env.action_space, kept)
@@ -109,9 +110,10 @@ class GuidedVector(Layer, gym.vector.VectorWrapper):  # generic only from gymnas
         observations, raw, terminated, truncated, infos = self.env.step(given)
         terminated, truncated = np.asarray(terminated, np.bool_), np.asarray(truncated, np.bool_)
         ended, rewards = terminated | truncated, np.array(raw, dtype=np.float64)
-        any_ended = bool(ended.any())
-        begun = self._begun(ended, any_ended=any_ended, waits=waits)
-        over = begun if self._mode == AutoresetMode.SAME_STEP else NOBODY
+        any_ended = bool(np.count_nonzero(ended))
+        is_over = any_ended and self._mode == AutoresetMode.SAME_STEP
+        over = np.flatnonzero(ended) if is_over else NOBODY
+        begun = over if is_over else waiting
         if self._is_innermost:
             self._publish(observations, infos, rewards, over)
         if self._masks_of_others:
@@ -127,7 +129,7 @@ class GuidedVector(Layer, gym.vector.VectorWrapper):  # generic only from gymnas
         step.over, step.begins = over, begun
         step.observations, step.infos = observations, infos
         core.step(step)
-        last = self._last(infos, over) if len(over) else {}
+        last = self._last(infos, over) if len(over) else None
         paid = core.pay(rewards)
         if len(begun):
             core.begin(Start(begun, self._streams, observations, [None] * self.num_envs))
@@ -135,7 +137,9 @@ class GuidedVector(Layer, gym.vector.VectorWrapper):  # generic only from gymnas
         if len(over):
             shown = world.paid.copy()
             shown[over] = 0.0
-        informed = {**self._informed(infos, shown, None), **last}
+        informed = self._informed(infos, shown, None)
+        if last is not None:
+            informed = {**informed, **last}
         self._ended[:] = ended
         self._running[:] = ~ended
         if any_ended:
@@ -154,12 +158,6 @@ class GuidedVector(Layer, gym.vector.VectorWrapper):  # generic only from gymnas
         flags = np.zeros(self.num_envs, dtype=np.bool_)
         flags[rows] = True
         return flags
-
-    def _begun(self, ended: NDArray[np.bool_], *, any_ended: bool, waits: bool) -> NDArray[np.intp]:
-        """Return which rows show the first state of an episode after this step."""
-        if self._mode == AutoresetMode.SAME_STEP:
-            return np.flatnonzero(ended) if any_ended else NOBODY
-        return np.flatnonzero(self._ended) if waits else NOBODY
 
     def _publish(
         self,
