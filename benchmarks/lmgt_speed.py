@@ -11,9 +11,9 @@ import gymnasium as gym
 
 import llm_wrappers as lw
 from llm_wrappers.guidance.judges import TableJudge
-from llm_wrappers.guidance.judges.exact import BlackjackOracle
 from llm_wrappers.guidance.states import States
 from llm_wrappers.scores import format_table
+from llm_wrappers.worlds.toy_text.oracles import BlackjackOracle
 
 ROUNDS = 5
 _READS = BlackjackOracle.reads

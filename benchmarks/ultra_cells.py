@@ -18,18 +18,18 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 from ultra_tasks import ARMS, NUM_ENVS, Arm, Task, pong_rule
 
-from llm_wrappers.guidance.corrector import Corrector
-from llm_wrappers.guidance.correctors import RuleCorrector
-from llm_wrappers.guidance.critical_moment import CriticalMoment
-from llm_wrappers.guidance.critical_states import CriticalStates
-from llm_wrappers.guidance.selector import Selector
-from llm_wrappers.guidance.selectors import RandomSelector
-from llm_wrappers.guidance.trajectory import Trajectory
-from llm_wrappers.guidance.trajectory_files import open_trajectories
+from llm_wrappers.guidance.critical.corrector import Corrector
+from llm_wrappers.guidance.critical.correctors import RuleCorrector
+from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.moment import CriticalMoment
+from llm_wrappers.guidance.critical.selector import Selector
+from llm_wrappers.guidance.critical.selectors import RandomSelector
 from llm_wrappers.sb3 import GuidanceCallback
+from llm_wrappers.sb3.baselines.value_gap import value_gap_selector
 from llm_wrappers.sb3.policy_corrector import PolicyCorrector
 from llm_wrappers.sb3.recording import record_trajectories
-from llm_wrappers.sb3.value_gap import value_gap_selector
+from llm_wrappers.trajectories.files import open_trajectories
+from llm_wrappers.trajectories.trajectory import Trajectory
 from llm_wrappers.wrappers import CriticalStateOverrideWrapper
 
 PRETRAINING_SEED, HISTORY_SEED, EVALUATION_SEED = 0, 5_000, 10_000

@@ -18,11 +18,11 @@ from typing import Any
 import gymnasium as gym
 from stable_baselines3 import PPO
 
-from llm_wrappers.guidance.selector import Selector
-from llm_wrappers.guidance.trajectory import Trajectory
+from llm_wrappers.guidance.critical.selector import Selector
 from llm_wrappers.methods.ultra import resolve_guides
 from llm_wrappers.sb3 import fidelity_scores, seeded_trajectories
 from llm_wrappers.scores import bootstrap_interval, format_table, interquartile_mean
+from llm_wrappers.trajectories.trajectory import Trajectory
 
 ENV_ID = "CartPole-v1"
 SHARES = (0.1, 0.2, 0.3, 0.4)

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from llm_wrappers._version import __version__
-from llm_wrappers.envs import register_envs
+from llm_wrappers.worlds import register_envs
 
 if TYPE_CHECKING:
     from llm_wrappers import errors, llm, methods, sb3, schedules, testing, wrappers

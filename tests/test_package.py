@@ -11,7 +11,7 @@ import pytest
 
 import llm_wrappers
 from llm_wrappers import errors
-from llm_wrappers.envs import register_envs
+from llm_wrappers.worlds import register_envs
 
 HEAVY = {
     "torch",
@@ -68,8 +68,8 @@ class TestImport:
 
     def test_what_needs_no_extra_loads_nothing_heavy(self):
         code = (
-            "import sys, llm_wrappers.captions.crafter_family, llm_wrappers.guidance,"
-            "llm_wrappers.embeddings, llm_wrappers.envs.craftax_classic, llm_wrappers.envs.crafter,"
+            "import sys, llm_wrappers.worlds.crafter.crafter_family, llm_wrappers.guidance,"
+            "llm_wrappers.embeddings, llm_wrappers.worlds.craftax, llm_wrappers.worlds.crafter,"
             "llm_wrappers.wrappers; print(*sys.modules)"
         )
         assert not {name.partition(".")[0] for name in run_python(code).split()} & HEAVY

@@ -16,18 +16,18 @@ from llm_wrappers.captions._layers import (
     layers_of,
     observed_of,
 )
-from llm_wrappers.captions.atari import known_atari
-from llm_wrappers.captions.blackjack import BlackjackCaptioner
 from llm_wrappers.captions.captioner import Captioner
-from llm_wrappers.captions.classic_control import ClassicControlCaptioner
-from llm_wrappers.captions.classic_systems import SYSTEMS
 from llm_wrappers.captions.description import EnvDescription
-from llm_wrappers.captions.frozen_lake import FrozenLakeCaptioner
 from llm_wrappers.captions.generic import GenericCaptioner
-from llm_wrappers.captions.minigrid import MiniGridCaptioner, keeps_view, known_minigrid
-from llm_wrappers.captions.mujoco import known_mujoco
 from llm_wrappers.captions.seen_through import Reader, SeenThrough, reader_of
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
+from llm_wrappers.worlds.atari.captioner import known_atari
+from llm_wrappers.worlds.classic.classic_control import ClassicControlCaptioner
+from llm_wrappers.worlds.classic.classic_systems import SYSTEMS
+from llm_wrappers.worlds.minigrid.captioner import MiniGridCaptioner, keeps_view, known_minigrid
+from llm_wrappers.worlds.mujoco.captioner import known_mujoco
+from llm_wrappers.worlds.toy_text.blackjack import BlackjackCaptioner
+from llm_wrappers.worlds.toy_text.frozen_lake import FrozenLakeCaptioner
 
 __all__ = ["resolve_captioner"]
 

@@ -39,7 +39,7 @@ class SeenThrough:
         captioner: Speaks of the observations below the wrappers.
         readers: What undoes the wrappers, the outermost first.
 
-    >>> from llm_wrappers.captions.blackjack import BlackjackCaptioner
+    >>> from llm_wrappers.worlds.toy_text.blackjack import BlackjackCaptioner
     >>> hand = spaces.Tuple((spaces.Discrete(32), spaces.Discrete(11), spaces.Discrete(2)))
     >>> captioner = SeenThrough(BlackjackCaptioner(), [Unflatten(hand)])
     >>> flat = spaces.flatten(hand, (16, 10, 0))

@@ -11,8 +11,8 @@ from typing import Any
 import gymnasium as gym
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
-from llm_wrappers.guidance.trajectory import Trajectory
-from llm_wrappers.guidance.trajectory_files import TrajectoryFiles, open_trajectories
+from llm_wrappers.trajectories.files import TrajectoryFiles, open_trajectories
+from llm_wrappers.trajectories.trajectory import Trajectory
 
 __all__ = ["history_of"]
 
@@ -73,7 +73,7 @@ def _play(
 def _check(
     path: Path, trajectory: Trajectory, env: gym.Env[Any, Any], digest: str | None, env_id: str
 ) -> None:
-    from llm_wrappers.guidance._trees import map_leaves
+    from llm_wrappers.trajectories._trees import map_leaves
 
     played_in = trajectory.metadata.get("env_id") or env_id
     first = map_leaves(trajectory.observations, lambda leaf: leaf[0])

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from llm_wrappers.cli._arguments import Commands, count
-from llm_wrappers.envs import ENV_IDS
 from llm_wrappers.errors import require
+from llm_wrappers.worlds import ENV_IDS
 
 __all__ = ["add_command"]
 

@@ -12,7 +12,7 @@ import gymnasium as gym
 from llm_wrappers.cli._arguments import Commands, count, make_env
 from llm_wrappers.errors import GuidanceFileError
 from llm_wrappers.guidance.artefact import GuidanceArtefact, load_artefact
-from llm_wrappers.guidance.runtime import validate_planner
+from llm_wrappers.sandbox import validate_planner
 
 if TYPE_CHECKING:
     from llm_wrappers.methods.sgrl.mask_audit import MaskAudit

@@ -9,8 +9,8 @@ from pathlib import Path
 from llm_wrappers.demo.arms import ARMS
 from llm_wrappers.demo.report import write_report
 from llm_wrappers.demo.training import RunResult, train_arm
-from llm_wrappers.envs import ENV_IDS
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
+from llm_wrappers.worlds import ENV_IDS
 
 __all__ = ["Experiment", "Outcome", "run_experiment"]
 
@@ -20,7 +20,7 @@ class Experiment:
     """What to compare.
 
     Args:
-        env_id: One of `llm_wrappers.envs.ENV_IDS`.
+        env_id: One of `llm_wrappers.worlds.ENV_IDS`.
         arms: Keys of `ARMS`, in the order of training.
         seeds: The same for every arm.
         steps: Environment steps of each run.

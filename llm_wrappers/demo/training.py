@@ -18,7 +18,6 @@ from llm_wrappers.demo.arms import ARMS, Arm
 from llm_wrappers.demo.blank_encoder import BlankEncoder
 from llm_wrappers.demo.facts_observation import FactsObservation
 from llm_wrappers.demo.goal_history import GoalHistoryCallback
-from llm_wrappers.envs import ENV_IDS
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
 from llm_wrappers.guidance import resolve_planner
 from llm_wrappers.guidance.resolve import REFERENCES
@@ -34,6 +33,7 @@ from llm_wrappers.sb3 import (
     SoftMaskPolicy,
     as_vec_env,
 )
+from llm_wrappers.worlds import ENV_IDS
 
 __all__ = ["PPO_OPTIONS", "RunResult", "make_envs", "train_arm"]
 
@@ -78,7 +78,7 @@ def make_envs(env_id: str, arm: Arm, num_envs: int) -> gym.vector.VectorEnv[Any,
     """Return the vector environment of one arm.
 
     Args:
-        env_id: One of `llm_wrappers.envs.ENV_IDS`.
+        env_id: One of `llm_wrappers.worlds.ENV_IDS`.
         arm: The arm.
         num_envs: The number of sub-environments.
 
@@ -117,7 +117,7 @@ def train_arm(
 
     Args:
         name: A key of `ARMS`.
-        env_id: One of `llm_wrappers.envs.ENV_IDS`.
+        env_id: One of `llm_wrappers.worlds.ENV_IDS`.
         seed: Of the worlds, the wrappers and the network.
         steps: Environment steps, over all sub-environments.
         num_envs: The number of sub-environments.

@@ -6,8 +6,8 @@ from llm_wrappers.guidance.artefact import (
     load_artefact,
     save_artefact,
 )
-from llm_wrappers.guidance.critical_state import CriticalState
-from llm_wrappers.guidance.critical_states import CriticalStates, resolve_critical_states
+from llm_wrappers.guidance.critical.critical_state import CriticalState
+from llm_wrappers.guidance.critical.critical_states import CriticalStates, resolve_critical_states
 from llm_wrappers.guidance.goal import Goal
 from llm_wrappers.guidance.mask_bank import BoundsBank, MaskBank
 from llm_wrappers.guidance.planner import FunctionPlanner, Planner
@@ -21,14 +21,14 @@ from llm_wrappers.guidance.resolve import (
 from llm_wrappers.guidance.states import States
 from llm_wrappers.guidance.suggester import FunctionSuggester, Suggester
 from llm_wrappers.guidance.suggester_names import resolve_suggester
-from llm_wrappers.guidance.trajectory import Trajectory
-from llm_wrappers.guidance.trajectory_files import (
+from llm_wrappers.trajectories.files import (
     TrajectoryFiles,
     append_trajectory,
     load_trajectory,
     open_trajectories,
     save_trajectory,
 )
+from llm_wrappers.trajectories.trajectory import Trajectory
 
 __all__ = [
     "BoundsBank",

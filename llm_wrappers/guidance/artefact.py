@@ -22,7 +22,7 @@ from llm_wrappers import checks
 from llm_wrappers._version import __version__
 from llm_wrappers.errors import GuidanceFileError, InvalidOptionError
 from llm_wrappers.guidance.program import PlannerProgram, hash_of, read_source
-from llm_wrappers.guidance.runtime import MontyRuntime
+from llm_wrappers.sandbox import MontyRuntime
 
 __all__ = [
     "RUNTIMES",

@@ -25,8 +25,8 @@ from llm_wrappers.guidance.artefact import (
 )
 from llm_wrappers.guidance.planner import FunctionPlanner, Planner, PlannerFunction
 from llm_wrappers.guidance.program import read_program, read_source
-from llm_wrappers.guidance.runtime import MontyRuntime
 from llm_wrappers.registry import Registry
+from llm_wrappers.sandbox import MontyRuntime
 
 __all__ = [
     "REFERENCES",

@@ -18,10 +18,9 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.errors import AuthoringError
-from llm_wrappers.guidance.corrector import Corrector
-from llm_wrappers.guidance.critical_states import CriticalStates
-from llm_wrappers.guidance.selector import Selector
-from llm_wrappers.guidance.trajectory import Trajectory
+from llm_wrappers.guidance.critical.corrector import Corrector
+from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.selector import Selector
 from llm_wrappers.llm import LLM
 from llm_wrappers.methods.ultra._places import check_writable
 from llm_wrappers.methods.ultra.guidance import write_guidance
@@ -32,6 +31,7 @@ from llm_wrappers.sb3._training_env import training_env
 from llm_wrappers.sb3.callbacks import GuidanceCallback
 from llm_wrappers.sb3.recording import record_trajectories
 from llm_wrappers.sb3.relabel_callback import RelabelCallback
+from llm_wrappers.trajectories.trajectory import Trajectory
 
 __all__ = ["Refinement", "refine"]
 

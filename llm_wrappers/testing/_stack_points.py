@@ -11,11 +11,11 @@ import numpy as np
 
 from llm_wrappers.errors import IncompatibleEnvironmentError
 from llm_wrappers.guidance.judge import FunctionJudge
-from llm_wrappers.guidance.trajectory import Trajectory
 from llm_wrappers.testing._difference import difference
 from llm_wrappers.testing._rollout import Probe, rollout
 from llm_wrappers.testing._subject import Subject, added_layers, fail
 from llm_wrappers.testing.conformance_error import ConformanceError, Point
+from llm_wrappers.trajectories.trajectory import Trajectory
 from llm_wrappers.wrappers import RewardShiftWrapper, TrajectoryRecorder
 
 __all__ = [

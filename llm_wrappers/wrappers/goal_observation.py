@@ -14,11 +14,11 @@ from llm_wrappers.captions.batches import facts_of
 from llm_wrappers.captions.captioner import Captioner, Facts
 from llm_wrappers.embeddings import Encoder, resolve_encoder
 from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.guidance.critical.selection import NO_GOAL, GoalSelector
 from llm_wrappers.guidance.parts import require_keys
 from llm_wrappers.guidance.planner import Planner, PlannerFunction
 from llm_wrappers.guidance.planning import Planning, checked_vocabulary
 from llm_wrappers.guidance.resolve import resolve_planner
-from llm_wrappers.guidance.selection import NO_GOAL, GoalSelector
 from llm_wrappers.wrappers._core import Core, Place, Start, Step, joined, joined_space
 from llm_wrappers.wrappers._guided import Guided
 from llm_wrappers.wrappers._layer import Layer

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from stable_baselines3 import PPO
 
-from llm_wrappers.guidance.correctors import RuleCorrector
-from llm_wrappers.guidance.trajectory import Trajectory
+from llm_wrappers.guidance.critical.correctors import RuleCorrector
+from llm_wrappers.trajectories.trajectory import Trajectory
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SCRIPT = BENCHMARKS / "ultra.py"

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from llm_wrappers.captions.mujoco import MujocoCaptioner
+from llm_wrappers.worlds.mujoco.captioner import MujocoCaptioner
 
 ROBOTS = ("Hopper-v5", "Walker2d-v5", "Ant-v5")
 

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 
 from llm_wrappers.captions import Captioner
-from llm_wrappers.captions.atari import AtariRamCaptioner, game_of
 from llm_wrappers.captions.generic import GenericCaptioner
 from llm_wrappers.captions.resolve import resolve_captioner
-from llm_wrappers.envs.atari import AtariRam
 from llm_wrappers.errors import (
     IncompatibleEnvironmentError,
     InvalidOptionError,
     UnknownNameError,
 )
+from llm_wrappers.worlds.atari.captioner import AtariRamCaptioner, game_of
+from llm_wrappers.worlds.atari.ram import AtariRam
 
 pytest.importorskip("ale_py")
 

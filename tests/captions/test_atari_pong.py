@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from llm_wrappers.captions import batch_infos
-from llm_wrappers.captions.atari import AtariRamCaptioner
 from llm_wrappers.captions.resolve import resolve_captioner
+from llm_wrappers.worlds.atari.captioner import AtariRamCaptioner
 from llm_wrappers.wrappers import RewardShiftWrapper
 
 pytest.importorskip("ale_py")

@@ -11,14 +11,14 @@ from hypothesis.extra.numpy import arrays
 
 from llm_wrappers import EnvDescription
 from llm_wrappers.captions import Captioner, batch_infos
-from llm_wrappers.captions.crafter_family import (
+from llm_wrappers.errors import InvalidOptionError, UnknownNameError
+from llm_wrappers.worlds.crafter.crafter_family import (
     ACHIEVEMENTS,
     ACTIONS,
     INVENTORY,
     THINGS,
     CrafterFamilyCaptioner,
 )
-from llm_wrappers.errors import InvalidOptionError, UnknownNameError
 
 # However slow the machine is at the moment.
 examples = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -11,20 +11,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llm_wrappers.captions import batch_infos
-from llm_wrappers.captions.crafter_family import (
+from llm_wrappers.captions.resolve import resolve_captioner
+from llm_wrappers.errors import UnknownNameError
+from llm_wrappers.methods import sgrl
+from llm_wrappers.worlds.craftax import CraftaxClassicEnv
+from llm_wrappers.worlds.crafter import CrafterEnv
+from llm_wrappers.worlds.crafter.crafter_family import (
     ACTIONS,
     INVENTORY,
     THINGS,
     CrafterFamilyCaptioner,
 )
-from llm_wrappers.captions.crafter_legality import legal_actions
-from llm_wrappers.captions.crafter_rules import COSTS
-from llm_wrappers.captions.minigrid import MiniGridCaptioner
-from llm_wrappers.captions.resolve import resolve_captioner
-from llm_wrappers.envs.craftax_classic import CraftaxClassicEnv
-from llm_wrappers.envs.crafter import CrafterEnv
-from llm_wrappers.errors import UnknownNameError
-from llm_wrappers.methods import sgrl
+from llm_wrappers.worlds.crafter.crafter_legality import legal_actions
+from llm_wrappers.worlds.crafter.crafter_rules import COSTS
+from llm_wrappers.worlds.minigrid.captioner import MiniGridCaptioner
 
 ITEMS = INVENTORY[4:]
 MATERIALS, TOOLS = ITEMS[:6], ITEMS[6:]

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from llm_wrappers.captions import Captioner, batch_infos
-from llm_wrappers.captions.crafter_family import ACHIEVEMENTS, ACTIONS, INVENTORY, THINGS
-from llm_wrappers.captions.ellm import EllmCaptioner
-from llm_wrappers.captions.ellm_actions import (
+from llm_wrappers.errors import InvalidOptionError, UnknownNameError
+from llm_wrappers.worlds.crafter.crafter_family import ACHIEVEMENTS, ACTIONS, INVENTORY, THINGS
+from llm_wrappers.worlds.ellm_crafter.ellm import EllmCaptioner
+from llm_wrappers.worlds.ellm_crafter.ellm_actions import (
     ACTION_NAMES,
     EASIER_NAMES,
     GOOD_NAMES,
     SAME_DEED,
     split_name,
 )
-from llm_wrappers.errors import InvalidOptionError, UnknownNameError
 
 # However slow the machine is at the moment.
 examples = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -31,10 +31,10 @@ from minigrid.wrappers import (
 )
 
 from llm_wrappers.captions import Captioner
-from llm_wrappers.captions._minigrid_words import ACTIONS, COLOURS, OBJECTS, STATES
-from llm_wrappers.captions.minigrid import MiniGridCaptioner, known_minigrid
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
+from llm_wrappers.worlds.minigrid.captioner import MiniGridCaptioner, known_minigrid
+from llm_wrappers.worlds.minigrid.words import ACTIONS, COLOURS, OBJECTS, STATES
 
 DOOR_KEY = "MiniGrid-DoorKey-8x8-v0"
 CAPTIONER = MiniGridCaptioner(DOOR_KEY)

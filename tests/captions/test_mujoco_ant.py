@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_wrappers.captions.mujoco import MujocoCaptioner
+from llm_wrappers.worlds.mujoco.captioner import MujocoCaptioner
 
 pytest.importorskip("mujoco")
 

@@ -14,9 +14,9 @@ from gymnasium.wrappers import vector as vector_wrappers
 import llm_wrappers as lw
 from llm_wrappers.captions import Captioner
 from llm_wrappers.captions.generic import GenericCaptioner
-from llm_wrappers.captions.mujoco import MujocoCaptioner
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError, UnknownNameError
+from llm_wrappers.worlds.mujoco.captioner import MujocoCaptioner
 from llm_wrappers.wrappers import vector
 
 pytest.importorskip("mujoco")

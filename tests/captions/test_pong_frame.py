@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from llm_wrappers.captions import Captioner, batch_infos
-from llm_wrappers.captions.pong_frame import PongFrameCaptioner
-from llm_wrappers.envs.atari import AtariRam
-from llm_wrappers.envs.pong_frames import PongFrames
 from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.worlds.atari.pong_frame_captioner import PongFrameCaptioner
+from llm_wrappers.worlds.atari.pong_frames import PongFrames
+from llm_wrappers.worlds.atari.ram import AtariRam
 
 ale_py = pytest.importorskip("ale_py")
 gym.register_envs(ale_py)

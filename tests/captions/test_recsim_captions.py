@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from llm_wrappers.captions import Captioner, batch_infos
 from llm_wrappers.captions.batches import batch_of_one
-from llm_wrappers.captions.recsim import TOPIC_QUALITY, InterestEvolutionCaptioner
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.states import States
 from llm_wrappers.methods.lmgt.llm_judge import LLMJudge
 from llm_wrappers.testing import ScriptedLLM
+from llm_wrappers.worlds.recsim.captioner import TOPIC_QUALITY, InterestEvolutionCaptioner
 
 ENV_ID = "llm_wrappers/RecSimInterestEvolution-v0"
 

@@ -8,10 +8,10 @@ import pytest
 
 from llm_wrappers.captions import Captioner, batch_infos
 from llm_wrappers.captions.batches import batch_of_one
-from llm_wrappers.captions.blackjack import BlackjackCaptioner
-from llm_wrappers.captions.frozen_lake import FrozenLakeCaptioner
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.worlds.toy_text.blackjack import BlackjackCaptioner
+from llm_wrappers.worlds.toy_text.frozen_lake import FrozenLakeCaptioner
 
 
 def episodes(env, steps, *, seed=0):

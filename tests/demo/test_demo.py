@@ -18,12 +18,12 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3 import PPO
 
 from llm_wrappers import cli
-from llm_wrappers.captions.crafter_family import ACHIEVEMENTS
 from llm_wrappers.demo import ARMS, Experiment, run_experiment, training
 from llm_wrappers.demo.report import summarise, write_report
 from llm_wrappers.demo.training import RunResult, train_arm
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
 from llm_wrappers.scores import interquartile_mean, read_episodes
+from llm_wrappers.worlds.crafter.crafter_family import ACHIEVEMENTS
 
 CRAFTAX = "llm_wrappers/CraftaxClassic-v1"
 CRAFTER = "llm_wrappers/Crafter-v1"

@@ -4,7 +4,7 @@ from typing import Any
 
 import crafter
 
-from llm_wrappers.envs.ellm_crafter import EllmCrafterEnv
+from llm_wrappers.worlds.ellm_crafter import EllmCrafterEnv
 
 SMALL = (16, 16)
 _RIPE = 400

@@ -18,15 +18,15 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3.common import env_checker as sb3_checker
 
 import llm_wrappers  # noqa: F401  (registers the environments)
-from llm_wrappers.captions.crafter_family import ACHIEVEMENTS, ACTIONS, INVENTORY, THINGS
-from llm_wrappers.envs.craftax_classic import (
+from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.worlds.craftax import (
     CraftaxClassicEnv,
     CraftaxClassicVectorEnv,
     engine,
     worlds,
 )
-from llm_wrappers.envs.craftax_classic.engine import compiled_kernels
-from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.worlds.craftax.engine import compiled_kernels
+from llm_wrappers.worlds.crafter.crafter_family import ACHIEVEMENTS, ACTIONS, INVENTORY, THINGS
 
 ID = "llm_wrappers/CraftaxClassic-v1"
 # Each number of sub-environments is a program of its own to compile: all tests share this one.

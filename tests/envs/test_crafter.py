@@ -17,9 +17,9 @@ from gymnasium.utils.env_checker import check_env
 
 import llm_wrappers  # noqa: F401  (registers the environment)
 from llm_wrappers.captions.captioner import batch_infos
-from llm_wrappers.captions.crafter_family import ACHIEVEMENTS, ACTIONS, INVENTORY, THINGS
-from llm_wrappers.envs.crafter import CrafterEnv
 from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.worlds.crafter import CrafterEnv
+from llm_wrappers.worlds.crafter.crafter_family import ACHIEVEMENTS, ACTIONS, INVENTORY, THINGS
 
 crafter = pytest.importorskip("crafter")
 
@@ -404,7 +404,7 @@ def test_a_missing_crafter_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_importing_the_environments_does_not_import_crafter() -> None:
-    code = "import sys, llm_wrappers.envs.crafter; sys.exit('crafter' in sys.modules)"
+    code = "import sys, llm_wrappers.worlds.crafter; sys.exit('crafter' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -16,12 +16,18 @@ from gymnasium.utils.env_checker import check_env
 
 import llm_wrappers  # noqa: F401  (registers the environment)
 from llm_wrappers.captions import batch_infos
-from llm_wrappers.captions.ellm import EllmCaptioner
-from llm_wrappers.captions.ellm_actions import ACTION_NAMES, EASIER_NAMES, GOOD_NAMES, NOUNS, VERBS
-from llm_wrappers.envs import ENV_IDS, REGISTERED_IDS
-from llm_wrappers.envs.crafter import CrafterEnv
-from llm_wrappers.envs.ellm_crafter import EllmCrafterEnv
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
+from llm_wrappers.worlds import ENV_IDS, REGISTERED_IDS
+from llm_wrappers.worlds.crafter import CrafterEnv
+from llm_wrappers.worlds.ellm_crafter import EllmCrafterEnv
+from llm_wrappers.worlds.ellm_crafter.ellm import EllmCaptioner
+from llm_wrappers.worlds.ellm_crafter.ellm_actions import (
+    ACTION_NAMES,
+    EASIER_NAMES,
+    GOOD_NAMES,
+    NOUNS,
+    VERBS,
+)
 
 crafter = pytest.importorskip("crafter")
 
@@ -400,7 +406,7 @@ def test_an_unknown_task_is_refused_with_the_known_ones(task: object) -> None:
 
 
 def test_importing_it_does_not_import_crafter() -> None:
-    code = "import sys, llm_wrappers.envs.ellm_crafter; sys.exit('crafter' in sys.modules)"
+    code = "import sys, llm_wrappers.worlds.ellm_crafter; sys.exit('crafter' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -11,13 +11,13 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 
 import llm_wrappers  # noqa: F401  (registers the environments)
-from llm_wrappers.captions.crafter_rules import ACTIONS
-from llm_wrappers.captions.ellm_actions import ACTION_NAMES, EASIER_NAMES, GOOD_NAMES
-from llm_wrappers.envs.craftax_classic import CraftaxClassicEnv
-from llm_wrappers.envs.crafter import CrafterEnv
-from llm_wrappers.envs.ellm_crafter import EllmCrafterEnv
-from llm_wrappers.envs.verb_noun import VerbNounActions
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
+from llm_wrappers.worlds.craftax import CraftaxClassicEnv
+from llm_wrappers.worlds.crafter import CrafterEnv
+from llm_wrappers.worlds.crafter.crafter_rules import ACTIONS
+from llm_wrappers.worlds.ellm_crafter import EllmCrafterEnv
+from llm_wrappers.worlds.ellm_crafter.ellm_actions import ACTION_NAMES, EASIER_NAMES, GOOD_NAMES
+from llm_wrappers.worlds.verb_noun import VerbNounActions
 
 SMALL = (16, 16)
 BOTH, NAMED, NEITHER = (True, True), (True, False), (False, False)

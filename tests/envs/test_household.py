@@ -13,13 +13,13 @@ from stable_baselines3.common.env_checker import check_env as check_for_sb3
 import llm_wrappers as lw
 from llm_wrappers.captions import Captioner, batch_infos
 from llm_wrappers.captions.batches import batch_of_one
-from llm_wrappers.captions.household import HELD, HouseholdCaptioner
 from llm_wrappers.captions.resolve import resolve_captioner
-from llm_wrappers.envs.household import HouseholdEnv
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.household_table import household_table
 from llm_wrappers.guidance.judges import resolve_judge
 from llm_wrappers.guidance.states import States
+from llm_wrappers.worlds.household import HouseholdEnv
+from llm_wrappers.worlds.household.captioner import HELD, HouseholdCaptioner
+from llm_wrappers.worlds.household.table import household_table
 
 ENV_ID = "llm_wrappers/Household-v0"
 TABLE = household_table()

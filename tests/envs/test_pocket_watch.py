@@ -14,12 +14,12 @@ from stable_baselines3.common.env_checker import check_env as check_for_sb3
 import llm_wrappers as lw
 from llm_wrappers.captions import Captioner, batch_infos
 from llm_wrappers.captions.batches import batch_of_one
-from llm_wrappers.captions.pocket_watch import BRANDS, PocketWatchCaptioner
 from llm_wrappers.captions.resolve import resolve_captioner
-from llm_wrappers.envs.pocket_watch import PocketWatchEnv
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.judges import resolve_judge
 from llm_wrappers.guidance.states import States
+from llm_wrappers.worlds.pocket_watch import PocketWatchEnv
+from llm_wrappers.worlds.pocket_watch.captioner import BRANDS, PocketWatchCaptioner
 
 ENV_ID = "llm_wrappers/PocketWatch-v0"
 REPAIR, DECLINE = 0, 1

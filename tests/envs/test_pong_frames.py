@@ -10,11 +10,11 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
 
 from llm_wrappers.captions.generic import GenericCaptioner
-from llm_wrappers.captions.pong_frame import PongFrameCaptioner
 from llm_wrappers.captions.resolve import resolve_captioner
-from llm_wrappers.envs.atari import AtariRam
-from llm_wrappers.envs.pong_frames import PongFrames
 from llm_wrappers.errors import IncompatibleEnvironmentError
+from llm_wrappers.worlds.atari.pong_frame_captioner import PongFrameCaptioner
+from llm_wrappers.worlds.atari.pong_frames import PongFrames
+from llm_wrappers.worlds.atari.ram import AtariRam
 
 ale_py = pytest.importorskip("ale_py")
 gym.register_envs(ale_py)

@@ -20,10 +20,10 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
 import llm_wrappers as lw
-from llm_wrappers.captions.recsim import TOPIC_QUALITY, TOPICS
-from llm_wrappers.envs.recsim import InterestEvolutionEnv
-from llm_wrappers.envs.recsim.library import OwnRandomNumbers, recsim_module
 from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.worlds.recsim import InterestEvolutionEnv
+from llm_wrappers.worlds.recsim.captioner import TOPIC_QUALITY, TOPICS
+from llm_wrappers.worlds.recsim.library import OwnRandomNumbers, recsim_module
 
 ENV_ID = "llm_wrappers/RecSimInterestEvolution-v0"
 PLAYED_ELSEWHERE = f"""

@@ -137,7 +137,7 @@ def _tried(runtime: str, case: Hostile) -> Outcome:
 def _end(runtime: str, source: str) -> tuple[str, str, str]:
     """Return how it ended, the answer as text and the message."""
     from llm_wrappers.errors import GuidanceFileError
-    from llm_wrappers.guidance.runtime import PlannerFailure
+    from llm_wrappers.sandbox import PlannerFailure
 
     try:
         try:
@@ -158,7 +158,7 @@ def _end(runtime: str, source: str) -> tuple[str, str, str]:
 
 def _runtime(runtime: str, source: str) -> Any:
     from llm_wrappers.guidance import PlannerProgram
-    from llm_wrappers.guidance.runtime import MontyRuntime
+    from llm_wrappers.sandbox import MontyRuntime
 
     return MontyRuntime(source) if runtime == "monty" else PlannerProgram(source)
 

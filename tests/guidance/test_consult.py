@@ -25,9 +25,9 @@ from llm_wrappers.guidance.judging import Judging
 from llm_wrappers.guidance.planning import Planning
 from llm_wrappers.guidance.potential import Potentials
 from llm_wrappers.guidance.remembering import Remembering
-from llm_wrappers.guidance.runtime import PlannerFailure
 from llm_wrappers.guidance.states import action_key, facts_keys, facts_row
 from llm_wrappers.guidance.suggesting import Suggesting
+from llm_wrappers.sandbox import PlannerFailure
 
 GOALS = ("collect wood", "eat cow", "wake up")
 COLUMNS = (FactColumns("wood", tuple(range(10))), FactColumns("dark", (False, True)))

@@ -16,19 +16,19 @@ from llm_wrappers.errors import (
     InvalidOptionError,
     UnknownNameError,
 )
-from llm_wrappers.guidance.corrector import Corrector
-from llm_wrappers.guidance.correctors import (
+from llm_wrappers.guidance.critical.corrector import Corrector
+from llm_wrappers.guidance.critical.correctors import (
     JudgeCorrector,
     RandomCorrector,
     RuleCorrector,
     resolve_corrector,
 )
-from llm_wrappers.guidance.critical_moment import CriticalMoment
-from llm_wrappers.guidance.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.moment import CriticalMoment
+from llm_wrappers.guidance.critical.selectors import ReturnDropSelector
 from llm_wrappers.guidance.judge import FunctionJudge
-from llm_wrappers.guidance.judges.reference import cart_pole
-from llm_wrappers.guidance.selectors import ReturnDropSelector
-from llm_wrappers.guidance.trajectory import Trajectory
+from llm_wrappers.trajectories.trajectory import Trajectory
+from llm_wrappers.worlds.classic.judges import cart_pole
 from llm_wrappers.wrappers import CriticalStateOverrideWrapper, TrajectoryRecorder
 
 PUSHES = gym.spaces.Discrete(2)

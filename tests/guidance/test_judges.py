@@ -25,10 +25,10 @@ from llm_wrappers.guidance.judges import (
     TableJudge,
     resolve_judge,
 )
-from llm_wrappers.guidance.judges.exact import BlackjackOracle, FrozenLakeOracle, blackjack_values
-from llm_wrappers.guidance.judges.reference import REFERENCE_RULES
 from llm_wrappers.guidance.stable_random import stable_uniform
 from llm_wrappers.guidance.states import States
+from llm_wrappers.worlds.classic.judges import REFERENCE_RULES
+from llm_wrappers.worlds.toy_text.oracles import BlackjackOracle, FrozenLakeOracle, blackjack_values
 
 
 def states(*facts):

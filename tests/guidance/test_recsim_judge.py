@@ -15,10 +15,10 @@ import llm_wrappers as lw
 from llm_wrappers.captions import batch_infos
 from llm_wrappers.captions.batches import batch_of_one
 from llm_wrappers.captions.resolve import resolve_captioner
-from llm_wrappers.envs.recsim.library import recsim_module
 from llm_wrappers.guidance.judges import resolve_judge
-from llm_wrappers.guidance.judges.recsim import interest_evolution
 from llm_wrappers.guidance.states import States
+from llm_wrappers.worlds.recsim.judge import interest_evolution
+from llm_wrappers.worlds.recsim.library import recsim_module
 
 ENV_ID = "llm_wrappers/RecSimInterestEvolution-v0"
 

@@ -6,7 +6,6 @@ import pytest
 from gymnasium import spaces
 
 from llm_wrappers import MaskBank
-from llm_wrappers.captions.crafter_rules import ACTIONS, describe
 from llm_wrappers.errors import (
     GuidanceError,
     GuidanceFileError,
@@ -32,7 +31,8 @@ from llm_wrappers.guidance.ablations import (
     ShuffledPlanner,
     SinglePlanner,
 )
-from llm_wrappers.guidance.runtime import MontyRuntime
+from llm_wrappers.sandbox import MontyRuntime
+from llm_wrappers.worlds.crafter.crafter_rules import ACTIONS, describe
 
 CRAFTER, CRAFTAX = "llm_wrappers/Crafter-v1", "llm_wrappers/CraftaxClassic-v1"
 GOALS = ("go left", "go right")

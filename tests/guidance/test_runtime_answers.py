@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_wrappers.errors import GuidanceError, InvalidOptionError
-from llm_wrappers.guidance.runtime import PlannerFailure, checked_answer
-from llm_wrappers.guidance.runtime.facts import plain_facts
-from llm_wrappers.guidance.runtime.failure import one_line
+from llm_wrappers.sandbox import PlannerFailure, checked_answer
+from llm_wrappers.sandbox.facts import plain_facts
+from llm_wrappers.sandbox.failure import one_line
 
 texts = st.text(max_size=200)
 weights = st.integers(0, 10**300) | st.floats(0, allow_infinity=False, allow_nan=False)

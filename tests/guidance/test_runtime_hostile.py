@@ -6,7 +6,7 @@ import pytest
 from hostile_planners import FACTS, GOALS, HOSTILE
 from hostile_trials import outcomes
 
-from llm_wrappers.guidance.runtime import validate_planner
+from llm_wrappers.sandbox import validate_planner
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits the memory of processes")
 

@@ -9,7 +9,7 @@ import pytest
 
 import llm_wrappers
 from llm_wrappers.guidance import PlannerProgram
-from llm_wrappers.guidance.runtime import (
+from llm_wrappers.sandbox import (
     MontyRuntime,
     PlannerFailure,
     extreme_states,

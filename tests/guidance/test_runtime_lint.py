@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import llm_wrappers
 from llm_wrappers.errors import GuidanceFileError
-from llm_wrappers.guidance.runtime import MontyRuntime, Problem, lint_planner
-from llm_wrappers.guidance.runtime.source import checked_source, declared_reads, parsed
+from llm_wrappers.sandbox import MontyRuntime, Problem, lint_planner
+from llm_wrappers.sandbox.source import checked_source, declared_reads, parsed
 
 DATA = Path(llm_wrappers.__file__).parent / "data"
 HEAD = "class OptimizedGoalGenerator:\n"

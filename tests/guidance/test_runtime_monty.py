@@ -18,7 +18,7 @@ from llm_wrappers.errors import (
 from llm_wrappers.guidance import Planner
 from llm_wrappers.guidance.planning import Planning
 from llm_wrappers.guidance.program import hash_of
-from llm_wrappers.guidance.runtime import MontyRuntime, PlannerFailure
+from llm_wrappers.sandbox import MontyRuntime, PlannerFailure
 
 SOURCE = """\
 READS = ("n",)

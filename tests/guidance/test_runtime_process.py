@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from llm_wrappers import sandbox as runtime_module
 from llm_wrappers.errors import UserError
-from llm_wrappers.guidance import runtime as runtime_module
-from llm_wrappers.guidance.runtime import MontyRuntime
-from llm_wrappers.guidance.runtime._process import read_frame, write_frame
-from llm_wrappers.guidance.runtime._worker import Worker, WorkerLostError
+from llm_wrappers.sandbox import MontyRuntime
+from llm_wrappers.sandbox._process import read_frame, write_frame
+from llm_wrappers.sandbox._worker import Worker, WorkerLostError
 
 SOURCE = """\
 class OptimizedGoalGenerator:
@@ -27,7 +27,7 @@ class OptimizedGoalGenerator:
 ANSWER = [[("eat cow", 1)]]
 HEAD = f"""
 import gc, os, signal, sys, threading, time
-from llm_wrappers.guidance.runtime import MontyRuntime
+from llm_wrappers.sandbox import MontyRuntime
 runtime = MontyRuntime({SOURCE!r})
 plan = lambda n=1: runtime.plan([{{"n": n}}])
 pid = lambda: runtime._conversation.pid

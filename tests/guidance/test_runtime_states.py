@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.runtime import extreme_states
-from llm_wrappers.guidance.runtime.states import distinct_states
+from llm_wrappers.sandbox import extreme_states
+from llm_wrappers.sandbox.states import distinct_states
 
 values = st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-9, 9) | st.sampled_from("ab")
 states = st.lists(

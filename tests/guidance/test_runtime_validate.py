@@ -7,12 +7,12 @@ from hostile_planners import HOSTILE
 
 from llm_wrappers.errors import DependencyNotInstalled, InvalidOptionError
 from llm_wrappers.guidance import reference_artefact
-from llm_wrappers.guidance.runtime import (
+from llm_wrappers.sandbox import (
     Finding,
     ValidationReport,
     validate_planner,
 )
-from llm_wrappers.guidance.runtime.report import KINDS
+from llm_wrappers.sandbox.report import KINDS
 
 GOALS = ("collect wood", "eat cow", "wake up")
 STATES = [

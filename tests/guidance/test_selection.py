@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.guidance.critical.selection import NO_GOAL, GoalSelector
 from llm_wrappers.guidance.plan import Plan
-from llm_wrappers.guidance.selection import NO_GOAL, GoalSelector
 
 NOTHING = Plan((), ())
 EVEN = Plan(goals=(2, 5), weights=(1.0, 1.0))

@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
-from llm_wrappers.guidance.critical_moment import CriticalMoment
-from llm_wrappers.guidance.selector import Selector
-from llm_wrappers.guidance.selectors import (
+from llm_wrappers.guidance.critical.moment import CriticalMoment
+from llm_wrappers.guidance.critical.selector import Selector
+from llm_wrappers.guidance.critical.selectors import (
     RandomSelector,
     ReturnDropSelector,
     ValueGapSelector,
     importances_of,
     resolve_selector,
 )
-from llm_wrappers.guidance.trajectory import Trajectory
+from llm_wrappers.trajectories.trajectory import Trajectory
 
 
 def episode(rewards: Any, *, terminated: bool = True) -> Trajectory:

@@ -15,13 +15,13 @@ from scipy.stats import chisquare
 
 from llm_wrappers import registry
 from llm_wrappers.captions import EnvDescription
-from llm_wrappers.captions.crafter_family import CrafterFamilyCaptioner
 from llm_wrappers.errors import GuidanceError, InvalidOptionError, UnknownNameError
 from llm_wrappers.guidance import FunctionPlanner, Goal, suggester_names
 from llm_wrappers.guidance.states import States
 from llm_wrappers.guidance.suggester import FunctionSuggester
 from llm_wrappers.guidance.suggester_names import resolve_suggester
 from llm_wrappers.guidance.suggesters import FixedSuggester, PlannerSuggester, UniformSuggester
+from llm_wrappers.worlds.crafter.crafter_family import CrafterFamilyCaptioner
 
 TOY = EnvDescription(env_id="Toy-v0", rules="", goals=("go left", "go right", "wait"))
 CRAFTAX = CrafterFamilyCaptioner("craftax-classic").description

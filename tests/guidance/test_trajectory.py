@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.trajectory import Trajectory
+from llm_wrappers.trajectories.trajectory import Trajectory
 
 
 def trajectory(**changes: Any) -> Trajectory:

@@ -21,15 +21,15 @@ from llm_wrappers.errors import (
     IncompatibleEnvironmentError,
     InvalidOptionError,
 )
-from llm_wrappers.guidance._trees import check_space, stacked
-from llm_wrappers.guidance.trajectory import Trajectory
-from llm_wrappers.guidance.trajectory_files import (
+from llm_wrappers.trajectories._trees import check_space, stacked
+from llm_wrappers.trajectories.files import (
     TrajectoryFiles,
     append_trajectory,
     load_trajectory,
     open_trajectories,
     save_trajectory,
 )
+from llm_wrappers.trajectories.trajectory import Trajectory
 
 
 def played(number: int, steps: int = 3) -> Trajectory:

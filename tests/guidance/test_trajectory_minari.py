@@ -17,9 +17,9 @@ from llm_wrappers.errors import (
     IncompatibleEnvironmentError,
     InvalidOptionError,
 )
-from llm_wrappers.guidance.trajectory import Trajectory
-from llm_wrappers.guidance.trajectory_minari import from_minari, to_minari
 from llm_wrappers.testing import make_scripted_env
+from llm_wrappers.trajectories.minari import from_minari, to_minari
+from llm_wrappers.trajectories.trajectory import Trajectory
 from llm_wrappers.wrappers import TrajectoryRecorder
 
 # With the spaces alone there is no environment for evaluation, and Minari says so.

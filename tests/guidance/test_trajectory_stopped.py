@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from llm_wrappers.guidance.trajectory_files import append_trajectory, open_trajectories
+from llm_wrappers.trajectories.files import append_trajectory, open_trajectories
 
 WRITER = textwrap.dedent(
     """
     import sys
     import numpy as np
-    from llm_wrappers.guidance.trajectory import Trajectory
-    from llm_wrappers.guidance.trajectory_files import append_trajectory
+    from llm_wrappers.trajectories.trajectory import Trajectory
+    from llm_wrappers.trajectories.files import append_trajectory
 
     noise = np.random.default_rng(0).random((2001, 100))
     number = 0

@@ -14,18 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import llm_wrappers as lw
-from llm_wrappers.captions.crafter_family import (
+from llm_wrappers.errors import InvalidOptionError, UnknownNameError
+from llm_wrappers.guidance import GuidanceArtefact, MaskBank, Provenance, save_artefact
+from llm_wrappers.guidance.plan import checked_plan
+from llm_wrappers.guidance.resolve import reference_artefact, resolve_planner
+from llm_wrappers.methods import sgrl
+from llm_wrappers.worlds.crafter.crafter_family import (
     ACHIEVEMENTS,
     ACTIONS,
     INVENTORY,
     THINGS,
     CrafterFamilyCaptioner,
 )
-from llm_wrappers.errors import InvalidOptionError, UnknownNameError
-from llm_wrappers.guidance import GuidanceArtefact, MaskBank, Provenance, save_artefact
-from llm_wrappers.guidance.plan import checked_plan
-from llm_wrappers.guidance.resolve import reference_artefact, resolve_planner
-from llm_wrappers.methods import sgrl
 from llm_wrappers.wrappers import vector
 
 CRAFTAX = "llm_wrappers/CraftaxClassic-v1"

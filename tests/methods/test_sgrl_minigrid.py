@@ -20,13 +20,13 @@ from minigrid.core.actions import Actions
 from minigrid.core.world_object import Door, Key
 from minigrid.wrappers import ImgObsWrapper
 
-from llm_wrappers.captions.minigrid import MiniGridCaptioner
 from llm_wrappers.errors import UnknownNameError
 from llm_wrappers.guidance import MaskBank, reference_artefact
 from llm_wrappers.guidance.plan import checked_plan
 from llm_wrappers.guidance.resolve import REFERENCES, resolve_planner
 from llm_wrappers.methods import sgrl
 from llm_wrappers.testing import check_wrapper
+from llm_wrappers.worlds.minigrid.captioner import MiniGridCaptioner
 
 SIZES = (5, 6, 8, 16)
 IDS = tuple(f"MiniGrid-DoorKey-{size}x{size}-v0" for size in SIZES)

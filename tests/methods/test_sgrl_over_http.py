@@ -17,8 +17,8 @@ from http_authoring import author, code_block, model_that_writes
 from minigrid.wrappers import ImgObsWrapper
 
 from llm_wrappers.guidance import reference_artefact
-from llm_wrappers.guidance.runtime import validate_planner
 from llm_wrappers.methods import sgrl
+from llm_wrappers.sandbox import validate_planner
 
 DOOR_KEY = "MiniGrid-DoorKey-5x5-v0"
 CRAFTER = "llm_wrappers/Crafter-v1"

@@ -28,15 +28,15 @@ from llm_wrappers.errors import (
     IncompatibleEnvironmentError,
     InvalidOptionError,
 )
-from llm_wrappers.guidance.corrector import Corrector
-from llm_wrappers.guidance.critical_moment import CriticalMoment
-from llm_wrappers.guidance.critical_states import CriticalStates
-from llm_wrappers.guidance.trajectory import Trajectory
+from llm_wrappers.guidance.critical.corrector import Corrector
+from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.moment import CriticalMoment
 from llm_wrappers.llm import Budget
 from llm_wrappers.methods.ultra import LLMCorrector
 from llm_wrappers.methods.ultra._actions import action_form
 from llm_wrappers.methods.ultra._rejected_action import REJECTED, RejectedAction
 from llm_wrappers.testing import ScriptedLLM
+from llm_wrappers.trajectories.trajectory import Trajectory
 
 CART, PENDULUM = "CartPole-v1", "Pendulum-v1"
 TOY = EnvDescription(env_id="Toy-v0", rules="Go right.", action_names=("stay", "go_right"))

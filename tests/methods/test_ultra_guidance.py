@@ -31,17 +31,17 @@ from llm_wrappers.errors import (
     InvalidOptionError,
     UnknownNameError,
 )
-from llm_wrappers.guidance.correctors.names import resolve_corrector
-from llm_wrappers.guidance.critical_moment import CriticalMoment
-from llm_wrappers.guidance.critical_state import CriticalState
-from llm_wrappers.guidance.critical_states import CriticalStates
-from llm_wrappers.guidance.selectors.names import resolve_selector
-from llm_wrappers.guidance.trajectory import Trajectory
+from llm_wrappers.guidance.critical.correctors.names import resolve_corrector
+from llm_wrappers.guidance.critical.critical_state import CriticalState
+from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.moment import CriticalMoment
+from llm_wrappers.guidance.critical.selectors.names import resolve_selector
 from llm_wrappers.llm import Budget
 from llm_wrappers.llm.prompt_template import PromptTemplate
 from llm_wrappers.methods.ultra import LLMCorrector, LLMSelector, UltraReport, write_guidance
 from llm_wrappers.methods.ultra import names as ultra_names
 from llm_wrappers.testing import ScriptedLLM
+from llm_wrappers.trajectories.trajectory import Trajectory
 from llm_wrappers.wrappers import TrajectoryRecorder
 
 CART = "CartPole-v1"

@@ -30,15 +30,15 @@ from llm_wrappers.errors import (
     InvalidRequestError,
     ProviderError,
 )
-from llm_wrappers.guidance.critical_moment import CriticalMoment
-from llm_wrappers.guidance.selector import Selector
-from llm_wrappers.guidance.trajectory import Trajectory
-from llm_wrappers.guidance.trajectory_files import TrajectoryFiles, append_trajectory
+from llm_wrappers.guidance.critical.moment import CriticalMoment
+from llm_wrappers.guidance.critical.selector import Selector
 from llm_wrappers.llm import Budget
 from llm_wrappers.methods.ultra import LLMSelector
 from llm_wrappers.methods.ultra._identification import DROPPED
 from llm_wrappers.methods.ultra._tokens import about_tokens
 from llm_wrappers.testing import ScriptedLLM
+from llm_wrappers.trajectories.files import TrajectoryFiles, append_trajectory
+from llm_wrappers.trajectories.trajectory import Trajectory
 
 CART, PENDULUM = "CartPole-v1", "Pendulum-v1"
 TOY = EnvDescription(env_id="Toy-v0", rules="Go right.", action_names=("stay", "go"))

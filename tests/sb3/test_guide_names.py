@@ -11,16 +11,16 @@ import pytest
 from stable_baselines3 import PPO
 
 from llm_wrappers.errors import GuidanceFileError, InvalidOptionError
-from llm_wrappers.guidance.correctors import resolve_corrector
-from llm_wrappers.guidance.critical_moment import CriticalMoment
-from llm_wrappers.guidance.selectors import ValueGapSelector, resolve_selector
-from llm_wrappers.guidance.trajectory import Trajectory
+from llm_wrappers.guidance.critical.correctors import resolve_corrector
+from llm_wrappers.guidance.critical.moment import CriticalMoment
+from llm_wrappers.guidance.critical.selectors import ValueGapSelector, resolve_selector
 from llm_wrappers.sb3 import PolicyCorrector, StateMask
+from llm_wrappers.trajectories.trajectory import Trajectory
 
 ENTRY_POINTS = """
 [llm_wrappers.selectors]
-value-gap = llm_wrappers.sb3.value_gap:named_value_gap
-state-mask = llm_wrappers.sb3.state_mask:named_state_mask
+value-gap = llm_wrappers.sb3.baselines.value_gap:named_value_gap
+state-mask = llm_wrappers.sb3.baselines.state_mask:named_state_mask
 
 [llm_wrappers.correctors]
 policy = llm_wrappers.sb3.policy_corrector:named_policy

@@ -17,10 +17,10 @@ from stable_baselines3.common.envs import FakeImageEnv
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from llm_wrappers.errors import GuidanceFileError, IncompatibleEnvironmentError
-from llm_wrappers.guidance.critical_moment import CriticalMoment
-from llm_wrappers.guidance.critical_state import CriticalState
-from llm_wrappers.guidance.trajectory import Trajectory
+from llm_wrappers.guidance.critical.critical_state import CriticalState
+from llm_wrappers.guidance.critical.moment import CriticalMoment
 from llm_wrappers.sb3 import record_trajectories, refine
+from llm_wrappers.trajectories.trajectory import Trajectory
 
 cart_pole = partial(gym.make, "CartPole-v1", max_episode_steps=40)
 BY_HAND: dict[str, Any] = {"selector": "return-drop", "corrector": "reference"}

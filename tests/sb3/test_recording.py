@@ -17,9 +17,9 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.trajectory_files import open_trajectories
 from llm_wrappers.sb3.recording import record_trajectories
 from llm_wrappers.testing import ScriptedPlanner, make_scripted_env
+from llm_wrappers.trajectories.files import open_trajectories
 from llm_wrappers.wrappers import ActionMaskWrapper, GoalObservationWrapper
 
 short_cartpole = partial(gym.make, "CartPole-v1", max_episode_steps=12)

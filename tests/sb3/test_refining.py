@@ -20,12 +20,12 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import AuthoringError, IncompatibleEnvironmentError
-from llm_wrappers.guidance.critical_state import CriticalState
-from llm_wrappers.guidance.critical_states import CriticalStates
-from llm_wrappers.guidance.trajectory_files import open_trajectories
+from llm_wrappers.guidance.critical.critical_state import CriticalState
+from llm_wrappers.guidance.critical.critical_states import CriticalStates
 from llm_wrappers.methods import ultra
 from llm_wrappers.sb3 import refine
 from llm_wrappers.testing import ScriptedLLM
+from llm_wrappers.trajectories.files import open_trajectories
 
 cart_pole = partial(gym.make, "CartPole-v1", max_episode_steps=40)
 cart_pole_captioner = resolve_captioner(gym.make("CartPole-v1"))

@@ -21,12 +21,12 @@ from llm_wrappers.errors import (
     IncompatibleEnvironmentError,
     InvalidOptionError,
 )
-from llm_wrappers.guidance.selector import Selector
-from llm_wrappers.guidance.trajectory import Trajectory
+from llm_wrappers.guidance.critical.selector import Selector
 from llm_wrappers.sb3 import record_trajectories
 from llm_wrappers.sb3._blinding_env import BLINDED, KEPT, BlindingEnv
 from llm_wrappers.sb3._frozen_model import FrozenModel
-from llm_wrappers.sb3.state_mask import StateMask, named_state_mask, train_state_mask
+from llm_wrappers.sb3.baselines.state_mask import StateMask, named_state_mask, train_state_mask
+from llm_wrappers.trajectories.trajectory import Trajectory
 
 QUICK: dict[str, Any] = {"n_steps": 256, "batch_size": 128, "n_epochs": 4, "learning_rate": 3e-3}
 

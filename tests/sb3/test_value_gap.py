@@ -20,13 +20,13 @@ from llm_wrappers.errors import (
     IncompatibleEnvironmentError,
     InvalidOptionError,
 )
-from llm_wrappers.guidance.corrector import Corrector
-from llm_wrappers.guidance.critical_moment import CriticalMoment
-from llm_wrappers.guidance.critical_states import CriticalStates
-from llm_wrappers.guidance.selectors import ValueGapSelector
+from llm_wrappers.guidance.critical.corrector import Corrector
+from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.moment import CriticalMoment
+from llm_wrappers.guidance.critical.selectors import ValueGapSelector
 from llm_wrappers.sb3 import record_trajectories
+from llm_wrappers.sb3.baselines.value_gap import critic_values, named_value_gap, value_gap_selector
 from llm_wrappers.sb3.policy_corrector import PolicyCorrector, named_policy
-from llm_wrappers.sb3.value_gap import critic_values, named_value_gap, value_gap_selector
 from llm_wrappers.wrappers import CriticalStateOverrideWrapper
 
 short_cartpole = partial(gym.make, "CartPole-v1", max_episode_steps=12)

@@ -29,7 +29,6 @@ from sb3_contrib.common.maskable.distributions import MaskableCategoricalDistrib
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from llm_wrappers.captions.crafter_family import CrafterFamilyCaptioner
 from llm_wrappers.errors import (
     GuidanceFileError,
     GuidanceWarning,
@@ -38,6 +37,7 @@ from llm_wrappers.errors import (
     UnknownNameError,
 )
 from llm_wrappers.testing import FailingPlanner, ScriptedEnv, make_scripted_env
+from llm_wrappers.worlds.crafter.crafter_family import CrafterFamilyCaptioner
 from llm_wrappers.wrappers import ActionMaskWrapper, vector
 
 FALLING = {"kind": "linear", "start": 1.0, "end": 0.0}

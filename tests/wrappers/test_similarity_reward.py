@@ -33,8 +33,8 @@ from similarity_doubles import (
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from llm_wrappers.captions.crafter_family import CrafterFamilyCaptioner
 from llm_wrappers.embeddings import HashingEncoder
+from llm_wrappers.worlds.crafter.crafter_family import CrafterFamilyCaptioner
 from llm_wrappers.wrappers import SimilarityRewardWrapper
 
 

@@ -21,8 +21,8 @@ from similarity_doubles import (
 from stable_baselines3.common.vec_env import VecEnv
 
 import llm_wrappers as lw
-from llm_wrappers.captions.crafter_family import CrafterFamilyCaptioner
 from llm_wrappers.errors import IncompatibleEnvironmentError
+from llm_wrappers.worlds.crafter.crafter_family import CrafterFamilyCaptioner
 from llm_wrappers.wrappers import vector
 
 

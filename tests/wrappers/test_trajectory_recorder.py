@@ -14,9 +14,9 @@ from guided_doubles import always, short_cartpole, short_pendulum, with_goal
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from llm_wrappers import wrappers
-from llm_wrappers.guidance.trajectory import Trajectory
-from llm_wrappers.guidance.trajectory_files import TrajectoryFiles, open_trajectories
 from llm_wrappers.testing import ScriptedEnv
+from llm_wrappers.trajectories.files import TrajectoryFiles, open_trajectories
+from llm_wrappers.trajectories.trajectory import Trajectory
 from llm_wrappers.wrappers import vector
 
 Seen = list[dict[str, Any]]

@@ -20,7 +20,7 @@ from llm_wrappers.errors import (
     IncompatibleEnvironmentError,
     InvalidOptionError,
 )
-from llm_wrappers.guidance.trajectory_files import open_trajectories
+from llm_wrappers.trajectories.files import open_trajectories
 from llm_wrappers.wrappers import vector
 
 

@@ -13,9 +13,6 @@ from llm_wrappers.guidance.judges.ablations import (
     NoisyJudge,
     RandomJudge,
 )
-from llm_wrappers.guidance.judges.exact import BlackjackOracle, FrozenLakeOracle
-from llm_wrappers.guidance.judges.reference import REFERENCE_ACTIONS, REFERENCE_RULES
-from llm_wrappers.guidance.judges.reference_potentials import REFERENCE_POTENTIALS
 from llm_wrappers.guidance.judges.rule import RuleJudge
 from llm_wrappers.guidance.judges.table import TableJudge
 from llm_wrappers.guidance.potential import (
@@ -25,6 +22,9 @@ from llm_wrappers.guidance.potential import (
     RulePotential,
 )
 from llm_wrappers.registry import Registry
+from llm_wrappers.worlds.classic.judges import REFERENCE_ACTIONS, REFERENCE_RULES
+from llm_wrappers.worlds.classic.potentials import REFERENCE_POTENTIALS
+from llm_wrappers.worlds.toy_text.oracles import BlackjackOracle, FrozenLakeOracle
 
 __all__ = ["JUDGES", "resolve_judge", "resolve_potential"]
 

@@ -8,11 +8,11 @@ from typing import Any
 import gymnasium as gym
 
 from llm_wrappers.captions.captioner import Captioner
-from llm_wrappers.guidance.runtime import MontyRuntime
 from llm_wrappers.methods.sgrl._episode import Episode
 from llm_wrappers.methods.sgrl.mask_audit import MaskAudit, audit_masks
 from llm_wrappers.methods.sgrl.mask_author import MaskDraft
 from llm_wrappers.methods.sgrl.states import GUIDED_STEPS_PER_STATE, record_episodes, states_of
+from llm_wrappers.sandbox import MontyRuntime
 
 __all__ = ["Exploration"]
 

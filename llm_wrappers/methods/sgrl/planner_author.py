@@ -11,10 +11,10 @@ from typing import Any
 
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import AuthoringError, InvalidOptionError
-from llm_wrappers.guidance.runtime import ValidationReport, validate_planner
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.prompt_template import PromptTemplate
 from llm_wrappers.methods.sgrl.states import describe_facts
+from llm_wrappers.sandbox import ValidationReport, validate_planner
 
 __all__ = ["PlannerDraft", "write_planner"]
 

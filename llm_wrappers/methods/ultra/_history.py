@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_wrappers.guidance.state_keys import make_keys
-from llm_wrappers.guidance.trajectory import Trajectory
+from llm_wrappers.guidance.critical.state_keys import make_keys
 from llm_wrappers.methods.ultra._places import states_of
+from llm_wrappers.trajectories.trajectory import Trajectory
 
 __all__ = ["History"]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.trajectory import Trajectory
 from llm_wrappers.methods.ultra._steps import StepWriter, heading
+from llm_wrappers.trajectories.trajectory import Trajectory
 
 __all__ = ["Excerpt", "Windows", "allowed_steps", "packed", "shown_steps"]
 

@@ -11,12 +11,11 @@ from typing import Any
 from llm_wrappers import checks
 from llm_wrappers._version import __version__
 from llm_wrappers.errors import GuidanceError, GuidanceWarning
-from llm_wrappers.guidance.corrector import Corrector
-from llm_wrappers.guidance.critical_moment import CriticalMoment
-from llm_wrappers.guidance.critical_state import CriticalState
-from llm_wrappers.guidance.critical_states import CriticalStates
-from llm_wrappers.guidance.selector import Selector
-from llm_wrappers.guidance.trajectory import Trajectory
+from llm_wrappers.guidance.critical.corrector import Corrector
+from llm_wrappers.guidance.critical.critical_state import CriticalState
+from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.moment import CriticalMoment
+from llm_wrappers.guidance.critical.selector import Selector
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.usage import Counts, Usage
 from llm_wrappers.methods.ultra._asking import MISSING
@@ -25,6 +24,7 @@ from llm_wrappers.methods.ultra._places import check_writable
 from llm_wrappers.methods.ultra.llm_corrector import LLMCorrector
 from llm_wrappers.methods.ultra.llm_selector import LLMSelector
 from llm_wrappers.methods.ultra.report import UltraReport
+from llm_wrappers.trajectories.trajectory import Trajectory
 
 __all__ = ["write_guidance"]
 

@@ -15,9 +15,8 @@ from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.critical_moment import CriticalMoment
-from llm_wrappers.guidance.critical_state import CriticalState
-from llm_wrappers.guidance.trajectory import Trajectory
+from llm_wrappers.guidance.critical.critical_state import CriticalState
+from llm_wrappers.guidance.critical.moment import CriticalMoment
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.prompt_template import PromptTemplate
 from llm_wrappers.methods._one_line import one_line
@@ -27,6 +26,7 @@ from llm_wrappers.methods.ultra._correction import UNUSABLE, answer_model, usabl
 from llm_wrappers.methods.ultra._options import instructions_block
 from llm_wrappers.methods.ultra._places import states_of
 from llm_wrappers.methods.ultra._steps import StepWriter, heading
+from llm_wrappers.trajectories.trajectory import Trajectory
 
 __all__ = ["LLMCorrector"]
 

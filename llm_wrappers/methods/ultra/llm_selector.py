@@ -12,8 +12,7 @@ from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.critical_moment import CriticalMoment
-from llm_wrappers.guidance.trajectory import Trajectory
+from llm_wrappers.guidance.critical.moment import CriticalMoment
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.prompt_template import PromptTemplate
 from llm_wrappers.methods._one_line import one_line
@@ -28,6 +27,7 @@ from llm_wrappers.methods.ultra._options import instructions_block
 from llm_wrappers.methods.ultra._steps import StepWriter
 from llm_wrappers.methods.ultra._tokens import about_tokens
 from llm_wrappers.methods.ultra._windows import Excerpt, Windows, allowed_steps, packed
+from llm_wrappers.trajectories.trajectory import Trajectory
 
 __all__ = ["LLMSelector"]
 

@@ -1,5 +1,0 @@
-"""A small household to tidy up: a stand-in for Housekeep."""
-
-from llm_wrappers.envs.household.env import HouseholdEnv
-
-__all__ = ["HouseholdEnv"]

@@ -1,5 +1,0 @@
-"""RUDDER's pocket watch repair as a Gymnasium environment."""
-
-from llm_wrappers.envs.pocket_watch.env import PocketWatchEnv
-
-__all__ = ["PocketWatchEnv"]

@@ -1,0 +1,1 @@
+"""Critical states (ULTRA): the table, what finds them, and what corrects them."""

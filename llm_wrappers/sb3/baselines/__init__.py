@@ -1,0 +1,1 @@
+"""What guidance is compared with: methods of others that need no language model."""

@@ -1,0 +1,1 @@
+"""Recorded episodes: in memory, in files, and as Minari datasets."""

@@ -1,0 +1,1 @@
+"""Games of Atari, spoken of from their memory, and Pong from its frames too."""

@@ -1,0 +1,5 @@
+"""Crafter as a reproducible Gymnasium environment."""
+
+from llm_wrappers.worlds.crafter.env import CrafterEnv
+
+__all__ = ["CrafterEnv"]

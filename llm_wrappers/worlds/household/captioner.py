@@ -1,0 +1,135 @@
+"""Captions of the household."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_wrappers.captions.captioner import Facts
+from llm_wrappers.captions.description import EnvDescription
+from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.worlds.household.table import HouseholdTable, household_table
+
+__all__ = ["ABSENT", "HELD", "HouseholdCaptioner"]
+
+ABSENT, HELD = 0, 1
+"""What an observation says of an object that is not in the home, and of the one in the hand; from 2
+on it is the number of a receptacle."""
+
+_RULES = (
+    "You tidy up a home. Some objects lie in places where they do not belong. You can pick up one "
+    "object at a time, whatever it lies in or on, and put it in or on any receptacle. You earn 1 "
+    "for each object that comes to a place where people would store it, and lose 1 when you take "
+    "it away from there. The episode ends when everything is in its place."
+)
+_NOTHING = "nothing happens"
+
+
+class HouseholdCaptioner:
+    """Speaks about the objects of a home and the places where they lie.
+
+    The facts are `holding`, the object in the hand or None, and ``place of OBJECT`` for each
+    object: a receptacle, or None for what is in the hand or not in this home. That an object
+    belongs somewhere is no fact: it is what a model is asked about.
+
+    The goals are all pairs in ELLM's wording for Housekeep, ``"store a banana in the fridge"``, so
+    that the closed form asks ``"Should you store a banana in the fridge?"``. Putting an object down
+    has that goal as its transition caption.
+
+    Args:
+        env_id: The Gymnasium id.
+
+    >>> captioner = HouseholdCaptioner()
+    >>> home = np.zeros((1, 24), int)
+    >>> home[0, 3], home[0, 10] = HELD, 2
+    >>> captioner.state_captions(captioner.facts(home, {}))
+    ['You hold the banana. The novel is in the fridge.']
+    """
+
+    no_effect = frozenset({_NOTHING})
+
+    def __init__(self, *, env_id: str = "llm_wrappers/Household-v0") -> None:
+        self._table = household_table()
+        self._description = EnvDescription(
+            env_id=env_id,
+            rules=_RULES,
+            action_names=self._table.action_names(),
+            goals=self._table.goals(),
+        )
+
+    @property
+    def description(self) -> EnvDescription:
+        """The rules, the names of the actions, and a goal for each object and receptacle."""
+        return self._description
+
+    def facts(self, observations: Any, infos: Mapping[str, Any]) -> list[Facts]:
+        """Return where everything is.
+
+        Args:
+            observations: Whole numbers of shape (n, objects), as `HouseholdEnv` returns them.
+            infos: Not read.
+
+        Raises:
+            InvalidOptionError: If the observations are no such array.
+        """
+        rows = np.asarray(observations)
+        if rows.ndim != 2 or rows.shape[1] != len(self._table.objects):
+            raise InvalidOptionError(
+                f"observations of the household must have the shape "
+                f"(n, {len(self._table.objects)}), got {rows.shape}"
+            )
+        return [_facts(self._table, row) for row in rows.tolist()]
+
+    def state_captions(self, facts: Sequence[Facts]) -> list[str]:
+        """Return what is in the hand, and where everything else lies."""
+        return [self._sentences(row) for row in facts]
+
+    def transition_captions(
+        self, before: Sequence[Facts], actions: Sequence[Any], after: Sequence[Facts]
+    ) -> list[str]:
+        """Return what was picked up or stored; a member of `no_effect` where nothing was."""
+        return [
+            self._deed(old, int(action), new)
+            for old, action, new in zip(before, actions, after, strict=True)
+        ]
+
+    def legal_actions(self, facts: Sequence[Facts]) -> NDArray[np.bool_]:
+        """Return which actions have an effect, shape (n, actions)."""
+        objects, receptacles = self._table.objects, self._table.receptacles
+        return np.array(
+            [
+                [row["holding"] is None and row[f"place of {o}"] is not None for o in objects]
+                + [row["holding"] is not None] * len(receptacles)
+                for row in facts
+            ],
+            dtype=np.bool_,
+        )
+
+    def _sentences(self, facts: Facts) -> str:
+        held = facts["holding"]
+        sentences = ["You hold nothing." if held is None else f"You hold the {held}."]
+        for thing in self._table.objects:
+            place = facts[f"place of {thing}"]
+            if place is not None:
+                sentences.append(f"The {thing} is {self._table.at(str(place))}.")
+        return " ".join(sentences)
+
+    def _deed(self, before: Facts, action: int, after: Facts) -> str:
+        old, new = before["holding"], after["holding"]
+        if old == new:
+            return _NOTHING
+        if old is None:
+            return f"pick up the {new}"
+        return self._table.goal(str(old), str(after[f"place of {old}"]))
+
+
+def _facts(table: HouseholdTable, row: Sequence[int]) -> Facts:
+    places = {
+        f"place of {thing}": None if number in (ABSENT, HELD) else table.receptacles[number - 2]
+        for thing, number in zip(table.objects, row, strict=True)
+    }
+    held = table.objects[row.index(HELD)] if HELD in row else None
+    return {"holding": held, **places}

@@ -1,0 +1,1 @@
+"""MiniGrid: captioner and legality."""

@@ -1,0 +1,1 @@
+"""Robots of MuJoCo: what their joints do, in words."""
