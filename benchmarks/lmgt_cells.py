@@ -21,7 +21,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 import llm_wrappers as lw
 from llm_wrappers.errors import GuidanceWarning
-from llm_wrappers.worlds.toy_text.oracles import blackjack_values
+from llm_wrappers.worlds.toy_text.blackjack import blackjack_values
 
 EVALUATION_EPISODES, EVALUATION_SEED = 20, 10_000
 GAMMA = 0.99

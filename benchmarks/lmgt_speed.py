@@ -13,7 +13,7 @@ import llm_wrappers as lw
 from llm_wrappers.guidance.judges import TableJudge
 from llm_wrappers.guidance.states import States
 from llm_wrappers.scores import format_table
-from llm_wrappers.worlds.toy_text.oracles import BlackjackOracle
+from llm_wrappers.worlds.toy_text.blackjack import BlackjackOracle
 
 ROUNDS = 5
 _READS = BlackjackOracle.reads

@@ -12,9 +12,9 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_wrappers.worlds.atari.captioner import AtariRam
+from llm_wrappers.worlds.atari.pong import reference_action
 from llm_wrappers.worlds.atari.pong_frames import PongFrames
-from llm_wrappers.worlds.atari.pong_judge import reference_action
-from llm_wrappers.worlds.atari.ram import AtariRam
 
 PONG = "ALE/Pong-v5"
 NUMBERS, FRAMES = "numbers", "frames"

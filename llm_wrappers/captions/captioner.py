@@ -40,6 +40,9 @@ class Captioner(Protocol):
     `reads_observations` (a boolean, True where it is missing): False if facts are made from infos
     alone. Such a captioner is found whatever wrappers made of the observation; another one is
     refused behind a wrapper that changed what it reads.
+
+    `reads_behind(wrapper, observation_space)`: whether it can also read what a wrapper of that
+    class name shows, in that space.
     """
 
     @property

@@ -7,27 +7,23 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 from gymnasium.vector import AsyncVectorEnv, VectorEnv, VectorWrapper
 
-from llm_wrappers.captions._layers import (
+from llm_wrappers.captions.captioner import Captioner
+from llm_wrappers.captions.description import EnvDescription
+from llm_wrappers.captions.generic import GenericCaptioner
+from llm_wrappers.captions.layers import (
     AnyEnv,
+    Reader,
+    SeenThrough,
     actions_of,
     changed_by,
     changes_actions,
     drifts,
     layers_of,
     observed_of,
+    reader_of,
 )
-from llm_wrappers.captions.captioner import Captioner
-from llm_wrappers.captions.description import EnvDescription
-from llm_wrappers.captions.generic import GenericCaptioner
-from llm_wrappers.captions.seen_through import Reader, SeenThrough, reader_of
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
-from llm_wrappers.worlds.atari.captioner import known_atari
-from llm_wrappers.worlds.classic.classic_control import ClassicControlCaptioner
-from llm_wrappers.worlds.classic.classic_systems import SYSTEMS
-from llm_wrappers.worlds.minigrid.captioner import MiniGridCaptioner, keeps_view, known_minigrid
-from llm_wrappers.worlds.mujoco.captioner import known_mujoco
-from llm_wrappers.worlds.toy_text.blackjack import BlackjackCaptioner
-from llm_wrappers.worlds.toy_text.frozen_lake import FrozenLakeCaptioner
+from llm_wrappers.known_worlds import load, worlds
 
 __all__ = ["resolve_captioner"]
 
@@ -43,8 +39,8 @@ def resolve_captioner(env: AnyEnv, captioner: Captioner | None = None) -> Captio
     2. what a layer with a method ``world_captioner()`` answers, as each wrapper of this package
        has it: the captioner of the world below it, whatever is around it;
     3. an attribute ``captioner`` that is not None on a layer or on the environment;
-    4. the one for a classic control environment, MiniGrid, Blackjack, FrozenLake, a robot of
-       MuJoCo, or the memory of an Atari game;
+    4. the one that a registered world knows (`llm_wrappers.worlds.register_world`): classic
+       control, MiniGrid, Blackjack, FrozenLake, a robot of MuJoCo, the memory of an Atari game;
     5. `GenericCaptioner`, which speaks of what it is shown.
 
     One of 3 or 4 speaks of the observations and actions of its own layer. Wrappers around that
@@ -127,19 +123,8 @@ def _known_captioner(layers: list[AnyEnv]) -> Captioner:
 
 
 def _known(layers: list[AnyEnv], env_id: str) -> Captioner | None:
-    base = layers[-1]
-    observation_space, action_space = observed_of(base), actions_of(base)
-    if env_id in SYSTEMS:
-        classic = ClassicControlCaptioner(env_id)
-        if classic.applies_to(observation_space, action_space):
-            return classic
-        _refuse_wrapped_inside(base, env_id)
-    return (
-        known_minigrid(env_id, observation_space, action_space)
-        or known_atari(env_id, observation_space, action_space)
-        or known_mujoco(layers, observation_space, action_space)
-        or _toy_text(env_id, base, observation_space, action_space)
-    )
+    known = (load(world.captioner)(layers, env_id) for world in worlds() if world.captioner)
+    return next((captioner for captioner in known if captioner is not None), None)
 
 
 def _heard(captioner: Captioner, layers: list[AnyEnv], hint: str = "") -> Captioner:
@@ -156,11 +141,11 @@ def _heard(captioner: Captioner, layers: list[AnyEnv], hint: str = "") -> Captio
             raise _refusal(layers, layers[at], f"the actions that {name} is described with")
     if not getattr(captioner, "reads_observations", True):
         return captioner
-    reads_views = isinstance(captioner, MiniGridCaptioner)
+    reads_behind = getattr(captioner, "reads_behind", _reads_nothing)
     changes = [
         change
         for change in _changes(layers)
-        if not (reads_views and _keeps_view(layers[change.at]))
+        if not reads_behind(type(layers[change.at]).__name__, observed_of(layers[change.at]))
     ]
     for change in reversed(changes):
         if change.reader is None:
@@ -209,8 +194,8 @@ def _changes(layers: list[AnyEnv]) -> list[_Change]:
     ]
 
 
-def _keeps_view(layer: AnyEnv) -> bool:
-    return keeps_view(type(layer).__name__, observed_of(layer))
+def _reads_nothing(wrapper: str, shown: gym.Space[Any]) -> bool:
+    return False
 
 
 def _refusal(
@@ -225,34 +210,6 @@ def _refusal(
         f"{env}.{single}observation_space, {env}.{single}action_space) to speak of what it shows"
         f"{hint}"
     )
-
-
-def _refuse_wrapped_inside(base: AnyEnv, env_id: str) -> None:
-    # `gymnasium.make_vec` wraps each environment in its own process, where nobody can look.
-    inside = base.spec.kwargs.get("wrappers") if base.spec and isinstance(base, VectorEnv) else None
-    if inside:
-        names = ", ".join(getattr(wrapper, "__name__", str(wrapper)) for wrapper in inside)
-        raise IncompatibleEnvironmentError(
-            f"expected the observations and actions of {env_id}, got others: wrappers=[{names}] "
-            "of make_vec changed them in the processes of the environments. Wrap after guidance "
-            "with gymnasium.wrappers.vector, or pass captioner=GenericCaptioner("
-            "envs.single_observation_space, envs.single_action_space) to speak of what they show"
-        )
-
-
-def _toy_text(
-    env_id: str, base: AnyEnv, observation_space: Any, action_space: Any
-) -> Captioner | None:
-    if env_id == "Blackjack-v1" and BlackjackCaptioner.applies_to(observation_space, action_space):
-        return BlackjackCaptioner()
-    lake = getattr(base, "desc", None)
-    if not env_id.startswith("FrozenLake") or lake is None:
-        return None
-    if observation_space != gym.spaces.Discrete(lake.size) or action_space != gym.spaces.Discrete(
-        4
-    ):
-        return None
-    return FrozenLakeCaptioner([b"".join(row).decode() for row in lake], env_id=env_id)
 
 
 def _env_id(layers: list[AnyEnv]) -> str:

@@ -1,1 +1,1 @@
-"""Guidance and facts that ship with the package, written by hand: reference guidance."""
+"""Prompts that ship with the package; reference guidance is with its world."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from llm_wrappers.worlds.crafter.crafter_rules import ACHIEVEMENTS
+from llm_wrappers.worlds.crafter.rules import ACHIEVEMENTS
 
 __all__ = ["DEPTHS", "achievement_depth"]
 

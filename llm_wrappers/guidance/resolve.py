@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,6 +24,7 @@ from llm_wrappers.guidance.artefact import (
 )
 from llm_wrappers.guidance.planner import FunctionPlanner, Planner, PlannerFunction
 from llm_wrappers.guidance.program import read_program, read_source
+from llm_wrappers.known_worlds import Known, guidance_folder
 from llm_wrappers.registry import Registry
 from llm_wrappers.sandbox import MontyRuntime
 
@@ -37,12 +37,8 @@ __all__ = [
 ]
 
 Masks: TypeAlias = "dict[str, Any]"
-REFERENCES = {
-    "llm_wrappers/Crafter-v1": "crafter",
-    "llm_wrappers/CraftaxClassic-v1": "craftax-classic",
-    **{f"MiniGrid-DoorKey-{n}x{n}-v0": "minigrid-doorkey" for n in (5, 6, 8, 16)},
-}
-"""Environment id -> name of the reference guidance that ships for it."""
+REFERENCES = Known("guidance")
+"""Environment id -> name of the reference guidance that its world registers."""
 
 
 def register_source(prefix: str, load: Callable[[str], GuidanceArtefact]) -> None:
@@ -110,10 +106,6 @@ def reference_artefact(name: str) -> GuidanceArtefact:
     >>> reference_artefact("craftax-classic").provenance.author
     'hand'
     """
-    if name not in REFERENCES.values():
-        raise UnknownNameError(
-            f"expected reference guidance among {sorted(set(REFERENCES.values()))}, got {name!r}"
-        )
     return load_artefact(_data_folder(name))
 
 
@@ -163,7 +155,7 @@ def _reference_for(env_id: str, name: str) -> str:
 
 
 def _data_folder(name: str) -> Path:
-    return Path(str(files("llm_wrappers"))) / "data" / name
+    return guidance_folder(name)
 
 
 _PLANNERS: Registry[Planner] = Registry(

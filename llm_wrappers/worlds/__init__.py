@@ -1,42 +1,65 @@
-"""The environments of this package, under `llm_wrappers/`: adapters of games, and small tasks."""
+"""The worlds of this package, one folder each, and those that other packages register.
 
-import gymnasium as gym
+A world is a family of environments with all that is known of it: how it speaks, which actions have
+an effect, what is worth doing there, and its reference guidance. Its folder has a function
+`register`, which tells this by name, so that nothing is imported before it is asked for.
+"""
 
-__all__ = ["ENV_IDS", "REGISTERED_IDS", "register_envs"]
+from __future__ import annotations
 
-_ENTRY_POINTS = {
-    "llm_wrappers/Crafter-v1": {"entry_point": "llm_wrappers.worlds.crafter:CrafterEnv"},
-    "llm_wrappers/CraftaxClassic-v1": {
-        "entry_point": "llm_wrappers.worlds.craftax:CraftaxClassicEnv",
-        "vector_entry_point": "llm_wrappers.worlds.craftax:CraftaxClassicVectorEnv",
-    },
-    "llm_wrappers/EllmCrafter-v1": {
-        "entry_point": "llm_wrappers.worlds.ellm_crafter:EllmCrafterEnv"
-    },
-    "llm_wrappers/Household-v0": {"entry_point": "llm_wrappers.worlds.household:HouseholdEnv"},
-    "llm_wrappers/PocketWatch-v0": {
-        "entry_point": "llm_wrappers.worlds.pocket_watch:PocketWatchEnv"
-    },
-    "llm_wrappers/RecSimInterestEvolution-v0": {
-        "entry_point": "llm_wrappers.worlds.recsim:InterestEvolutionEnv"
-    },
-}
+import warnings
+from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
+
+from llm_wrappers.known_worlds import Environment, Known, World, register_world
+
+__all__ = [
+    "ENV_IDS",
+    "REGISTERED_IDS",
+    "Environment",
+    "World",
+    "register_envs",
+    "register_world",
+]
+
+_GROUP = "llm_wrappers.worlds"
 
 ENV_IDS = ("llm_wrappers/Crafter-v1", "llm_wrappers/CraftaxClassic-v1")
 """The ids of the environments with Crafter's 17 actions, which the demo and the reference
 guidance are for."""
 
-REGISTERED_IDS = tuple(_ENTRY_POINTS)
-"""The ids of all environments that this package registers."""
-
 
 def register_envs() -> None:
-    """Register the environments with Gymnasium; harmless when they already are.
+    """Register all worlds, and their environments with Gymnasium; harmless when they already are.
 
+    They are the subpackages of this one, and what installed packages name in the entry point group
+    ``llm_wrappers.worlds``: a function without arguments that calls `register_world`. One of these
+    that cannot be imported is left out, with a warning.
+
+    >>> import gymnasium as gym
     >>> register_envs()
     >>> "llm_wrappers/Crafter-v1" in gym.registry
     True
     """
-    for env_id, entry_points in _ENTRY_POINTS.items():
-        if env_id not in gym.registry:
-            gym.register(id=env_id, **entry_points)  # type: ignore[arg-type]
+    for module in iter_modules(__path__, f"{__name__}."):
+        import_module(module.name).register()
+    for entry in entry_points(group=_GROUP):
+        try:
+            register = entry.load()
+        except (ImportError, AttributeError) as error:
+            warnings.warn(
+                f"the world {entry.name!r} is registered for {entry.value}, which cannot be loaded "
+                f"({error}); install that package again",
+                stacklevel=2,
+            )
+        else:
+            register()
+
+
+register_envs()
+
+REGISTERED_IDS = tuple(
+    env_id for env_id, entry_point in Known("entry_point").items() if _GROUP in entry_point
+)
+"""The ids of all environments that this package registers."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from llm_wrappers.captions import batch_infos
 from llm_wrappers.captions.resolve import resolve_captioner
-from llm_wrappers.worlds.atari.ram import AtariRam
+from llm_wrappers.worlds.atari.captioner import AtariRam
 
 gym.register_envs(ale_py)
 ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)

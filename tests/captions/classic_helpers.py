@@ -6,7 +6,7 @@ import warnings
 import gymnasium as gym
 import numpy as np
 
-from llm_wrappers.worlds.classic.classic_control import ClassicControlCaptioner
+from llm_wrappers.worlds.classic.captioner import ClassicControlCaptioner
 
 
 def make(env_id):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from llm_wrappers.worlds.classic.classic_control import ClassicControlCaptioner
+from llm_wrappers.worlds.classic.captioner import ClassicControlCaptioner
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from crafter import objects
 from llm_wrappers.captions import batch_infos
 from llm_wrappers.worlds.craftax import CraftaxClassicEnv
 from llm_wrappers.worlds.crafter import CrafterEnv
-from llm_wrappers.worlds.crafter.crafter_family import ACHIEVEMENTS, ACTIONS, INVENTORY, THINGS
+from llm_wrappers.worlds.crafter.captioner import ACHIEVEMENTS, ACTIONS, INVENTORY, THINGS
 
 # Where a tile lies from the agent, as (row, column); the agent faces right.
 PLACES = {"front": (0, 1), "behind": (0, -1), "above": (-1, 0), "below": (1, 0)}

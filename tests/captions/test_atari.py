@@ -12,8 +12,7 @@ from llm_wrappers.errors import (
     InvalidOptionError,
     UnknownNameError,
 )
-from llm_wrappers.worlds.atari.captioner import AtariRamCaptioner, game_of
-from llm_wrappers.worlds.atari.ram import AtariRam
+from llm_wrappers.worlds.atari.captioner import AtariRam, AtariRamCaptioner, game_of
 
 pytest.importorskip("ale_py")
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from llm_wrappers.captions import Captioner
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
-from llm_wrappers.worlds.classic.classic_control import ClassicControlCaptioner
-from llm_wrappers.worlds.classic.classic_systems import SYSTEMS
+from llm_wrappers.worlds.classic.captioner import ClassicControlCaptioner
+from llm_wrappers.worlds.classic.systems import SYSTEMS
 
 # Training runs share the machine, so the time of one example says nothing.
 examples = settings(deadline=None, max_examples=80)

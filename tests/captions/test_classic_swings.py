@@ -8,7 +8,7 @@ from classic_helpers import make, number, speak, step
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_wrappers.worlds.classic.classic_control import ClassicControlCaptioner
+from llm_wrappers.worlds.classic.captioner import ClassicControlCaptioner
 
 # Training runs share the machine, so the time of one example says nothing.
 examples = settings(deadline=None, max_examples=80)

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from llm_wrappers import EnvDescription
 from llm_wrappers.captions import Captioner, batch_infos
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
-from llm_wrappers.worlds.crafter.crafter_family import (
+from llm_wrappers.worlds.crafter.captioner import (
     ACHIEVEMENTS,
     ACTIONS,
     INVENTORY,

@@ -16,14 +16,13 @@ from llm_wrappers.errors import UnknownNameError
 from llm_wrappers.methods import sgrl
 from llm_wrappers.worlds.craftax import CraftaxClassicEnv
 from llm_wrappers.worlds.crafter import CrafterEnv
-from llm_wrappers.worlds.crafter.crafter_family import (
+from llm_wrappers.worlds.crafter.captioner import (
     ACTIONS,
     INVENTORY,
     THINGS,
     CrafterFamilyCaptioner,
 )
-from llm_wrappers.worlds.crafter.crafter_legality import legal_actions
-from llm_wrappers.worlds.crafter.crafter_rules import COSTS
+from llm_wrappers.worlds.crafter.rules import COSTS, legal_actions
 from llm_wrappers.worlds.minigrid.captioner import MiniGridCaptioner
 
 ITEMS = INVENTORY[4:]

@@ -7,7 +7,7 @@ import pytest
 from crafter_stages import CraftaxStage, CrafterStage, Scene
 
 from llm_wrappers.captions import batch_infos
-from llm_wrappers.worlds.crafter.crafter_family import ACHIEVEMENTS, ACTIONS, INVENTORY, THINGS
+from llm_wrappers.worlds.crafter.captioner import ACHIEVEMENTS, ACTIONS, INVENTORY, THINGS
 
 ITEMS = INVENTORY[4:]
 TOOLS = [name for name in ACTIONS if name.startswith("make_")]

@@ -12,9 +12,9 @@ from hypothesis.extra.numpy import arrays
 
 from llm_wrappers.captions import Captioner, batch_infos
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
-from llm_wrappers.worlds.crafter.crafter_family import ACHIEVEMENTS, ACTIONS, INVENTORY, THINGS
-from llm_wrappers.worlds.ellm_crafter.ellm import EllmCaptioner
-from llm_wrappers.worlds.ellm_crafter.ellm_actions import (
+from llm_wrappers.worlds.crafter.captioner import ACHIEVEMENTS, ACTIONS, INVENTORY, THINGS
+from llm_wrappers.worlds.ellm_crafter.captioner import EllmCaptioner
+from llm_wrappers.worlds.ellm_crafter.words import (
     ACTION_NAMES,
     EASIER_NAMES,
     GOOD_NAMES,

@@ -16,12 +16,12 @@ from stable_baselines3.common.monitor import Monitor
 
 from llm_wrappers.captions import Captioner, batch_infos
 from llm_wrappers.captions.generic import GenericCaptioner
+from llm_wrappers.captions.layers import SeenThrough
 from llm_wrappers.captions.resolve import resolve_captioner
-from llm_wrappers.captions.seen_through import SeenThrough
 from llm_wrappers.errors import IncompatibleEnvironmentError
 from llm_wrappers.methods.lmgt.frame_captioner import FrameCaptioner
-from llm_wrappers.worlds.classic.classic_control import ClassicControlCaptioner
-from llm_wrappers.worlds.crafter.crafter_family import CrafterFamilyCaptioner
+from llm_wrappers.worlds.classic.captioner import ClassicControlCaptioner
+from llm_wrappers.worlds.crafter.captioner import CrafterFamilyCaptioner
 from llm_wrappers.worlds.toy_text.blackjack import BlackjackCaptioner
 from llm_wrappers.worlds.toy_text.frozen_lake import FrozenLakeCaptioner
 
@@ -357,7 +357,7 @@ class TestOwnCaptioners:
         assert FrameCaptioner(BlackjackCaptioner()).reads_observations
 
     def test_the_memory_of_atari_is_in_the_info(self):
-        from llm_wrappers.worlds.atari.ram import AtariRam
+        from llm_wrappers.worlds.atari.captioner import AtariRam
 
         env = wrappers.FrameStackObservation(AtariRam(gym.make("ALE/Pong-v5")), 2)
         captioner = resolve_captioner(env)

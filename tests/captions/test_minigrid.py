@@ -34,7 +34,7 @@ from llm_wrappers.captions import Captioner
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.worlds.minigrid.captioner import MiniGridCaptioner, known_minigrid
-from llm_wrappers.worlds.minigrid.words import ACTIONS, COLOURS, OBJECTS, STATES
+from llm_wrappers.worlds.minigrid.view import ACTIONS, COLOURS, OBJECTS, STATES
 
 DOOR_KEY = "MiniGrid-DoorKey-8x8-v0"
 CAPTIONER = MiniGridCaptioner(DOOR_KEY)
@@ -433,7 +433,7 @@ class TestWhoSpeaks:
 
     def test_for_an_environment_of_ones_own(self):
         space = gym.make(DOOR_KEY).observation_space
-        captioner = known_minigrid("", space, spaces.Discrete(7))
+        captioner = known("", space, spaces.Discrete(7))
         assert isinstance(captioner, MiniGridCaptioner)
         assert captioner.description.env_id == ""
 
@@ -459,11 +459,17 @@ class TestWhoSpeaks:
     )
     def test_not_for_other_actions(self, actions):
         space = gym.make(DOOR_KEY).observation_space
-        assert known_minigrid(DOOR_KEY, space, actions) is None
+        assert known(DOOR_KEY, space, actions) is None
 
     def test_not_for_any_image(self):
         image = spaces.Dict({"image": spaces.Box(0, 255, (7, 7, 3), np.uint8)})
-        assert known_minigrid("Toy-v0", image, spaces.Discrete(7)) is None
+        assert known("Toy-v0", image, spaces.Discrete(7)) is None
+
+
+def known(env_id, observations, actions):
+    env = gym.Env()
+    env.observation_space, env.action_space = observations, actions
+    return known_minigrid([env], env_id)
 
 
 def true_facts(env: Any) -> dict[str, Any]:

@@ -9,9 +9,8 @@ import pytest
 
 from llm_wrappers.captions import Captioner, batch_infos
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.worlds.atari.pong_frame_captioner import PongFrameCaptioner
-from llm_wrappers.worlds.atari.pong_frames import PongFrames
-from llm_wrappers.worlds.atari.ram import AtariRam
+from llm_wrappers.worlds.atari.captioner import AtariRam
+from llm_wrappers.worlds.atari.pong_frames import PongFrameCaptioner, PongFrames
 
 ale_py = pytest.importorskip("ale_py")
 gym.register_envs(ale_py)

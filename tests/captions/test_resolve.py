@@ -11,7 +11,7 @@ from gymnasium.wrappers.vector import DictInfoToList
 from llm_wrappers.captions.generic import GenericCaptioner
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
-from llm_wrappers.worlds.classic.classic_control import ClassicControlCaptioner
+from llm_wrappers.worlds.classic.captioner import ClassicControlCaptioner
 
 GIVEN = GenericCaptioner(spaces.Discrete(2), spaces.Discrete(2), env_id="given")
 

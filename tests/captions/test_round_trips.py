@@ -62,7 +62,7 @@ def nearest(view, thing):
 
 
 def check_crafter(captioner, info):
-    from llm_wrappers.worlds.crafter.crafter_family import INVENTORY, THINGS
+    from llm_wrappers.worlds.crafter.captioner import INVENTORY, THINGS
 
     (sentence,) = captioner.state_captions(captioner.facts(None, batch_infos(info)))
     match = CRAFTER.fullmatch(sentence)
@@ -153,8 +153,8 @@ class TestPong:
     @pytest.mark.parametrize("kind", ["memory", "frames"])
     def test_real_play(self, kind):
         ale_py = pytest.importorskip("ale_py")
+        from llm_wrappers.worlds.atari.captioner import AtariRam
         from llm_wrappers.worlds.atari.pong_frames import PongFrames
-        from llm_wrappers.worlds.atari.ram import AtariRam
 
         gym.register_envs(ale_py)
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
@@ -175,7 +175,7 @@ class TestPong:
         motions=st.tuples(*[st.one_of(st.none(), st.integers(-24, 24))] * 2),
     )
     def test_every_combination_of_facts(self, ball, paddles, motions):
-        from llm_wrappers.worlds.atari.pong_frame_captioner import PongFrameCaptioner
+        from llm_wrappers.worlds.atari.pong_frames import PongFrameCaptioner
 
         x, y, dx, dy = ball or (None,) * 4
         facts = {

@@ -14,7 +14,7 @@ import torch
 from llm_wrappers.demo import ARMS, Experiment, training
 from llm_wrappers.demo.training import make_envs, train_arm
 from llm_wrappers.schedules import resolve_schedule
-from llm_wrappers.worlds.crafter.crafter_family import ACHIEVEMENTS
+from llm_wrappers.worlds.crafter.captioner import ACHIEVEMENTS
 
 CRAFTAX = "llm_wrappers/CraftaxClassic-v1"
 N = 4

@@ -23,7 +23,7 @@ from llm_wrappers.demo.report import summarise, write_report
 from llm_wrappers.demo.training import RunResult, train_arm
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
 from llm_wrappers.scores import interquartile_mean, read_episodes
-from llm_wrappers.worlds.crafter.crafter_family import ACHIEVEMENTS
+from llm_wrappers.worlds.crafter.captioner import ACHIEVEMENTS
 
 CRAFTAX = "llm_wrappers/CraftaxClassic-v1"
 CRAFTER = "llm_wrappers/Crafter-v1"

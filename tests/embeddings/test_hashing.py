@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from llm_wrappers.embeddings import Encoder, HashingEncoder, resolve_encoder
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
-from llm_wrappers.worlds.crafter.crafter_rules import describe
+from llm_wrappers.worlds.crafter.rules import describe
 
 # However slow the machine is at the moment.
 examples = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -46,7 +46,7 @@ def test_a_text_has_the_same_vector_in_every_batch(texts):
 
 def test_the_vectors_are_the_same_in_every_process():
     code = (
-        "import hashlib; from llm_wrappers.worlds.crafter.crafter_rules import describe;"
+        "import hashlib; from llm_wrappers.worlds.crafter.rules import describe;"
         "from llm_wrappers.embeddings import HashingEncoder;"
         "vectors = HashingEncoder().encode(describe('crafter').goals);"
         "print(hashlib.sha256(vectors.tobytes()).hexdigest())"

@@ -26,7 +26,7 @@ from llm_wrappers.worlds.craftax import (
     worlds,
 )
 from llm_wrappers.worlds.craftax.engine import compiled_kernels
-from llm_wrappers.worlds.crafter.crafter_family import ACHIEVEMENTS, ACTIONS, INVENTORY, THINGS
+from llm_wrappers.worlds.crafter.captioner import ACHIEVEMENTS, ACTIONS, INVENTORY, THINGS
 
 ID = "llm_wrappers/CraftaxClassic-v1"
 # Each number of sub-environments is a program of its own to compile: all tests share this one.

@@ -19,7 +19,7 @@ import llm_wrappers  # noqa: F401  (registers the environment)
 from llm_wrappers.captions.captioner import batch_infos
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.worlds.crafter import CrafterEnv
-from llm_wrappers.worlds.crafter.crafter_family import ACHIEVEMENTS, ACTIONS, INVENTORY, THINGS
+from llm_wrappers.worlds.crafter.captioner import ACHIEVEMENTS, ACTIONS, INVENTORY, THINGS
 
 crafter = pytest.importorskip("crafter")
 

@@ -20,8 +20,8 @@ from llm_wrappers.errors import InvalidOptionError, UnknownNameError
 from llm_wrappers.worlds import ENV_IDS, REGISTERED_IDS
 from llm_wrappers.worlds.crafter import CrafterEnv
 from llm_wrappers.worlds.ellm_crafter import EllmCrafterEnv
-from llm_wrappers.worlds.ellm_crafter.ellm import EllmCaptioner
-from llm_wrappers.worlds.ellm_crafter.ellm_actions import (
+from llm_wrappers.worlds.ellm_crafter.captioner import EllmCaptioner
+from llm_wrappers.worlds.ellm_crafter.words import (
     ACTION_NAMES,
     EASIER_NAMES,
     GOOD_NAMES,

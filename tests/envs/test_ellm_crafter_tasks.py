@@ -5,8 +5,8 @@ from ellm_crafter_stage import Stage
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_wrappers.worlds.ellm_crafter.ellm_actions import GOOD_NAMES
 from llm_wrappers.worlds.ellm_crafter.tasks import TASKS, Deed, TaskProgress, find_task
+from llm_wrappers.worlds.ellm_crafter.words import GOOD_NAMES
 
 LONG = [
     "plant row", "make workshop", "chop grass with wood pickaxe", "survival", "vegetarianism",

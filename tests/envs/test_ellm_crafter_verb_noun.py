@@ -14,10 +14,10 @@ import llm_wrappers  # noqa: F401  (registers the environments)
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.worlds.craftax import CraftaxClassicEnv
 from llm_wrappers.worlds.crafter import CrafterEnv
-from llm_wrappers.worlds.crafter.crafter_rules import ACTIONS
+from llm_wrappers.worlds.crafter.rules import ACTIONS
 from llm_wrappers.worlds.ellm_crafter import EllmCrafterEnv
-from llm_wrappers.worlds.ellm_crafter.ellm_actions import ACTION_NAMES, EASIER_NAMES, GOOD_NAMES
-from llm_wrappers.worlds.verb_noun import VerbNounActions
+from llm_wrappers.worlds.ellm_crafter.verb_noun import VerbNounActions
+from llm_wrappers.worlds.ellm_crafter.words import ACTION_NAMES, EASIER_NAMES, GOOD_NAMES
 
 SMALL = (16, 16)
 BOTH, NAMED, NEITHER = (True, True), (True, False), (False, False)

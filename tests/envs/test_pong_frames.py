@@ -12,9 +12,8 @@ from gymnasium.utils.env_checker import check_env
 from llm_wrappers.captions.generic import GenericCaptioner
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import IncompatibleEnvironmentError
-from llm_wrappers.worlds.atari.pong_frame_captioner import PongFrameCaptioner
-from llm_wrappers.worlds.atari.pong_frames import PongFrames
-from llm_wrappers.worlds.atari.ram import AtariRam
+from llm_wrappers.worlds.atari.captioner import AtariRam
+from llm_wrappers.worlds.atari.pong_frames import PongFrameCaptioner, PongFrames
 
 ale_py = pytest.importorskip("ale_py")
 gym.register_envs(ale_py)

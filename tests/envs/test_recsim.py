@@ -23,7 +23,7 @@ import llm_wrappers as lw
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.worlds.recsim import InterestEvolutionEnv
 from llm_wrappers.worlds.recsim.captioner import TOPIC_QUALITY, TOPICS
-from llm_wrappers.worlds.recsim.library import OwnRandomNumbers, recsim_module
+from llm_wrappers.worlds.recsim.session import OwnRandomNumbers, recsim_module
 
 ENV_ID = "llm_wrappers/RecSimInterestEvolution-v0"
 PLAYED_ELSEWHERE = f"""

@@ -11,9 +11,9 @@ from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import UnknownNameError
 from llm_wrappers.guidance.judges import resolve_judge
 from llm_wrappers.guidance.states import States
+from llm_wrappers.worlds.atari.captioner import AtariRam
+from llm_wrappers.worlds.atari.pong import atari_pong, reference_action
 from llm_wrappers.worlds.atari.pong_frames import PongFrames
-from llm_wrappers.worlds.atari.pong_judge import atari_pong, reference_action
-from llm_wrappers.worlds.atari.ram import AtariRam
 from llm_wrappers.wrappers import RewardShiftWrapper
 
 ale_py = pytest.importorskip("ale_py")

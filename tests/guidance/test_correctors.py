@@ -28,7 +28,7 @@ from llm_wrappers.guidance.critical.moment import CriticalMoment
 from llm_wrappers.guidance.critical.selectors import ReturnDropSelector
 from llm_wrappers.guidance.judge import FunctionJudge
 from llm_wrappers.trajectories.trajectory import Trajectory
-from llm_wrappers.worlds.classic.judges import cart_pole
+from llm_wrappers.worlds.classic.captioner import cart_pole
 from llm_wrappers.wrappers import CriticalStateOverrideWrapper, TrajectoryRecorder
 
 PUSHES = gym.spaces.Discrete(2)

@@ -27,8 +27,9 @@ from llm_wrappers.guidance.judges import (
 )
 from llm_wrappers.guidance.stable_random import stable_uniform
 from llm_wrappers.guidance.states import States
-from llm_wrappers.worlds.classic.judges import REFERENCE_RULES
-from llm_wrappers.worlds.toy_text.oracles import BlackjackOracle, FrozenLakeOracle, blackjack_values
+from llm_wrappers.known_worlds import Known, load
+from llm_wrappers.worlds.toy_text.blackjack import BlackjackOracle, blackjack_values
+from llm_wrappers.worlds.toy_text.frozen_lake import FrozenLakeOracle
 
 
 def states(*facts):
@@ -96,12 +97,12 @@ class TestReference:
         assert terminated
 
     def test_frozen_lake_names_the_goal_and_the_holes(self):
-        rule = REFERENCE_RULES["FrozenLake-v1"]
+        rule = load(Known("judge")["FrozenLake-v1"])
         facts = {"tile_left": "hole", "tile_down": "ice", "tile_right": "goal", "tile_up": "edge"}
         assert [rule(facts, action) for action in range(4)] == [-1, 0, 1, 0]
 
     def test_blackjack_rule_is_good_and_not_perfect(self):
-        oracle, rule = BlackjackOracle(), REFERENCE_RULES["Blackjack-v1"]
+        oracle, rule = BlackjackOracle(), load(Known("judge")["Blackjack-v1"])
         hands = [
             {"player_sum": total, "dealer_card": card, "usable_ace": ace}
             for total, card, ace in itertools.product(range(12, 22), range(1, 11), (False, True))

@@ -17,8 +17,8 @@ from llm_wrappers.captions.batches import batch_of_one
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.guidance.judges import resolve_judge
 from llm_wrappers.guidance.states import States
-from llm_wrappers.worlds.recsim.judge import interest_evolution
-from llm_wrappers.worlds.recsim.library import recsim_module
+from llm_wrappers.worlds.recsim.captioner import interest_evolution
+from llm_wrappers.worlds.recsim.session import recsim_module
 
 ENV_ID = "llm_wrappers/RecSimInterestEvolution-v0"
 

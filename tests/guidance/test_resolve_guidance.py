@@ -32,7 +32,7 @@ from llm_wrappers.guidance.ablations import (
     SinglePlanner,
 )
 from llm_wrappers.sandbox import MontyRuntime
-from llm_wrappers.worlds.crafter.crafter_rules import ACTIONS, describe
+from llm_wrappers.worlds.crafter.rules import ACTIONS, describe
 
 CRAFTER, CRAFTAX = "llm_wrappers/Crafter-v1", "llm_wrappers/CraftaxClassic-v1"
 GOALS = ("go left", "go right")

@@ -1,14 +1,13 @@
 """One planner, two ways to run it: plainly and in Monty, with one answer."""
 
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
-import llm_wrappers
 from llm_wrappers.guidance import PlannerProgram
+from llm_wrappers.known_worlds import guidance_folder
 from llm_wrappers.sandbox import (
     MontyRuntime,
     PlannerFailure,
@@ -16,7 +15,6 @@ from llm_wrappers.sandbox import (
     lint_planner,
 )
 
-DATA = Path(llm_wrappers.__file__).parent / "data"
 ENVS = {"crafter": "llm_wrappers/Crafter-v1", "craftax-classic": "llm_wrappers/CraftaxClassic-v1"}
 
 # Each block sets `result` from `facts`; what stands behind a line "---" goes before the class.
@@ -381,7 +379,7 @@ class TestReferencePlanners:
     @pytest.mark.parametrize("name", ["planner.py", "oracle.py"])
     def test_they_answer_the_same_everywhere(self, world, name):
         folder, rows = world
-        source = (DATA / folder / name).read_text()
+        source = (guidance_folder(folder) / name).read_text()
         plain = PlannerProgram(source)
         expected = plain.plan(rows)
         assert len({repr(answer) for answer in expected}) > 30
@@ -392,7 +390,7 @@ class TestReferencePlanners:
     @pytest.mark.parametrize("name", ["planner.py", "oracle.py"])
     def test_they_survive_what_no_rollout_shows(self, world, name):
         folder, rows = world
-        source = (DATA / folder / name).read_text()
+        source = (guidance_folder(folder) / name).read_text()
         extreme = extreme_states(rows)
         expected = PlannerProgram(source).plan(extreme)
         with MontyRuntime(source) as monty:

@@ -14,7 +14,7 @@ from llm_wrappers.errors import GuidanceFileError
 from llm_wrappers.sandbox import MontyRuntime, Problem, lint_planner
 from llm_wrappers.sandbox.source import checked_source, declared_reads, parsed
 
-DATA = Path(llm_wrappers.__file__).parent / "data"
+WORLDS = Path(llm_wrappers.__file__).parent / "worlds"
 HEAD = "class OptimizedGoalGenerator:\n"
 
 
@@ -60,7 +60,9 @@ RUNS_IN_MONTY = [
 
 
 class TestWhatIsLetThrough:
-    @pytest.mark.parametrize("path", sorted(DATA.glob("*/*.py")), ids=lambda path: str(path)[-24:])
+    @pytest.mark.parametrize(
+        "path", sorted(WORLDS.glob("*/reference/*.py")), ids=lambda path: str(path)[-24:]
+    )
     def test_the_reference_planners(self, path):
         assert lint_planner(path.read_text()) == []
 

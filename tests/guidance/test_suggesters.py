@@ -21,7 +21,7 @@ from llm_wrappers.guidance.states import States
 from llm_wrappers.guidance.suggester import FunctionSuggester
 from llm_wrappers.guidance.suggester_names import resolve_suggester
 from llm_wrappers.guidance.suggesters import FixedSuggester, PlannerSuggester, UniformSuggester
-from llm_wrappers.worlds.crafter.crafter_family import CrafterFamilyCaptioner
+from llm_wrappers.worlds.crafter.captioner import CrafterFamilyCaptioner
 
 TOY = EnvDescription(env_id="Toy-v0", rules="", goals=("go left", "go right", "wait"))
 CRAFTAX = CrafterFamilyCaptioner("craftax-classic").description

@@ -19,7 +19,7 @@ from llm_wrappers.guidance import GuidanceArtefact, MaskBank, Provenance, save_a
 from llm_wrappers.guidance.plan import checked_plan
 from llm_wrappers.guidance.resolve import reference_artefact, resolve_planner
 from llm_wrappers.methods import sgrl
-from llm_wrappers.worlds.crafter.crafter_family import (
+from llm_wrappers.worlds.crafter.captioner import (
     ACHIEVEMENTS,
     ACTIONS,
     INVENTORY,

@@ -37,7 +37,7 @@ from llm_wrappers.errors import (
     UnknownNameError,
 )
 from llm_wrappers.testing import FailingPlanner, ScriptedEnv, make_scripted_env
-from llm_wrappers.worlds.crafter.crafter_family import CrafterFamilyCaptioner
+from llm_wrappers.worlds.crafter.captioner import CrafterFamilyCaptioner
 from llm_wrappers.wrappers import ActionMaskWrapper, vector
 
 FALLING = {"kind": "linear", "start": 1.0, "end": 0.0}

@@ -34,7 +34,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from llm_wrappers.embeddings import HashingEncoder
-from llm_wrappers.worlds.crafter.crafter_family import CrafterFamilyCaptioner
+from llm_wrappers.worlds.crafter.captioner import CrafterFamilyCaptioner
 from llm_wrappers.wrappers import SimilarityRewardWrapper
 
 

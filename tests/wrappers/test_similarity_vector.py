@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 import llm_wrappers as lw
 from llm_wrappers.errors import IncompatibleEnvironmentError
-from llm_wrappers.worlds.crafter.crafter_family import CrafterFamilyCaptioner
+from llm_wrappers.worlds.crafter.captioner import CrafterFamilyCaptioner
 from llm_wrappers.wrappers import vector
 
 

@@ -5,9 +5,9 @@ from llm_wrappers.guidance.judges.ablations import (
     NegatedJudge,
     NoisyJudge,
     RandomJudge,
+    RuleJudge,
 )
 from llm_wrappers.guidance.judges.names import resolve_judge
-from llm_wrappers.guidance.judges.rule import RuleJudge
 from llm_wrappers.guidance.judges.table import TableJudge
 
 __all__ = [

@@ -1,8 +1,8 @@
-"""Judges that are wrong in a known way, for ablations: same plumbing, one switch."""
+"""Judges that need no file: a rule, and judges that are wrong in a known way, for ablations."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llm_wrappers import checks
@@ -11,7 +11,28 @@ from llm_wrappers.guidance.judge import Judge, Judgements
 from llm_wrappers.guidance.stable_random import stable_uniform
 from llm_wrappers.guidance.states import States
 
-__all__ = ["ConstantJudge", "NegatedJudge", "NoisyJudge", "RandomJudge"]
+__all__ = ["ConstantJudge", "NegatedJudge", "NoisyJudge", "RandomJudge", "RuleJudge"]
+
+
+class RuleJudge:
+    """Applies a rule to each state and the action taken in it.
+
+    Args:
+        rule: From the facts of one state and one action to -1, 0 or +1.
+
+    >>> judge = RuleJudge(lambda facts, action: 1 if action == facts["x"] else -1)
+    >>> judge.judge(States([{"x": 0}, {"x": 1}], lambda facts: []), [0, 0])
+    [1, -1]
+    """
+
+    def __init__(self, rule: Callable[[Mapping[str, Any], Any], int]) -> None:
+        self.rule = rule
+
+    def judge(self, states: States, actions: Sequence[Any]) -> list[int]:
+        """Return what the rule says of each."""
+        return [
+            self.rule(facts, action) for facts, action in zip(states.facts, actions, strict=True)
+        ]
 
 
 class ConstantJudge:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
 from llm_wrappers.guidance.judge import FunctionJudge, Judge, JudgeFunction
@@ -12,8 +11,8 @@ from llm_wrappers.guidance.judges.ablations import (
     NegatedJudge,
     NoisyJudge,
     RandomJudge,
+    RuleJudge,
 )
-from llm_wrappers.guidance.judges.rule import RuleJudge
 from llm_wrappers.guidance.judges.table import TableJudge
 from llm_wrappers.guidance.potential import (
     FunctionPotential,
@@ -21,19 +20,13 @@ from llm_wrappers.guidance.potential import (
     PotentialFunction,
     RulePotential,
 )
+from llm_wrappers.known_worlds import Known, load
 from llm_wrappers.registry import Registry
-from llm_wrappers.worlds.classic.judges import REFERENCE_ACTIONS, REFERENCE_RULES
-from llm_wrappers.worlds.classic.potentials import REFERENCE_POTENTIALS
-from llm_wrappers.worlds.toy_text.oracles import BlackjackOracle, FrozenLakeOracle
 
 __all__ = ["JUDGES", "resolve_judge", "resolve_potential"]
 
-_Rule = TypeVar("_Rule")
-_EXACT: dict[str, Callable[[], Judge]] = {
-    "Blackjack-v1": BlackjackOracle,
-    "FrozenLake-v1": lambda: FrozenLakeOracle("FrozenLake-v1"),
-    "FrozenLake8x8-v1": lambda: FrozenLakeOracle("FrozenLake8x8-v1"),
-}
+_RULES, _ORACLES, _PHIS = Known("judge"), Known("oracle"), Known("potential")
+_JUDGED_ACTIONS = Known("judged_actions")
 
 
 def resolve_judge(judge: str | Judge | JudgeFunction, *, description: Any) -> Judge:
@@ -79,15 +72,16 @@ def _zero(facts: Any) -> float:
 
 
 def _oracle(description: Any, name: str = "oracle") -> Judge:
-    exact = _EXACT.get(description.env_id)
-    return _reference(description, name) if exact is None else exact()
+    exact = _ORACLES.get(description.env_id)
+    judge: Judge = load(exact)(description.env_id) if exact else _reference(description, name)
+    return judge
 
 
 def _reference(description: Any, name: str = "reference") -> Judge:
-    rule = _shipped(REFERENCE_RULES, description.env_id, name)
-    known = REFERENCE_ACTIONS.get(description.env_id)
-    found = tuple(description.action_names)
-    if known is not None and found and found != known:
+    rule = _shipped(_RULES, description.env_id, name)
+    names = _JUDGED_ACTIONS.get(description.env_id)
+    known, found = load(names) if names else (), tuple(description.action_names)
+    if known and found and found != known:
         raise UnknownNameError(
             f"{name!r} knows the actions {list(known)} of {description.env_id}, got "
             f"{list(found)}; make the environment without full_action_space"
@@ -95,13 +89,13 @@ def _reference(description: Any, name: str = "reference") -> Judge:
     return RuleJudge(rule)
 
 
-def _shipped(rules: Mapping[str, _Rule], env_id: str, name: str) -> _Rule:
+def _shipped(rules: Known, env_id: str, name: str) -> Any:
     if env_id not in rules:
         raise UnknownNameError(
             f"{name!r} ships for {sorted(rules)} and not for "
             f"{env_id or 'this environment'!r}; give an object, a function or a file"
         )
-    return rules[env_id]
+    return load(rules[env_id])
 
 
 def _number(text: str) -> float:
@@ -141,7 +135,7 @@ _POTENTIALS: Registry[Potential] = Registry(
     adapt=FunctionPotential,
     names={
         "reference": lambda _, description: RulePotential(
-            _shipped(REFERENCE_POTENTIALS, description.env_id, "reference")
+            _shipped(_PHIS, description.env_id, "reference")
         ),
         "none": lambda _, description: RulePotential(_zero),
     },

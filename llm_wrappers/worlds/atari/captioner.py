@@ -1,4 +1,4 @@
-"""Captions of Atari games, from the memory of the console."""
+"""Atari games in words, from the memory of the console."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
 from llm_wrappers import checks
-from llm_wrappers.captions.captioner import Facts
+from llm_wrappers.captions.captioner import Captioner, Facts
 from llm_wrappers.captions.description import EnvDescription
-from llm_wrappers.errors import InvalidOptionError, UnknownNameError
-from llm_wrappers.worlds.atari.game import AtariGame
-from llm_wrappers.worlds.atari.montezuma import MONTEZUMA
-from llm_wrappers.worlds.atari.pitfall import PITFALL
+from llm_wrappers.captions.layers import AnyEnv, actions_of, observed_of
+from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError, UnknownNameError
+from llm_wrappers.worlds.atari.games import MONTEZUMA, PITFALL, AtariGame
 from llm_wrappers.worlds.atari.pong import PONG
 
-__all__ = ["GAMES", "AtariRamCaptioner", "game_of", "known_atari"]
+__all__ = ["GAMES", "AtariRam", "AtariRamCaptioner", "game_of", "known_atari"]
 
 _BYTES = 128
 _JOYSTICK = (
@@ -41,7 +41,7 @@ GAMES: Mapping[str, AtariGame] = {
 class AtariRamCaptioner:
     """Speaks about an Atari game from the 128 bytes of its memory.
 
-    The memory comes from ``info["ram"]``, which `llm_wrappers.worlds.atari.ram.AtariRam` puts
+    The memory comes from ``info["ram"]``, which `llm_wrappers.worlds.atari.captioner.AtariRam` puts
     there, or from the observation where that is the memory itself (``obs_type="ram"``). How
     the ball of Pong moves cannot be told from one moment: those facts need
     ``info["previous_ram"]`` as well, from
@@ -132,8 +132,9 @@ def game_of(env_id: str) -> str:
     return _NAMES.get(match[1], "") if match else ""
 
 
-def known_atari(env_id: str, observation_space: Any, action_space: Any) -> AtariRamCaptioner | None:
+def known_atari(layers: Sequence[AnyEnv], env_id: str) -> AtariRamCaptioner | None:
     """Return the captioner of an environment whose observation is the memory, else None."""
+    observation_space, action_space = observed_of(layers[-1]), actions_of(layers[-1])
     game = game_of(env_id)
     memory = gym.spaces.Box(0, 255, (_BYTES,), np.uint8)
     if not game or observation_space != memory or not isinstance(action_space, gym.spaces.Discrete):
@@ -159,7 +160,69 @@ def _memories(values: Any) -> list[list[int]]:
         raise InvalidOptionError(
             f"expected the memory of the console, uint8 of shape (n, {_BYTES}), got "
             f"{array.dtype} of shape {array.shape}; wrap the environment in "
-            'llm_wrappers.worlds.atari.ram.AtariRam, or make it with obs_type="ram"'
+            'llm_wrappers.worlds.atari.captioner.AtariRam, or make it with obs_type="ram"'
         )
     memories: list[list[int]] = array.tolist()
     return memories
+
+
+class AtariRam(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Adds the memory of the console to the info, so that a game of pixels can be put into words.
+
+    ``info["ram"]`` is the memory after the step, ``info["previous_ram"]`` that before it, both
+    uint8 of shape (128,); at a reset both are the same. A step is one of this wrapper: put it
+    outside of frame skipping, so that motion is counted from one decision to the next.
+
+    For Pong, Pitfall and Montezuma's Revenge it has the attribute `captioner`, which every wrapper
+    of this package finds by itself.
+
+    Args:
+        env: An environment of ale-py, which ``pip install "llm-wrappers[atari]"`` installs.
+
+    Raises:
+        IncompatibleEnvironmentError: If it is none.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        if not hasattr(getattr(env.unwrapped, "ale", None), "getRAM"):
+            raise IncompatibleEnvironmentError(
+                f"expected an Atari environment of ale-py, got {env.unwrapped}; make one such as "
+                'gymnasium.make("ALE/Pong-v5")'
+            )
+        RecordConstructorArgs.__init__(self)
+        gym.Wrapper.__init__(self, env)
+        self._captioner = _captioner_of(env)
+        self._ram: NDArray[np.uint8] | None = None
+
+    @property
+    def captioner(self) -> Captioner | None:
+        """How this game speaks; None for a game that cannot be read."""
+        return self._captioner
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Reset the environment; there is no motion yet."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._ram = None
+        return observation, self._informed(info)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step the environment and read its memory."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return observation, reward, terminated, truncated, self._informed(info)
+
+    def _informed(self, info: dict[str, Any]) -> dict[str, Any]:
+        base: Any = self.env.unwrapped
+        now = np.array(base.ale.getRAM(), np.uint8)
+        before = now if self._ram is None else self._ram
+        self._ram = now
+        return {**info, "ram": now.copy(), "previous_ram": before.copy()}
+
+
+def _captioner_of(env: gym.Env[Any, Any]) -> AtariRamCaptioner | None:
+    env_id = env.unwrapped.spec.id if env.unwrapped.spec is not None else ""
+    game = game_of(env_id)
+    if not game or not isinstance(env.action_space, gym.spaces.Discrete):
+        return None
+    return AtariRamCaptioner(game, actions=int(env.action_space.n), env_id=env_id)

@@ -17,7 +17,7 @@ import numpy as np
 from crafter import constants, engine, env, objects, worldgen
 from numpy.typing import NDArray
 
-from llm_wrappers.worlds.crafter.crafter_family import THINGS
+from llm_wrappers.worlds.crafter.captioner import THINGS
 
 __all__ = ["Game"]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.errors import InvalidOptionError, require
-from llm_wrappers.worlds.crafter.crafter_family import (
+from llm_wrappers.worlds.crafter.captioner import (
     ACHIEVEMENTS,
     ACTIONS,
     INVENTORY,
@@ -47,7 +47,7 @@ class CrafterEnv(gym.Env[NDArray[np.uint8], np.int64]):
     - `achievements`: how often each of the 22 was reached in this episode, by name;
     - `inventory`: the vital signs health, food, drink and energy, then the items, by name, 0 to 9;
     - `local_view`: what the agent sees, uint8 of shape (7, 9), rows first, ids into
-      `llm_wrappers.worlds.crafter.crafter_family.THINGS`; the agent is at [3, 4], where the
+      `llm_wrappers.worlds.crafter.captioner.THINGS`; the agent is at [3, 4], where the
       material it stands on is shown; elsewhere objects hide the material under them;
     - `facing`: 1 left, 2 right, 3 up, 4 down, as the move actions are numbered;
     - `sleeping`: whether the agent is asleep;

@@ -15,8 +15,8 @@ from crafter import constants, objects
 from numpy.typing import NDArray
 
 from llm_wrappers.worlds.crafter.engine import Game
-from llm_wrappers.worlds.ellm_crafter.ellm_actions import game_action, split_name
 from llm_wrappers.worlds.ellm_crafter.tasks import Deed
+from llm_wrappers.worlds.ellm_crafter.words import game_action, split_name
 
 __all__ = ["EllmGame", "EllmPlayer", "Outcome"]
 

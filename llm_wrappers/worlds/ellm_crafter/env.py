@@ -14,9 +14,9 @@ from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.worlds.crafter import CrafterEnv
-from llm_wrappers.worlds.ellm_crafter.ellm import EllmCaptioner
-from llm_wrappers.worlds.ellm_crafter.ellm_actions import ACTION_NAMES, EASIER_NAMES
+from llm_wrappers.worlds.ellm_crafter.captioner import EllmCaptioner
 from llm_wrappers.worlds.ellm_crafter.tasks import TaskProgress, find_task
+from llm_wrappers.worlds.ellm_crafter.words import ACTION_NAMES, EASIER_NAMES
 
 __all__ = ["EllmCrafterEnv"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from llm_wrappers.errors import UnknownNameError
-from llm_wrappers.worlds.ellm_crafter.ellm_actions import GOOD_NAMES, SAME_DEED
+from llm_wrappers.worlds.ellm_crafter.words import GOOD_NAMES, SAME_DEED
 
 __all__ = ["TASKS", "Deed", "Task", "TaskProgress", "TaskStep", "find_task"]
 

@@ -1,8 +1,12 @@
-"""Captions of the household."""
+"""What is known of the household: where things belong, captions, and the judgement."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -11,9 +15,68 @@ from numpy.typing import NDArray
 from llm_wrappers.captions.captioner import Facts
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.worlds.household.table import HouseholdTable, household_table
 
-__all__ = ["ABSENT", "HELD", "HouseholdCaptioner"]
+__all__ = ["ABSENT", "HELD", "HouseholdCaptioner", "HouseholdTable", "household", "household_table"]
+
+
+@dataclass(frozen=True)
+class HouseholdTable:
+    """Objects, receptacles, and which belongs where.
+
+    Actions are numbered by this table: picking up each object comes first, then putting what is
+    held in or on each receptacle.
+
+    Args:
+        objects: The names of the objects.
+        receptacles: The names of the receptacles.
+        prepositions: Receptacle -> ``"in"`` or ``"on"``.
+        places: Object -> the receptacles in or on which it belongs.
+
+    >>> table = household_table()
+    >>> table.goal("banana", "fruit bowl"), table.is_right("banana", "fridge")
+    ('store a banana in the fruit bowl', False)
+    """
+
+    objects: tuple[str, ...]
+    receptacles: tuple[str, ...]
+    prepositions: Mapping[str, str]
+    places: Mapping[str, tuple[str, ...]]
+
+    def is_right(self, thing: str, receptacle: str) -> bool:
+        """Return whether the object belongs there."""
+        return receptacle in self.places[thing]
+
+    def at(self, receptacle: str) -> str:
+        """Return the place in words, such as ``"on the desk"``."""
+        return f"{self.prepositions[receptacle]} the {receptacle}"
+
+    def goal(self, thing: str, receptacle: str) -> str:
+        """Return the goal of storing it there, as in the question ``"Should you {goal}?"``."""
+        article = "an" if thing[0] in "aeiou" else "a"
+        return f"store {article} {thing} {self.at(receptacle)}"
+
+    def goals(self) -> tuple[str, ...]:
+        """Return all goals, object by object."""
+        return tuple(self.goal(t, place) for t in self.objects for place in self.receptacles)
+
+    def action_names(self) -> tuple[str, ...]:
+        """Return the names of all actions, in their order."""
+        picking = tuple(f"pick up the {thing}" for thing in self.objects)
+        return picking + tuple(f"put it {self.at(place)}" for place in self.receptacles)
+
+
+@cache
+def household_table() -> HouseholdTable:
+    """Return the table that ships with the package."""
+    path = files("llm_wrappers.worlds.household") / "places.json"
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    return HouseholdTable(
+        objects=tuple(saved["objects"]),
+        receptacles=tuple(saved["receptacles"]),
+        prepositions=saved["receptacles"],
+        places={thing: tuple(places) for thing, places in saved["objects"].items()},
+    )
+
 
 ABSENT, HELD = 0, 1
 """What an observation says of an object that is not in the home, and of the one in the hand; from 2
@@ -133,3 +196,26 @@ def _facts(table: HouseholdTable, row: Sequence[int]) -> Facts:
     }
     held = table.objects[row.index(HELD)] if HELD in row else None
     return {"holding": held, **places}
+
+
+def household(facts: Mapping[str, Any], action: Any) -> int:
+    """Judge an action by the table of the household, from which its rewards come too.
+
+    Picking up is +1 for what lies in a wrong place and -1 for what lies right; putting down is +1
+    in a right place and -1 in a wrong one; what has no effect is 0.
+
+    >>> desk = household_table().action_names().index("put it on the desk")
+    >>> household({"holding": "banana"}, desk)
+    -1
+    """
+    table, index = household_table(), int(action)
+    held = facts["holding"]
+    if index < len(table.objects):
+        thing = table.objects[index]
+        place = facts[f"place of {thing}"]
+        if held is not None or place is None:
+            return 0
+        return -1 if table.is_right(thing, place) else 1
+    if held is None:
+        return 0
+    return 1 if table.is_right(held, table.receptacles[index - len(table.objects)]) else -1

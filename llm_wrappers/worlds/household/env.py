@@ -12,8 +12,12 @@ from numpy.typing import NDArray
 from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.worlds.household.captioner import ABSENT, HELD, HouseholdCaptioner
-from llm_wrappers.worlds.household.table import household_table
+from llm_wrappers.worlds.household.captioner import (
+    ABSENT,
+    HELD,
+    HouseholdCaptioner,
+    household_table,
+)
 
 __all__ = ["HouseholdEnv"]
 
@@ -26,7 +30,7 @@ class HouseholdEnv(gym.Env[NDArray[np.int64], np.int64]):
     Housekeep (Kant et al., 2022, arXiv 2205.10712) is a simulated home with 3D rooms and
     preferences of many people; it cannot be installed from a package index. This is **not**
     Housekeep: it has no rooms, no moving about and no pictures, 24 objects, 12 receptacles, and a
-    table of right places that was written by hand (``llm_wrappers/data/household/places.json``).
+    table of right places that was written by hand (``llm_wrappers/worlds/household/places.json``).
     What both share is the question which a language model can answer: "Should you store a banana in
     the fridge?" Everything here is our choice.
 

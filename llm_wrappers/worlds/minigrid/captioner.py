@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -12,14 +12,138 @@ from numpy.typing import NDArray
 
 from llm_wrappers.captions.captioner import Facts
 from llm_wrappers.captions.description import EnvDescription
+from llm_wrappers.captions.layers import AnyEnv, actions_of, observed_of
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.worlds.minigrid.facts import facts_of
-from llm_wrappers.worlds.minigrid.legality import has_plain_rules, legal_actions
-from llm_wrappers.worlds.minigrid.sentences import state_caption, transition_caption
-from llm_wrappers.worlds.minigrid.view import is_view, read_views
-from llm_wrappers.worlds.minigrid.words import ACTIONS, COMPASS, describe
+from llm_wrappers.worlds.minigrid.view import (
+    ACTIONS,
+    COMPASS,
+    describe,
+    facts_of,
+    is_view,
+    place_in_words,
+    read_views,
+)
 
-__all__ = ["MiniGridCaptioner", "keeps_view", "known_minigrid"]
+__all__ = [
+    "MiniGridCaptioner",
+    "has_plain_rules",
+    "known_minigrid",
+    "legal_actions",
+    "state_caption",
+    "transition_caption",
+]
+
+
+def state_caption(facts: Facts) -> str:
+    """Return what is in front, in view and carried, and the mission."""
+    seen = facts["in_view"]
+    assert isinstance(seen, tuple)
+    sentences = [f"You face {facts['direction']}."] if facts["direction"] else []
+    sentences.append(f"In front of you: {facts['facing']}.")
+    sentences.append(f"You see {_listed(seen)}." if seen else "You see nothing of note.")
+    if facts["sees_lava"]:
+        ahead, right = facts["lava_ahead"], facts["lava_right"]
+        assert isinstance(ahead, int)
+        assert isinstance(right, int)
+        sentences.append(f"The nearest lava is {place_in_words(ahead, right)}.")
+    held = f"a {facts['carrying_colour']} {facts['carrying']}" if facts["carrying"] else "nothing"
+    sentences.append(f"You carry {held}.")
+    if facts["mission"]:
+        sentences.append(f"Your mission: {facts['mission']}.")
+    return " ".join(sentences)
+
+
+def transition_caption(before: Facts, action: str, after: Facts) -> str:
+    """Return what an action did."""
+    if action in ("left", "right"):
+        return f"turn {action}"
+    if action == "forward":
+        return _step_forward(before)
+    if action == "done":
+        return "declare the mission done"
+    return _handled(before, action, after) or "nothing happens"
+
+
+def _step_forward(before: Facts) -> str:
+    if not before["front_is_free"]:
+        return f"bump into the {before['facing']}"
+    entered = {"goal": "go to the goal", "open door": "go through the door", "lava": "step in lava"}
+    return entered.get(str(before["facing"]), "move forward")
+
+
+def _handled(before: Facts, action: str, after: Facts) -> str:
+    held, holds = before["carrying"], after["carrying"]
+    if action == "pick up":
+        return f"pick up the {holds}" if holds and not held else ""
+    if action == "drop":
+        return f"drop the {held}" if held and not holds else ""
+    old, new = before["facing"], after["facing"]
+    if old == new:
+        return ""
+    return {"open door": "open the door", "closed door": "close the door"}.get(
+        str(new), "open the box" if old == "box" else ""
+    )
+
+
+def _listed(things: tuple[str, ...]) -> str:
+    return ", ".join(
+        f"an {thing}" if thing.startswith("open") else f"a {thing}" for thing in things
+    )
+
+
+_PLAIN = ("MiniGrid-DoorKey-",)
+_PORTABLE = ("key", "ball", "box")
+_TOGGLED = ("open door", "closed door", "box")
+
+
+def has_plain_rules(env_id: str) -> bool:
+    """Return whether an environment is known to add nothing to MiniGrid's own rules.
+
+    Others may give actions a meaning of their own: in some, bumping into a thing ends the episode.
+
+    >>> has_plain_rules("MiniGrid-DoorKey-8x8-v0"), has_plain_rules("MiniGrid-GoToDoor-8x8-v0")
+    (True, False)
+    """
+    return env_id.startswith(_PLAIN)
+
+
+def legal_actions(action_names: Sequence[str], facts: Sequence[Facts]) -> NDArray[np.bool_]:
+    """Return which actions can have an effect in n states, shape (n, actions).
+
+    Turning has one always. `done` counts as legal: it does nothing, which is what it says.
+
+    Args:
+        action_names: The actions, in their order.
+        facts: The facts of n states.
+    """
+    legal = np.ones((len(facts), len(action_names)), dtype=np.bool_)
+    for index, name in enumerate(action_names):
+        if name in _RULES:
+            legal[:, index] = [_RULES[name](row) for row in facts]
+    return legal
+
+
+def _can_pick_up(facts: Facts) -> bool:
+    return facts["facing"] in _PORTABLE and not facts["carrying"]
+
+
+def _can_drop(facts: Facts) -> bool:
+    return bool(facts["carrying"]) and facts["facing"] == "empty"
+
+
+def _can_toggle(facts: Facts) -> bool:
+    # The door in front is the nearest one, of which the facts say whether the key fits.
+    locked = facts["facing"] == "locked door"
+    return bool(facts["key_fits_door"]) if locked else facts["facing"] in _TOGGLED
+
+
+_RULES: dict[str, Callable[[Facts], bool]] = {
+    "forward": lambda facts: bool(facts["front_is_free"]),
+    "pick up": _can_pick_up,
+    "drop": _can_drop,
+    "toggle": _can_toggle,
+}
+
 
 _FAMILIES = ("MiniGrid-", "BabyAI-")
 # Wrappers of MiniGrid and Gymnasium behind which the view is one, in case it is still there.
@@ -136,6 +260,16 @@ class MiniGridCaptioner:
             for old, action, new in zip(before, actions, after, strict=True)
         ]
 
+    def reads_behind(self, wrapper: str, observation_space: gym.Space[Any]) -> bool:
+        """Return whether the view can be read behind a wrapper that changes observations.
+
+        Args:
+            wrapper: The name of its class. Others may show a picture or the whole grid in a space
+                that looks the same.
+            observation_space: What is observed behind it.
+        """
+        return wrapper in _KEEPING_THE_VIEW and _has_view(observation_space)
+
     def _action(self, action: Any) -> str:
         names = self._description.action_names
         if not 0 <= int(action) < len(names):
@@ -143,25 +277,17 @@ class MiniGridCaptioner:
         return names[int(action)]
 
 
-def known_minigrid(
-    env_id: str, observation_space: gym.Space[Any], action_space: gym.Space[Any]
-) -> MiniGridCaptioner | None:
+def known_minigrid(layers: Sequence[AnyEnv], env_id: str) -> MiniGridCaptioner | None:
     """Return the captioner of a MiniGrid environment; None where it is none.
 
     Any environment that observes a view, a direction and a mission counts, whatever its id; one
     with an id of MiniGrid or BabyAI also where it observes the view alone.
 
     Args:
+        layers: The environment and what it wraps, outside in.
         env_id: The Gymnasium id; empty if there is none.
-        observation_space: What the environment shows.
-        action_space: The actions.
-
-    >>> view = spaces.Box(0, 255, (7, 7, 3), np.uint8)
-    >>> known_minigrid("MiniGrid-DoorKey-8x8-v0", view, spaces.Discrete(7)).description.env_id
-    'MiniGrid-DoorKey-8x8-v0'
-    >>> known_minigrid("Toy-v0", view, spaces.Discrete(7)) is None
-    True
     """
+    observation_space, action_space = observed_of(layers[-1]), actions_of(layers[-1])
     parts = dict(observation_space.spaces) if isinstance(observation_space, spaces.Dict) else {}
     if not (env_id.startswith(_FAMILIES) or parts.keys() >= {"image", "direction", "mission"}):
         return None
@@ -170,21 +296,6 @@ def known_minigrid(
     if action_space.start != 0 or action_space.n > len(ACTIONS):
         return None
     return MiniGridCaptioner(env_id, actions=int(action_space.n))
-
-
-def keeps_view(wrapper: str, observation_space: gym.Space[Any]) -> bool:
-    """Return whether the view can be read behind a wrapper that changes observations.
-
-    Args:
-        wrapper: The name of its class. Others may show a picture or the whole grid in a space
-            that looks the same.
-        observation_space: What is observed behind it.
-
-    >>> view = spaces.Box(0, 255, (7, 7, 3), np.uint8)
-    >>> keeps_view("ImgObsWrapper", view), keeps_view("FullyObsWrapper", view)
-    (True, False)
-    """
-    return wrapper in _KEEPING_THE_VIEW and _has_view(observation_space)
 
 
 def _has_view(observation_space: gym.Space[Any]) -> bool:

@@ -1,7 +1,8 @@
-"""What a MiniGrid agent sees, read from the encoding of its partial view."""
+"""What a MiniGrid agent sees: the encoding of its partial view, read into facts."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
@@ -9,10 +10,109 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_wrappers.captions.captioner import FactValue
+from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.worlds.minigrid.words import COLOURS, OBJECTS, STATES
 
-__all__ = ["Thing", "View", "is_view", "read_views"]
+__all__ = [
+    "ACTIONS",
+    "COLOURS",
+    "COMPASS",
+    "OBJECTS",
+    "STATES",
+    "Thing",
+    "View",
+    "describe",
+    "facts_of",
+    "is_view",
+    "place_in_words",
+    "read_views",
+]
+
+ACTIONS = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
+"""The actions, in MiniGrid's order; some environments have only the first few."""
+
+OBJECTS = (
+    "unseen", "empty", "wall", "floor", "door", "key", "ball", "box", "goal", "lava", "agent",
+)  # fmt: skip
+"""What a cell can hold, in the order in which MiniGrid numbers it."""
+
+COLOURS = ("red", "green", "blue", "purple", "yellow", "grey")
+"""The colours, in the order in which MiniGrid numbers them."""
+
+STATES = ("open", "closed", "locked")
+"""The states of a door, in the order in which MiniGrid numbers them."""
+
+COMPASS = ("east", "south", "west", "north")
+"""The directions an agent can face; MiniGrid's pictures have north at the top."""
+
+_DOOR_KEY_GOALS = (
+    "find the key", "go to the key", "pick up the key",
+    "find the door", "go to the door", "open the door", "go through the door",
+    "find the goal", "go to the goal",
+)  # fmt: skip
+_GOALS = (
+    *_DOOR_KEY_GOALS,
+    "find the ball", "go to the ball", "pick up the ball",
+    "find the box", "go to the box", "pick up the box", "open the box",
+    "drop what you carry", "keep away from the lava", "declare the mission done",
+)  # fmt: skip
+
+_RULES = """\
+You move through a grid of cells and see a square part of it, by default 7 by 7 cells: you are in \
+the middle of its nearest row and look ahead. Walls and doors that are not open hide what is \
+behind them. You know the compass direction you face, and what you carry.
+`left` and `right` turn you where you stand. `forward` moves you into the cell in front of you, if \
+it is empty, floor, an open door, the goal or lava; lava ends the episode without a reward. \
+`pick up` takes the key, ball or box in front of you if you carry nothing. `drop` puts what you \
+carry into the cell in front of you if that is empty. `toggle` opens or closes the door in front \
+of you, a locked one only while you carry the key of its colour; it also opens a box, which leaves \
+what was in it. `done` does nothing, except where a mission ends by it."""
+
+_FACTS = """\
+`direction` is the compass direction you face. `facing` is what is in the cell in front of you: \
+"empty", "wall", "floor", "open door", "closed door", "locked door", "key", "ball", "box", "goal" \
+or "lava". `front_is_free`, `left_is_free` and `right_is_free`: whether that cell can be entered. \
+X is door, key, ball, box, goal or lava. `sees_X`: whether one is in view. `X_ahead` and \
+`X_right`: how many cells the nearest one in view is in front of you and to your right (negative: \
+to your left); `near_X`: the steps to it; None if none is in view. `door_state` is "open", \
+"closed" or "locked", of the nearest door in view, or None. `carrying` is "key", "ball", "box" or \
+None. Facts have no memory: what is out of view is not in them."""
+
+_ANY_MISSION = """\
+The mission says what to do. As a rule, fulfilling it ends the episode with a reward that is \
+higher for fewer steps, nothing else earns a reward, and there is a limit of steps."""
+
+_DOOR_KEY = """\
+A wall from north to south divides the world of {size} by {size} cells, border included, into two \
+rooms. You begin in the western room, and a key lies there. The only door in the wall is locked; \
+the key opens it. The goal is in the south-eastern corner of the eastern room. \
+Reaching it ends the episode with a reward of 1 - 0.9 * steps / {limit}; nothing else earns a \
+reward. After {limit} steps the episode ends without one. `drop` and `done` are of no use."""
+
+
+def describe(env_id: str, actions: int = len(ACTIONS)) -> EnvDescription:
+    """Return the description of a MiniGrid environment.
+
+    Args:
+        env_id: The Gymnasium id. The rules of DoorKey are known, with its default limit of steps;
+            of other environments, what all have in common.
+        actions: How many of the actions it has.
+
+    >>> describe("MiniGrid-DoorKey-8x8-v0").goals[:3]
+    ('find the key', 'go to the key', 'pick up the key')
+    """
+    door_key = re.match(r"MiniGrid-DoorKey-(\d+)x", env_id)
+    size = int(door_key[1]) if door_key else 0
+    mission = _DOOR_KEY.format(size=size, limit=10 * size**2) if door_key else _ANY_MISSION
+    return EnvDescription(
+        env_id=env_id,
+        rules=f"{_RULES}\n{mission}",
+        action_names=ACTIONS[:actions],
+        goals=_DOOR_KEY_GOALS if door_key else _GOALS,
+        facts=_FACTS,
+    )
+
 
 # An agent sees what it carries and never itself; FullyObsWrapper shows the agent.
 _LARGEST = np.array([OBJECTS.index("agent") - 1, len(COLOURS) - 1, len(STATES) - 1])
@@ -145,3 +245,74 @@ def _view(things: list[Thing], front: str, left: str, right: str) -> View:
     in_hand = bool(things) and things[0].ahead == things[0].right == 0
     held, *others = things if in_hand else [None, *things]
     return View(held, front, left, right, [thing for thing in others if thing is not None])
+
+
+_KINDS = ("door", "key", "ball", "box", "goal", "lava")
+_FREE = ("empty", "floor", "open door", "goal", "lava")
+
+
+def facts_of(view: View, direction: str | None, mission: str | None) -> dict[str, FactValue]:
+    """Return the facts of one state.
+
+    Args:
+        view: What the agent sees.
+        direction: The compass direction it faces.
+        mission: Its mission.
+    """
+    held = view.held
+    nearest: dict[str, Thing] = {}
+    for thing in view.things:
+        nearest.setdefault(thing.kind, thing)
+    facts: dict[str, FactValue] = {
+        "direction": direction,
+        "mission": mission,
+        "carrying": held.kind if held else None,
+        "carrying_colour": held.colour if held else None,
+        "carrying_key": held is not None and held.kind == "key",
+        "facing": view.front,
+        "front_is_free": view.front in _FREE,
+        "front_is_wall": view.front == "wall",
+        "left_is_free": view.left in _FREE,
+        "right_is_free": view.right in _FREE,
+    }
+    for kind in _KINDS:
+        facts.update(_about(kind, nearest.get(kind)))
+    facts["key_fits_door"] = bool(
+        facts["carrying_key"] and facts["carrying_colour"] == facts["door_colour"]
+    )
+    facts["in_view"] = tuple(_in_words(thing) for thing in view.things if thing.kind != "lava")
+    return facts
+
+
+def place_in_words(ahead: int, right: int) -> str:
+    """Return where a cell is, seen from the agent.
+
+    >>> place_in_words(2, -1)
+    '2 ahead, 1 left'
+    """
+    parts = [f"{ahead} ahead"] if ahead else []
+    if right:
+        parts.append(f"{abs(right)} {'right' if right > 0 else 'left'}")
+    return ", ".join(parts)
+
+
+@lru_cache(maxsize=4096)
+def _about(kind: str, thing: Thing | None) -> Mapping[str, FactValue]:
+    """Return the facts about the nearest thing of one kind."""
+    facts: dict[str, FactValue] = {
+        f"sees_{kind}": thing is not None,
+        f"near_{kind}": thing.ahead + abs(thing.right) if thing else None,
+        f"{kind}_ahead": thing.ahead if thing else None,
+        f"{kind}_right": thing.right if thing else None,
+    }
+    if kind not in ("goal", "lava"):
+        facts[f"{kind}_colour"] = thing.colour if thing else None
+    if kind == "door":
+        facts["door_state"] = thing.state if thing else None
+    return facts
+
+
+@lru_cache(maxsize=4096)
+def _in_words(thing: Thing) -> str:
+    words = [word for word in (thing.state, thing.colour, thing.kind) if word]
+    return f"{' '.join(words)} ({place_in_words(thing.ahead, thing.right)})"

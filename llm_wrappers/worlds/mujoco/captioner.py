@@ -11,10 +11,9 @@ from gymnasium.wrappers import TimeLimit
 
 from llm_wrappers.captions.captioner import Facts
 from llm_wrappers.captions.description import EnvDescription
+from llm_wrappers.captions.layers import AnyEnv, actions_of, observed_of
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
-from llm_wrappers.worlds.mujoco.ant import AntBody
-from llm_wrappers.worlds.mujoco.body import Body
-from llm_wrappers.worlds.mujoco.planar import PlanarBody
+from llm_wrappers.worlds.mujoco.bodies import AntBody, Body, PlanarBody
 
 __all__ = ["MujocoCaptioner", "known_mujoco"]
 
@@ -186,9 +185,7 @@ class MujocoCaptioner:
         return "; ".join(filter(None, self._body.changes(before, after))) or "nothing changed"
 
 
-def known_mujoco(
-    layers: Sequence[Any], observation_space: Any, action_space: Any
-) -> MujocoCaptioner | None:
+def known_mujoco(layers: Sequence[AnyEnv], env_id: str) -> MujocoCaptioner | None:
     """Return the captioner of a MuJoCo environment that speaks; None where it is none.
 
     It is none if a space is not that of the bare environment, or the environment was made with a
@@ -196,14 +193,16 @@ def known_mujoco(
 
     Args:
         layers: The environment and what it wraps, outside in.
-        observation_space: What the environment shows.
-        action_space: The actions.
+        env_id: The Gymnasium id; empty if there is none.
     """
-    spec = next((layer.spec for layer in reversed(layers) if _has_spec(layer)), None)
-    if spec is None or spec.id not in _SETTINGS or _fault(spec.id, spec.kwargs):
+    if env_id not in _SETTINGS:
         return None
-    captioner = MujocoCaptioner(spec.id, settings=spec.kwargs, steps=_time_limit(layers, spec))
-    return captioner if captioner.applies_to(observation_space, action_space) else None
+    spec: Any = next(layer.spec for layer in reversed(layers) if _has_spec(layer))
+    if _fault(env_id, spec.kwargs):
+        return None
+    captioner = MujocoCaptioner(env_id, settings=spec.kwargs, steps=_time_limit(layers, spec))
+    bare = captioner.applies_to(observed_of(layers[-1]), actions_of(layers[-1]))
+    return captioner if bare else None
 
 
 def _fault(env_id: str, settings: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Captions of RUDDER's pocket watches, and the numbers of that task."""
+"""What is known of RUDDER's pocket watches: their numbers, captions, and the judgement."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llm_wrappers.captions.captioner import Facts
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import InvalidOptionError
 
-__all__ = ["BRANDS", "EVENTS", "Brand", "Event", "PocketWatchCaptioner"]
+__all__ = ["BRANDS", "EVENTS", "Brand", "Event", "PocketWatchCaptioner", "pocket_watch"]
 
 
 @dataclass(frozen=True)
@@ -190,3 +190,23 @@ def _decision(before: Facts, action: int) -> str:
     if before["step"] != 0:
         return "wait"
     return f"{'repair' if action == 0 else 'decline'} a watch of brand {before['brand']}"
+
+
+_REPAIR = 0
+
+
+def pocket_watch(facts: Mapping[str, Any], action: Any) -> int:
+    """Judge the decision in the first step by the average profit; 0 in all later steps.
+
+    This is exact: the averages are those of the environment.
+
+    >>> watch = {"step": 0, "price": 28, "repair_cost": 4, "delivery_cost": 2.5}
+    >>> pocket_watch({**watch, "expected_road_cost": 18}, 0)
+    1
+    """
+    if facts["step"] != 0:
+        return 0
+    costs = facts["repair_cost"] + facts["delivery_cost"] + facts["expected_road_cost"]
+    profit = facts["price"] - costs
+    sign = (profit > 0) - (profit < 0)
+    return int(sign if int(action) == _REPAIR else -sign)

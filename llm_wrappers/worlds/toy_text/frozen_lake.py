@@ -1,17 +1,29 @@
-"""Captions of Gymnasium's frozen lake."""
+"""Gymnasium's frozen lake: captions, a rule of thumb, a potential, and the exact judge."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
+from numpy.typing import NDArray
 
 from llm_wrappers.captions.captioner import Facts
 from llm_wrappers.captions.description import EnvDescription
+from llm_wrappers.captions.layers import AnyEnv, actions_of, observed_of
 from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.guidance.states import States
 
-__all__ = ["FrozenLakeCaptioner"]
+__all__ = [
+    "FrozenLakeCaptioner",
+    "FrozenLakeOracle",
+    "judgement",
+    "known_frozen_lake",
+    "potential_4x4",
+    "potential_8x8",
+]
 
 _RULES = (
     "You cross a frozen lake of {rows} rows and {columns} columns, from the start to the goal, "
@@ -22,6 +34,9 @@ _RULES = (
     "and G for the goal:\n{map}"
 )
 _ACTIONS = ("left", "down", "right", "up")
+_EQUAL = 1e-9
+_GAMMA = 0.99
+_SWEEPS = 10_000
 _STEPS = {"left": (0, -1), "down": (1, 0), "right": (0, 1), "up": (-1, 0)}
 _NAMES = {"S": "start", "F": "ice", "H": "hole", "G": "goal"}
 
@@ -123,3 +138,97 @@ def _with_article(tile: Any) -> str:
 def _move(before: Facts, after: Facts) -> str:
     here = (before["row"], before["column"]) == (after["row"], after["column"])
     return "stay in place" if here else f"now on {_with_article(after['tile'])}"
+
+
+def known_frozen_lake(layers: Sequence[AnyEnv], env_id: str) -> FrozenLakeCaptioner | None:
+    """Return the captioner of a frozen lake of any map, None where it is none."""
+    base: Any = layers[-1]
+    lake = getattr(base, "desc", None)
+    if not env_id.startswith("FrozenLake") or lake is None:
+        return None
+    spaces_of = observed_of(base), actions_of(base)
+    if spaces_of != (gym.spaces.Discrete(lake.size), gym.spaces.Discrete(len(_ACTIONS))):
+        return None
+    return FrozenLakeCaptioner([b"".join(row).decode() for row in lake], env_id=env_id)
+
+
+def judgement(facts: Mapping[str, Any], action: Any) -> int:
+    """Judge a move by what lies there: +1 for the goal, -1 for a hole, 0 for all else."""
+    return {"goal": 1, "hole": -1}.get(facts[f"tile_{_ACTIONS[int(action)]}"], 0)
+
+
+def _potential(facts: Mapping[str, Any], *, size: int) -> float:
+    # The goal is at the bottom right.
+    return float(facts["row"] + facts["column"]) / (2 * size - 2)
+
+
+potential_4x4 = partial(_potential, size=4)
+"""How near the goal a state of ``FrozenLake-v1`` is, as registered."""
+
+potential_8x8 = partial(_potential, size=8)
+"""How near the goal a state of ``FrozenLake8x8-v1`` is, as registered."""
+
+
+class FrozenLakeOracle:
+    """+1 for the best moves on a frozen lake, -1 for all others.
+
+    The environment's own transition model is solved by value iteration, as it is registered, with
+    a discount of 0.99 (our choice: it makes short ways better).
+
+    Args:
+        env_id: ``"FrozenLake-v1"`` or ``"FrozenLake8x8-v1"``.
+        env: An environment with another map or other options; None for the one registered.
+
+    Raises:
+        InvalidOptionError: If the environment has no transition model.
+    """
+
+    pure = True
+    reads = ("row", "column")
+
+    def __init__(
+        self, env_id: str = "FrozenLake-v1", *, env: gym.Env[Any, Any] | None = None
+    ) -> None:
+        base: Any = (env or gym.make(env_id)).unwrapped
+        if not hasattr(base, "P") or not hasattr(base, "ncol"):
+            raise InvalidOptionError(f"expected a FrozenLake environment, got {base!r}")
+        self._columns = int(base.ncol)
+        values = _solved(base.P)
+        best = values.max(axis=1, keepdims=True)
+        self._judgements = np.where(values > best - _EQUAL, 1, -1)
+        # Where nothing can be won any more all moves are alike.
+        self._judgements[best[:, 0] <= 0] = 0
+
+    def judge(self, states: States, actions: Sequence[Any]) -> list[int]:
+        """Return whether each move is among the best."""
+        return [
+            int(self._judgements[facts["row"] * self._columns + facts["column"], int(action)])
+            for facts, action in zip(states.facts, actions, strict=True)
+        ]
+
+
+def _solved(model: Mapping[int, Mapping[int, Any]]) -> NDArray[np.float64]:
+    """Return the action values of a transition model, shape (states, actions)."""
+    values = np.zeros((len(model), len(model[0])))
+    for _ in range(_SWEEPS):
+        best = values.max(axis=1)
+        updated = np.array(
+            [
+                [_backup(model[state][action], best) for action in sorted(model[state])]
+                for state in sorted(model)
+            ]
+        )
+        change = np.abs(updated - values).max()
+        values = updated
+        if change < _EQUAL / 10:
+            break
+    return values
+
+
+def _backup(outcomes: Any, best: NDArray[np.float64]) -> float:
+    return float(
+        sum(
+            probability * (reward + (0.0 if ended else _GAMMA * best[state]))
+            for probability, state, reward, ended in outcomes
+        )
+    )

@@ -56,7 +56,7 @@ def resolve_corrector(
     >>> described = EnvDescription(env_id="CartPole-v1", rules="")
     >>> pushes = gym.spaces.Discrete(2)
     >>> resolve_corrector("reference", description=described, action_space=pushes).judge
-    <llm_wrappers.guidance.judges.rule.RuleJudge object at ...>
+    <llm_wrappers.guidance.judges.ablations.RuleJudge object at ...>
     """
     context = {
         "description": description,

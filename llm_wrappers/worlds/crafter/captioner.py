@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from llm_wrappers.captions.captioner import Facts, FactValue
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.captions.facts_table import FactColumns, FactsTable
-from llm_wrappers.worlds.crafter.crafter_legality import legal_actions
-from llm_wrappers.worlds.crafter.crafter_rules import (
+from llm_wrappers.worlds.crafter.rules import (
     ACHIEVEMENTS,
     ACTIONS,
     INVENTORY,
     THINGS,
     describe,
+    legal_actions,
 )
 
 __all__ = ["ACHIEVEMENTS", "ACTIONS", "INVENTORY", "THINGS", "CrafterFamilyCaptioner"]
@@ -122,7 +122,7 @@ class CrafterFamilyCaptioner:
     def legal_actions(self, facts: Sequence[Facts]) -> NDArray[np.bool_]:
         """Return which actions can have an effect in n states, shape (n, 17).
 
-        See `llm_wrappers.worlds.crafter.crafter_legality.legal_actions` for what facts cannot
+        See `llm_wrappers.worlds.crafter.rules.legal_actions` for what facts cannot
         decide.
 
         Args:

@@ -1,16 +1,12 @@
-"""What a caption needs to know about a physical system: its quantities, rules and sentences."""
+"""A number in words: its unit, and words in the place of its sign."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import gymnasium as gym
+from llm_wrappers.captions.captioner import Facts
 
-from llm_wrappers.captions.captioner import Facts, FactValue
-
-__all__ = ["Quantity", "System"]
+__all__ = ["Quantity"]
 
 
 @dataclass(frozen=True)
@@ -61,28 +57,3 @@ class Quantity:
         number = f"{value:.{self.decimals}f}"
         unit = self.unit.replace("degrees", "degree") if number == "1" else self.unit
         return f"{number} {unit}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class System:
-    """What distinguishes one classic control environment from the others.
-
-    Args:
-        observation_space: The space of the bare environment.
-        action_space: The action space of the bare environment.
-        rules: What a player has to know; ``{steps}`` is the time limit.
-        facts: From the numbers of one observation to facts.
-        sentence: From facts to the state caption.
-        watched: The quantities that a transition caption follows.
-        action_names: One name per discrete action.
-        push: From the number of a continuous action to what it does.
-    """
-
-    observation_space: gym.Space[Any]
-    action_space: gym.Space[Any]
-    rules: str
-    facts: Callable[[Sequence[float]], dict[str, FactValue]]
-    sentence: Callable[[Facts], str]
-    watched: tuple[Quantity, ...]
-    action_names: tuple[str, ...] = ()
-    push: Callable[[float], str] | None = None

@@ -14,8 +14,7 @@ from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.worlds.recsim.captioner import TOPICS, InterestEvolutionCaptioner
-from llm_wrappers.worlds.recsim.library import recsim_module
-from llm_wrappers.worlds.recsim.session import InterestEvolutionSession
+from llm_wrappers.worlds.recsim.session import InterestEvolutionSession, recsim_module
 
 __all__ = ["InterestEvolutionEnv"]
 

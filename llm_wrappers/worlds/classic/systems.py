@@ -1,21 +1,47 @@
-"""The classic control systems in words: their quantities, sentences and rules.
-
-Left and right, clockwise and counter-clockwise are those of Gymnasium's own pictures.
-"""
+"""What a caption needs to know about a physical system: its quantities, rules and sentences."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
 from llm_wrappers.captions.captioner import Facts, FactValue
-from llm_wrappers.worlds.classic.physical_system import Quantity, System
+from llm_wrappers.captions.quantity import Quantity
 
-__all__ = ["SYSTEMS"]
+__all__ = ["SYSTEMS", "System"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """What distinguishes one classic control environment from the others.
+
+    Args:
+        observation_space: The space of the bare environment.
+        action_space: The action space of the bare environment.
+        rules: What a player has to know; ``{steps}`` is the time limit.
+        facts: From the numbers of one observation to facts.
+        sentence: From facts to the state caption.
+        watched: The quantities that a transition caption follows.
+        action_names: One name per discrete action.
+        push: From the number of a continuous action to what it does.
+    """
+
+    observation_space: gym.Space[Any]
+    action_space: gym.Space[Any]
+    rules: str
+    facts: Callable[[Sequence[float]], dict[str, FactValue]]
+    sentence: Callable[[Facts], str]
+    watched: tuple[Quantity, ...]
+    action_names: tuple[str, ...] = ()
+    push: Callable[[float], str] | None = None
+
 
 _MOUNTAIN_CAR_FLOOR = -math.pi / 6  # the lowest point of the track, sin(3 x)
 _ACROBOT_TARGET = 1.0  # height of the tip above the pivot that ends the episode, in m

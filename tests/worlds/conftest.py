@@ -1,0 +1,19 @@
+"""What the tests of all worlds share."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def run_python():
+    """Return a function that runs code in a process of its own, and returns what it prints."""
+
+    def run(code):
+        command = [sys.executable, "-W", "error", "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
