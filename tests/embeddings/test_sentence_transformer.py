@@ -254,8 +254,8 @@ def test_a_folder_without_a_model_says_so(tmp_path: Path) -> None:
 HUB = """
 import sys, time, warnings
 warnings.simplefilter("error")
-from llm_wrappers.embeddings import SentenceTransformerEncoder, _model_source
-_model_source._PACKAGE = "not_installed_here"
+from llm_wrappers.embeddings import SentenceTransformerEncoder, sentence_transformer
+sentence_transformer._PACKAGE = "not_installed_here"
 start = time.monotonic()
 for model in ("all-MiniLM-L6-v2", "paraphrase-MiniLM-L3-v2"):
     try:

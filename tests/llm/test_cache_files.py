@@ -16,13 +16,13 @@ from store_samples import a_record
 from store_strategies import objects, records
 
 from llm_wrappers.errors import CacheCorruptError, CacheError
+from llm_wrappers.llm.cache import open_store
 from llm_wrappers.llm.cache.files import (
     ImportReport,
     export_answers,
     import_answers,
     write_answers,
 )
-from llm_wrappers.llm.cache.open_store import open_store
 from llm_wrappers.llm.cache.redis_store import RedisStore
 from llm_wrappers.llm.cache.sqlite_store import SqliteStore
 from llm_wrappers.llm.cache.store import AnswerStore
@@ -201,7 +201,7 @@ class TestImport:
 
     @pytest.mark.parametrize("whose", ["key", "request", "completion"])
     def test_leaves_out_what_was_forged_with_a_checksum_that_fits(self, lines, whose):
-        from llm_wrappers.llm.cache._store_line import _checksum
+        from llm_wrappers.llm.cache.store import _checksum
 
         fields = json.loads(lines.read_bytes().splitlines()[0])
         del fields["checksum"]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_doubles import most_in_a_minute
 
-from llm_wrappers.llm import _ledger_account as account
+from llm_wrappers.llm import budget as account
 from llm_wrappers.llm.budget import Budget
 from llm_wrappers.llm.ledger import Spending
 from llm_wrappers.llm.transport import Cost

@@ -25,9 +25,8 @@ from llm_wrappers.errors import (
     UnknownModelError,
 )
 from llm_wrappers.llm.brake import allow_requests
-from llm_wrappers.llm.provider._litellm import litellm
 from llm_wrappers.llm.provider.connection import Connection
-from llm_wrappers.llm.provider.litellm_transport import LiteLLMTransport
+from llm_wrappers.llm.provider.litellm_transport import LiteLLMTransport, litellm
 from llm_wrappers.llm.request import Request, as_messages
 from llm_wrappers.llm.transport import Transport
 from llm_wrappers.testing.llm_server import Fault, LLMServer
@@ -661,7 +660,7 @@ def test_a_fresh_process(tmp_path):
 def test_without_litellm_it_says_what_to_install(monkeypatch):
     from gymnasium.error import DependencyNotInstalled
 
-    from llm_wrappers.llm.provider import _litellm
+    from llm_wrappers.llm.provider import litellm_transport as _litellm
 
     monkeypatch.setattr(_litellm, "_load", _litellm._load.__wrapped__)
     monkeypatch.setitem(sys.modules, "litellm", None)

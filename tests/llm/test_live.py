@@ -4,6 +4,7 @@ import copy
 import pickle
 import threading
 import warnings
+from dataclasses import dataclass
 
 import cloudpickle
 import pytest
@@ -24,10 +25,8 @@ from llm_wrappers.errors import (
     ProviderError,
     RequestsNotAllowedError,
     UnknownModelError,
-    UnknownNameError,
 )
 from llm_wrappers.llm import LLM, Budget, LiveSource, allow_requests
-from llm_wrappers.llm.live._texts import RecentTexts
 from llm_wrappers.testing import ScriptedLLM
 
 examples = settings(deadline=None, max_examples=60)
@@ -75,7 +74,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("llm_wrappers.llm.live._deferral.time", clock)
+    monkeypatch.setattr("llm_wrappers.llm.live.source.time", clock)
     return clock
 
 
@@ -129,11 +128,10 @@ class TestAnswers:
         ),
         st.integers(1, 3),
         st.sampled_from(["neutral", "block"]),
-        st.sampled_from(["every_step", "on_change", "every:2"]),
     )
     @examples
-    def test_counters_add_up_whatever_happens(self, batches, memo_size, on_miss, timing):
-        source = make_source(memo_size=memo_size, on_miss=on_miss, timing=timing)
+    def test_counters_add_up_whatever_happens(self, batches, memo_size, on_miss):
+        source = make_source(memo_size=memo_size, on_miss=on_miss)
         source.llm.ask_many(["tree", "water"])
         answers = [answer for batch in batches for answer in source.answers(batch)]
         stats = source.stats()
@@ -143,7 +141,7 @@ class TestAnswers:
         assert stats["asked"] == stats["answered"] == len(source.llm.requests) - 2
         now = len(answers) - stats["memo_hits"] - stats["cache_hits"] - stats["neutral"]
         assert (now >= stats["answered"]) if on_miss == "block" else now == 0
-        assert len(source._knowledge.memo) <= memo_size
+        assert len(source._memo) <= memo_size
         share = 1 - answers.count(None) / len(answers) if answers else 0.0
         assert stats["share_answered"] == pytest.approx(share)
         assert all(type(number) in (int, float) for number in stats.values())
@@ -205,21 +203,6 @@ class TestAnswers:
         for text in ("tree", "cow", "tree", "water", "tree"):
             source.answers([text])
         assert source.llm.looked_up == [["tree"], ["cow"], ["water"]]
-
-    @given(st.lists(st.tuples(st.booleans(), st.sampled_from("abcdef"))), st.integers(1, 4))
-    @examples
-    def test_the_memory_is_bounded_and_forgets_what_was_used_least_recently(self, uses, most):
-        memo, model = RecentTexts(most=most), []
-        for number, (recall, text) in enumerate(uses):
-            if recall and text in dict(model):
-                assert memo.recall([text]) == [dict(model)[text]]
-                model.append(model.pop([name for name, _ in model].index(text)))
-            elif not recall:
-                memo.put(text, number)
-                model = [(name, value) for name, value in model if name != text]
-                model = [*model, (text, number)][-most:]
-            assert list(memo) == [name for name, _ in model]
-            assert memo.absent("abcabc") == [text for text in "abc" if text not in dict(model)]
 
 
 class TestNeutral:
@@ -327,104 +310,6 @@ class TestRecheck:
         for _ in range(3):
             source.answers(["cow"])
         assert len(source.llm.looked_up) == 3
-
-
-class TestTiming:
-    def test_on_change_asks_only_about_a_new_text(self):
-        llm = ScriptedLLM(failing_for("cow", error=ProviderError("overloaded")))
-        source = make_source(llm, timing="on_change", retry_failed_after=0)
-        for text in ("cow", "cow", "tree", "cow", "cow"):
-            quietly(source, [text])
-        assert asked(source) == ["cow", "tree", "cow"]
-
-    def test_an_episode_begins_with_a_new_text(self):
-        llm = ScriptedLLM(failing_for("cow", error=ProviderError("overloaded")))
-        source = make_source(llm, timing="on_change", retry_failed_after=0)
-        for begins in (True, False, True, False):
-            source.reset([begins])
-            quietly(source, ["cow"])
-        assert asked(source) == ["cow", "cow"]
-
-    def test_every_k_counts_the_steps_of_each_sub_environment_by_itself(self):
-        source = make_source(timing="every:3", on_miss="neutral")
-        source.answers(["a0", "b0"])
-        source.answers(["a1", "b1"])
-        source.reset([False, True])
-        source.answers(["a2", "b2"])
-        source.answers(["a3", "b3"])
-        assert source.missed == ("a0", "b0", "b2", "a3")
-
-    def test_one_sub_environment_that_may_ask_is_enough(self):
-        source = make_source(timing="on_change", on_miss="neutral")
-        source.answers(["a", "b"])
-        source.ask_missed()
-        source.answers(["c", "b"])
-        assert source.missed == ("c",)
-        source._missed.discard("c")
-        source.answers(["c", "c"])
-        assert source.missed == ("c",)
-
-    def test_answers_that_are_there_are_used_in_every_step(self):
-        source = make_source(timing="every:100")
-        source.answers(["start"])
-        source.llm.ask("cow")
-        assert source.answers(["cow"]) == ["COW"]
-        assert source.answers(["cow"]) == ["COW"]
-        assert source.answers(["tree"]) == [None]
-        assert asked(source) == ["start", "cow"]
-
-    def test_a_function_decides_if_it_is_given(self):
-        source = make_source(timing=lambda text, previous, step: text.startswith("!"))
-        assert source.answers(["cow", "!tree"]) == [None, "!TREE"]
-
-    @given(
-        st.lists(
-            st.tuples(st.lists(st.booleans(), min_size=2, max_size=2), TEXTS, TEXTS), max_size=10
-        ),
-        st.sampled_from(["every_step", "on_change", "every:2", "every:3"]),
-    )
-    @examples
-    def test_follows_a_simple_model(self, steps, timing):
-        source = make_source(timing=timing, on_miss="neutral", max_missed=1000)
-        expected, previous, numbers = {}, [None, None], [0, 0]
-        for mask, *texts in steps:
-            source.reset(mask)
-            assert source.answers(texts) == [None, None]
-            for i in (0, 1):
-                if mask[i]:
-                    previous[i], numbers[i] = None, 0
-                if {
-                    "every_step": True,
-                    "on_change": texts[i] != previous[i],
-                    "every:2": numbers[i] % 2 == 0,
-                    "every:3": numbers[i] % 3 == 0,
-                }[timing]:
-                    expected[texts[i]] = None
-                previous[i], numbers[i] = texts[i], numbers[i] + 1
-        assert set(source.missed) == set(expected)
-
-    def test_reset_keeps_the_answers(self):
-        source = make_source()
-        source.answers(["cow"])
-        source.reset()
-        assert source.answers(["cow"]) == ["COW"]
-        assert asked(source) == ["cow"]
-
-    def test_another_number_of_texts_needs_a_reset(self):
-        source = make_source()
-        source.answers(["cow", "tree"])
-        with pytest.raises(InvalidOptionError, match=r"expected 2 texts.*got 3; call reset\(\)"):
-            source.answers(["cow", "tree", "water"])
-        source.reset()
-        assert source.answers(["cow", "tree", "water"]) == ["COW", "TREE", "WATER"]
-
-    @pytest.mark.parametrize("mask", [[True], [True, False, True]])
-    def test_so_does_a_mask_of_another_length(self, mask):
-        source = make_source()
-        source.reset(mask)  # nobody knows the number yet
-        source.answers(["cow", "tree"])
-        with pytest.raises(InvalidOptionError, match="expected 2 values in the mask"):
-            source.reset(mask)
 
 
 class TestFailures:
@@ -652,15 +537,6 @@ class TestReplay:
             with pytest.raises(CacheMissError, match="tree"):
                 source.answers(["tree"])
 
-    def test_even_if_somebody_has_recorded_some_of_it_meanwhile(self, tmp_path):
-        source = make_source(self.recording(tmp_path, "cow"), timing="every:2")
-        assert [source.answers([text]) for text in ("cow", "tree")] == [["COW"], [None]]
-        self.recording(tmp_path, "tree")
-        assert source.answers(["tree"]) == ["TREE"]
-        source.reset()
-        with pytest.raises(CacheMissError, match="pig"):
-            source.answers(["pig"])
-
     def test_and_is_a_miss_for_one_that_does_not(self, tmp_path):
         source = make_source(self.recording(tmp_path, "cow"), on_miss="neutral")
         assert source.answers(["tree"]) == [None]
@@ -688,17 +564,14 @@ class TestCopies:
 
     @pytest.mark.parametrize("library", [pickle, cloudpickle], ids=lambda module: module.__name__)
     def test_elsewhere_options_misses_and_the_client_travel_and_memory_does_not(self, library):
-        source = make_source(on_miss="neutral", timing="every:2", max_missed=2)
+        source = make_source(on_miss="neutral", max_missed=2)
         source.answers(["cow", "tree"])
         source.ask_missed()
-        source.reset([True, True])
         source.answers(["pig", "dog"])
         twin = library.loads(library.dumps(source))
         assert twin.missed == ("pig", "dog")
         assert {**twin.stats(), "missed": 0} == {**make_source().stats(), "missed": 0}
         assert twin.answers(["a", "b", "c"]) == [None] * 3
-        assert twin.missed == ("b", "c")
-        assert twin.answers(["x", "y", "z"]) == [None] * 3
         assert twin.missed == ("b", "c")
         assert twin.ask_missed() == 2
 
@@ -721,7 +594,6 @@ def test_nothing_is_opened_or_started_before_the_first_need(tmp_path):
     source = make_source(ScriptedLLM(shout, cache=path), on_miss="background")
     twin = pickle.loads(pickle.dumps(source))
     for each in (source, twin):
-        each.reset([True])
         each.stats()
         assert (each.missed, each.ask_missed()) == ((), 0)
         each.close()
@@ -746,7 +618,6 @@ def test_nothing_is_opened_or_started_before_the_first_need(tmp_path):
         ({"recheck_seconds": -1}, "recheck_seconds must be a finite number >= 0"),
         ({"recheck_seconds": float("nan")}, "recheck_seconds"),
         ({"retry_failed_after": "soon"}, "retry_failed_after"),
-        ({"timing": "every:0"}, "whole number"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
@@ -755,22 +626,30 @@ def test_options_that_cannot_work_are_refused(option, message):
         make_source(**option)
 
 
-def test_an_unknown_timing_is_refused():
-    with pytest.raises(UnknownNameError, match="every_step"):
-        make_source(timing="often")
-
-
 def test_a_model_name_is_no_client():
     with pytest.raises(InvalidOptionError, match=r"LLM\('openai/gpt-5-mini'\), got 'openai/gpt-5'"):
         LiveSource("openai/gpt-5", prompt=str, purpose="goals")
 
 
 def test_a_single_text_is_no_list_of_texts():
-    with pytest.raises(InvalidOptionError, match=r"got 'cow'; pass \[text\]"):
+    with pytest.raises(InvalidOptionError, match=r"got 'cow'; pass \[question\]"):
         make_source().answers("cow")
 
 
-@pytest.mark.parametrize("text", [None, 3, b"cow"], ids=repr)
-def test_what_is_no_text_is_refused(text):
-    with pytest.raises(InvalidOptionError, match="expected texts"):
-        make_source().answers(["cow", text])
+def test_what_cannot_be_hashed_is_no_question():
+    with pytest.raises(InvalidOptionError, match="expected questions that can be hashed"):
+        make_source().answers(["cow", ["tree"]])
+
+
+def test_a_question_is_whatever_the_prompt_is_made_from():
+    @dataclass(frozen=True)
+    class Seen:
+        caption: str
+        action: str
+
+    source = make_source(prompt=lambda seen: f"{seen.caption}: {seen.action}?")
+    assert source.answers([Seen("cow", "eat"), Seen("cow", "eat")]) == ["COW: EAT?"] * 2
+    assert asked(source) == ["cow: eat?"]
+    missing = make_source(on_miss="neutral", prompt=lambda seen: seen.caption)
+    missing.answers([Seen("cow", "eat")])
+    assert missing.missed == (Seen("cow", "eat"),)

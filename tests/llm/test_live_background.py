@@ -149,26 +149,14 @@ def test_as_many_at_once_as_the_client_allows_and_no_thread_is_left_over(gate):
     assert source.answers(["one more"] * 20) == ["ONE MORE"] * 20
 
 
-def test_timing_holds_here_too(gate):
-    source = make_source(gate, timing="every:2")
-    source.answers(["a"])
-    source.answers(["b"])
-    assert source.stats()["pending"] == 1
-    source.reset([True])
-    source.answers(["c"])
-    assert source.stats()["pending"] == 2
-
-
 def test_answers_that_arrive_during_a_step_spoil_nothing():
     rounds = 30
     source = make_source(lambda request: request.messages[-1]["content"] * 2, max_pending=500)
     texts = [str(i) for i in range(rounds)]
     for last in range(1, rounds):
-        source.reset()
         for text, answer in zip(texts[:last], source.answers(texts[:last]), strict=True):
             assert answer in (None, text * 2)
     settle(source)
-    source.reset()
     assert source.answers(texts[:-1]) == [text * 2 for text in texts[:-1]]
     assert sorted(asked(source)) == sorted(texts[:-1])
 

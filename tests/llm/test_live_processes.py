@@ -30,7 +30,6 @@ class GuidedEnv(gym.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self.source.reset([True])
         self.place = self.first
         return self._observation(), {}
 
@@ -189,7 +188,6 @@ def test_a_forked_child_asks_for_itself(tmp_path):
             WITH_PENDING
             + """
 child = os.fork() == 0
-source.reset()
 assert not (child and source.stats()["pending"])
 asked = ["state 0", "of the child" if child else "of the parent"]
 while None in (answers := source.answers(asked)):

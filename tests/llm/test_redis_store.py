@@ -260,7 +260,7 @@ class TestServersThatFail:
         assert caught.value.__context__ is None
 
     def test_that_does_not_answer(self, monkeypatch):
-        monkeypatch.setattr("llm_wrappers.llm.cache._redis_server._REPLY_SECONDS", 0.2)
+        monkeypatch.setattr("llm_wrappers.llm.cache.redis_store._REPLY_SECONDS", 0.2)
         with socket.create_server(("127.0.0.1", 0)) as silent:
             store = RedisStore(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
             with pytest.raises(CacheError, match="Timeout"):

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_wrappers.errors import AuthenticationError, ProviderError
-from llm_wrappers.llm import retrying
-from llm_wrappers.llm.retrying import call_with_retries
+from llm_wrappers.llm import _exchange as retrying
+from llm_wrappers.llm._exchange import call_with_retries
 
 AT_ONCE = {"retry_after": 0.0}
 
@@ -125,7 +125,7 @@ def test_the_callback_hears_of_each_failure(waits):
 
 
 def test_each_retry_is_logged(waits, caplog):
-    with caplog.at_level(logging.INFO, "llm_wrappers.llm.retrying"):
+    with caplog.at_level(logging.INFO, "llm_wrappers.llm"):
         call_with_retries(Failing(*transient(1, retry_after=8.0)), retries=4)
     assert "(1 of 4): failure 0" in caplog.text
 
@@ -175,7 +175,7 @@ class TestStop:
 WAITING = """
 import sys
 from llm_wrappers.errors import ProviderError
-from llm_wrappers.llm.retrying import call_with_retries
+from llm_wrappers.llm._exchange import call_with_retries
 def call():
     print("called", flush=True)
     raise ProviderError("busy", retry_after=100.0)

@@ -13,12 +13,16 @@ from hypothesis import strategies as st
 
 from llm_wrappers.errors import LLMWrappersError
 from llm_wrappers.llm.brake import allow_requests
-from llm_wrappers.llm.provider._failure import read_failure
-from llm_wrappers.llm.provider._litellm import litellm
-from llm_wrappers.llm.provider._log_guard import redacted_logs
-from llm_wrappers.llm.provider._redaction import Secrets, divide, is_secret, smells_of_secret
 from llm_wrappers.llm.provider.connection import Connection
-from llm_wrappers.llm.provider.litellm_transport import LiteLLMTransport
+from llm_wrappers.llm.provider.litellm_transport import LiteLLMTransport, litellm
+from llm_wrappers.llm.provider.redaction import (
+    Secrets,
+    divide,
+    is_secret,
+    redacted_logs,
+    smells_of_secret,
+)
+from llm_wrappers.llm.provider.replies import read_failure
 from llm_wrappers.llm.request import Request, as_messages
 from llm_wrappers.testing.llm_server import Fault, LLMServer
 

@@ -25,9 +25,9 @@ from llm_wrappers.errors import (
     CacheVersionError,
     InvalidOptionError,
 )
-from llm_wrappers.llm.cache import _sqlite_opening
-from llm_wrappers.llm.cache._sqlite_damage import file_id, handle_damage
-from llm_wrappers.llm.cache.sqlite_store import SqliteStore
+from llm_wrappers.llm.cache.sqlite_store import _ANSWERS, SqliteStore
+from llm_wrappers.storage import sqlite_file as _sqlite_opening
+from llm_wrappers.storage.sqlite_file import SqliteFile, _file_id
 
 NOBODY = 65534
 RECORD = a_record()
@@ -354,18 +354,17 @@ class TestADamagedFile:
 
     def test_a_process_that_comes_late_leaves_the_new_one_alone(self, path):
         no_database(filled(path))
-        found = file_id(path)
-        with closing(SqliteStore(path)) as store:
-            with pytest.raises(CacheCorruptError):
-                store.get(KEY)
-            store.put(RECORD)
-        error = sqlite3.DatabaseError("file is not a database")
-        late = handle_damage(error, path, found=found, read_only=False)
+        late, early = SqliteFile(path, _ANSWERS), SqliteStore(path)
+        late._opened = _file_id(path)
+        with pytest.raises(CacheCorruptError):
+            early.get(KEY)
+        early.put(RECORD)
+        said = late._handle_damage(sqlite3.DatabaseError("file is not a database"), path)
         (aside,) = set_aside(path)
-        assert isinstance(late, CacheCorruptError)
-        assert f"set aside as {aside};" in str(late)
-        with closing(SqliteStore(path)) as store:
-            assert store.get(KEY) == RECORD
+        assert isinstance(said, CacheCorruptError)
+        assert f"set aside as {aside};" in str(said)
+        assert early.get(KEY) == RECORD
+        early.close()
 
     def test_none_is_overwritten_by_the_next(self, path, monkeypatch):
         monkeypatch.setattr(time, "strftime", lambda form: "20260101-120000")
@@ -885,7 +884,8 @@ class TestForks:
 
 
 def test_errors_are_told_apart_by_their_text_where_there_is_no_code():
-    from llm_wrappers.llm.cache._sqlite_errors import code_of, is_damage
+    from llm_wrappers.storage.sqlite_file import _code_of as code_of
+    from llm_wrappers.storage.sqlite_file import _is_damage as is_damage
 
     assert is_damage(sqlite3.DatabaseError("file is not a database"))
     assert is_damage(sqlite3.DatabaseError("malformed database schema (x)"))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from llm_wrappers.llm.provider._strict_schema import response_format, strict_schema
+from llm_wrappers.llm.provider.requests import response_format, strict_schema
 
 
 class Colour(enum.Enum):

@@ -11,7 +11,7 @@ from answer_models import Goal, Goals, Kind, Node, Plan
 from pydantic import BaseModel, Field, RootModel, field_validator
 
 from llm_wrappers.errors import InvalidAnswerError, InvalidOptionError
-from llm_wrappers.llm.structured.parsing import (
+from llm_wrappers.llm.structured import (
     answer_schema,
     parse_answer,
     repair_message,
@@ -189,7 +189,7 @@ def test_a_high_recursion_limit_does_not_end_in_a_crash():
     program = (
         "import sys; sys.setrecursionlimit(10**9)\n"
         "from pydantic import BaseModel\n"
-        "from llm_wrappers.llm.structured.parsing import parse_answer\n"
+        "from llm_wrappers.llm.structured import parse_answer\n"
         "from llm_wrappers.errors import InvalidAnswerError\n"
         "class Goal(BaseModel): goal: str\n"
         "n = 100_000\n"
@@ -315,7 +315,7 @@ def test_a_schema_is_the_same_in_every_process():
         "import json\n"
         "from typing import Literal\n"
         "from pydantic import BaseModel\n"
-        "from llm_wrappers.llm.structured.parsing import answer_schema\n"
+        "from llm_wrappers.llm.structured import answer_schema\n"
         "class Answer(BaseModel):\n"
         "    tags: set[Literal['a', 'b', 'c']]\n"
         "    best: dict[str, int] | None = None\n"

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from llm_wrappers.errors import InvalidAnswerError
-from llm_wrappers.llm.structured.parsing import parse_answer, repair_message
+from llm_wrappers.llm.structured import parse_answer, repair_message
 
 # However slow the machine is at the moment.
 examples = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.llm.completion import Completion
+from llm_wrappers.llm.answer import Completion
 from llm_wrappers.llm.usage import PURPOSES, Counts, Usage, UsageMeter
 
 

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 
 from llm_wrappers.errors import PromptTooLongError
 from llm_wrappers.llm.brake import allow_requests
-from llm_wrappers.llm.provider._litellm import litellm
-from llm_wrappers.llm.provider._worst_case import count_tokens
 from llm_wrappers.llm.provider.connection import Connection
-from llm_wrappers.llm.provider.litellm_transport import LiteLLMTransport
+from llm_wrappers.llm.provider.litellm_transport import LiteLLMTransport, litellm
+from llm_wrappers.llm.provider.requests import count_tokens
 from llm_wrappers.llm.request import Request, as_messages
 from llm_wrappers.testing.llm_server import LLMServer
 

@@ -2,21 +2,163 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from llm_wrappers import checks
-from llm_wrappers.llm.cache._redis_address import RedisAddress
-from llm_wrappers.llm.cache._redis_server import RedisServer
-from llm_wrappers.llm.cache._store_base import StoreBase
-from llm_wrappers.llm.cache._store_line import line_of
-from llm_wrappers.llm.cache.store import Failure, Record, State
+from llm_wrappers.errors import CacheError, CacheReadOnlyError, InvalidOptionError, require
+from llm_wrappers.llm.cache.store import Failure, Record, State, StoreBase, line_of
 from llm_wrappers.llm.request import canonical_json
 
-__all__ = ["RedisStore"]
+__all__ = ["RedisAddress", "RedisServer", "RedisStore"]
+
+_SCHEMES = ("redis", "rediss", "unix")
+
+
+class RedisAddress:
+    """A Redis URL that never shows its password."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        location = _location(url)
+        if location is None:
+            raise InvalidOptionError(
+                "expected a Redis URL such as redis://localhost:6379/0, rediss://HOST:PORT/DB or "
+                "unix:///path/to/socket, got something else (it is not repeated, because it may "
+                "hold a password); write characters like / # @ of a password as %2F %23 %40"
+            )
+        self.location = location
+        self._secrets = _secrets(url)
+
+    def without_secrets(self, text: str) -> str:
+        """Return a text, usually of an error, with the password crossed out."""
+        # The longest first, because one form of the password may be part of another.
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return text
+
+
+def _location(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    # A query may set the database; user and password must not come from it into a message.
+    database = parse_qs(parts.query).get("db", [""])[0]
+    if parts.scheme not in _SCHEMES or parts.fragment or not re.fullmatch(r"\d*", database):
+        return None
+    if parts.scheme == "unix":
+        return f"unix://{parts.path}" if parts.path else None
+    if not parts.hostname or not re.fullmatch(r"(/\d*)?", parts.path):
+        return None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}:{port or 6379}/{database or parts.path.strip('/') or 0}"
+
+
+def _secrets(url: str) -> set[str]:
+    parts = urlsplit(url)
+    given = [parts.password or "", *parse_qs(parts.query).get("password", [])]
+    forms = {form for text in given for form in (text, unquote(text), quote(text, safe=""))}
+    return forms - {""}
+
 
 Result = TypeVar("Result")
+
+_CONNECT_SECONDS, _REPLY_SECONDS = 5.0, 30.0
+
+
+class RedisServer:
+    """Connections to one server, made when they are needed, whose errors tell no password."""
+
+    def __init__(self, address: RedisAddress, *, prefix: str, read_only: bool) -> None:
+        self.address = address
+        self.prefix = prefix
+        self.read_only = read_only
+        self._client: Any = None
+
+    def name(self, kind: str, key: str) -> str:
+        """Return the name on the server of something that is kept under a key."""
+        return f"{self.prefix}{kind}:{key}"
+
+    def names(self, kind: str) -> set[str]:
+        """Return all names of one kind."""
+        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", self.name(kind, "")) + "*"
+        return set(self.read(lambda client: list(client.scan_iter(pattern, count=1000))))
+
+    def texts(self, names: list[str]) -> list[str | None]:
+        """Return what is kept under each name."""
+        texts: list[str | None] = self.read(lambda client: client.mget(names))
+        return texts
+
+    def read(self, ask: Callable[[Any], Result]) -> Result:
+        """Return what `ask` gets from the client."""
+        try:
+            return ask(self._connected())
+        except self._errors() as error:
+            failure = self._explained(error)
+        # Outside of the handler: an error of the client may show what was sent, in its chain too.
+        raise failure
+
+    def write(self, ask: Callable[[Any], Result]) -> Result:
+        """Return what `ask` gets from the client for a change."""
+        if self.read_only:
+            raise CacheReadOnlyError(
+                f"expected an answer cache that can be written, got {self.address.location}, "
+                "which was opened with read_only=True; open it with read_only=False"
+            )
+        return self.read(ask)
+
+    def change(self, attempt: Callable[[Any], Result], *watched: str) -> Result:
+        """Return what `attempt` does with a pipeline; again, if what it read was changed."""
+        result: Result = self.write(
+            lambda client: client.transaction(attempt, *watched, value_from_callable=True)
+        )
+        return result
+
+    def close(self) -> None:
+        """Close all connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _connected(self) -> Any:
+        if self._client is None:
+            redis = require("redis", extra="redis")
+            self._client = redis.Redis.from_url(
+                self.address.url,
+                decode_responses=True,
+                # A broken text must not end in the decoder: its checksum says what it is.
+                encoding_errors="replace",
+                socket_connect_timeout=_CONNECT_SECONDS,
+                socket_timeout=_REPLY_SECONDS,
+                # Once more, for a connection that the server closed while nobody used it.
+                retry=redis.retry.Retry(redis.backoff.ConstantBackoff(0.1), 1),
+                retry_on_error=[redis.ConnectionError, redis.TimeoutError],
+            )
+        return self._client
+
+    def _errors(self) -> tuple[type[Exception], ...]:
+        return (require("redis", extra="redis").RedisError,)
+
+    def _explained(self, error: Exception) -> CacheError:
+        location, redis = self.address.location, require("redis", extra="redis")
+        reason = self.address.without_secrets(str(error))
+        if isinstance(error, redis.exceptions.ReadOnlyError):
+            return CacheReadOnlyError(
+                f"expected an answer cache that can be written, got {location}, a server that "
+                f"only reads ({reason}); use its primary server, or read_only=True"
+            )
+        hint = "check the URL, and that the server runs and can be reached"
+        if isinstance(error, (redis.AuthenticationError, redis.exceptions.NoPermissionError)):
+            hint = "check the user and the password in the URL, and what they may do"
+        elif isinstance(error, redis.ResponseError):
+            hint = "check the server's memory, version and configuration"
+        return CacheError(f"cannot use the answer cache {location}: {reason}; {hint}")
+
 
 _PAGE = 256
 # A claim is renewed, or given back, only by the one who has it.

@@ -10,11 +10,9 @@ from typing import Any, TypeVar
 
 from llm_wrappers import checks
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.llm.cache._sqlite_file import SqliteFile
-from llm_wrappers.llm.cache._store_base import StoreBase
-from llm_wrappers.llm.cache._store_line import line_of
-from llm_wrappers.llm.cache.store import Failure, Record, State
+from llm_wrappers.llm.cache.store import Failure, Record, State, StoreBase, line_of
 from llm_wrappers.llm.request import canonical_json
+from llm_wrappers.storage.sqlite_file import FileKind, SqliteFile
 
 __all__ = ["SqliteStore"]
 
@@ -22,6 +20,43 @@ Result = TypeVar("Result")
 
 _IN_MEMORY = ":memory:"
 _PAGE = 256
+_SCHEMA = (
+    """CREATE TABLE answers (
+        key TEXT PRIMARY KEY,
+        model TEXT NOT NULL,
+        created REAL NOT NULL,
+        tokens INTEGER NOT NULL,
+        dollars REAL,
+        line TEXT NOT NULL
+    )""",
+    "CREATE INDEX answers_by_age ON answers (created, key)",
+    "CREATE TABLE failures (key TEXT PRIMARY KEY, expires REAL NOT NULL, body TEXT NOT NULL)",
+    "CREATE TABLE claims (key TEXT PRIMARY KEY, expires REAL NOT NULL, owner TEXT NOT NULL)",
+    "CREATE TABLE documents (name TEXT PRIMARY KEY, body TEXT NOT NULL)",
+    # The number of answers is kept, because counting the rows takes longer the more there are.
+    "CREATE TABLE totals (answers INTEGER NOT NULL)",
+    "INSERT INTO totals VALUES (0)",
+    """CREATE TRIGGER answer_came AFTER INSERT ON answers
+        BEGIN UPDATE totals SET answers = answers + 1; END""",
+    """CREATE TRIGGER answer_went AFTER DELETE ON answers
+        BEGIN UPDATE totals SET answers = answers - 1; END""",
+)
+_ANSWERS = FileKind(
+    name="answer cache",
+    article="an",
+    application_id=b"LLMW",
+    version=1,
+    schema=_SCHEMA,
+    when_read_only=("or copy the cache with `llm-wrappers cache import NEW_CACHE OLD_CACHE`"),
+    when_damaged=(
+        ": bring back what you exported with `llm-wrappers cache import {path} EXPORT.jsonl`"
+    ),
+    is_foreign=lambda beginning: beginning.startswith(b"{"),
+    when_foreign=(
+        "which looks like JSON lines; it was left untouched; read it with "
+        "`llm-wrappers cache import CACHE {path}`"
+    ),
+)
 
 
 class SqliteStore(StoreBase):
@@ -42,7 +77,7 @@ class SqliteStore(StoreBase):
     Raises:
         InvalidOptionError: If an option has a wrong value.
 
-    >>> from llm_wrappers.llm.completion import Completion
+    >>> from llm_wrappers.llm.answer import Completion
     >>> from llm_wrappers.llm.request import Request, as_messages
     >>> request = Request(model="openai/gpt-5-mini", messages=as_messages("Where is water?"))
     >>> store = SqliteStore(":memory:")
@@ -65,7 +100,7 @@ class SqliteStore(StoreBase):
         self.max_entries: int | None = checks.whole(
             "max_entries", max_entries, least=1, or_none="to keep all"
         )
-        self._file = SqliteFile(file, read_only=read_only)
+        self._file = SqliteFile(file, _ANSWERS, read_only=read_only)
 
     @property
     def location(self) -> str:
