@@ -41,7 +41,6 @@ def call_with_retries(
     call: Callable[[], Result],
     *,
     retries: int,
-    on_retry: Callable[[ProviderError, float], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Result:
     """Call, and call again after failures that may pass.
@@ -61,8 +60,6 @@ def call_with_retries(
             failure = error
         wait = _seconds_to_wait(failure, retry, jitter)
         _logger.info("trying again in %.1f s (%d of %d): %s", wait, retry + 1, retries, failure)
-        if on_retry is not None:
-            on_retry(failure, wait)
         if _stopped_while_waiting(stop, wait):
             raise failure
     return call()
@@ -81,9 +78,6 @@ def _stopped_while_waiting(stop: threading.Event, seconds: float) -> bool:
         if stop.wait(min(left, _SLICE)):
             return True
     return stop.is_set()
-
-
-_SLICE = 0.5
 
 
 @dataclass(frozen=True)

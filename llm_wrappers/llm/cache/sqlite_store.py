@@ -113,11 +113,7 @@ class SqliteStore(StoreBase):
         return self._file.read_only
 
     def get(self, key: str) -> Record | None:
-        """Return the record of a key, or None.
-
-        Raises:
-            CacheCorruptError: If the answer, or the whole file, is damaged.
-        """
+        """Return the record of a key, or None; a damaged one is a `CacheCorruptError`."""
         line = self._first("SELECT line FROM answers WHERE key = ?", key)
         return None if line is None else self._record(key, line)
 
@@ -163,10 +159,7 @@ class SqliteStore(StoreBase):
             )
 
     def claim(self, key: str, *, owner: str, seconds: float) -> bool:
-        """Try to become the one who asks for a key; an owner may claim again, to have it longer.
-
-        Look for the answer again afterwards: it may have come just before.
-        """
+        """Try to become the one who asks for a key; an owner may claim again, to have it longer."""
         now = time.time()
         with self._file.transaction():
             changed = self._file.run(
@@ -183,10 +176,7 @@ class SqliteStore(StoreBase):
             self._file.run("DELETE FROM claims WHERE key = ? AND owner = ?", (key, owner))
 
     def transact(self, name: str, change: Callable[[State], Result]) -> Result:
-        """Change a named JSON document, one process at a time, and return what `change` returns.
-
-        If `change` raises, nothing is changed.
-        """
+        """Change a named JSON document; if `change` raises, nothing is changed."""
         with self._file.transaction():
             body = self._first("SELECT body FROM documents WHERE name = ?", name)
             state = self._state(name, body)
@@ -210,13 +200,7 @@ class SqliteStore(StoreBase):
             return self._file.run("DELETE FROM answers WHERE key = ?", (key,)) == 1
 
     def stats(self) -> Mapping[str, Any]:
-        """Return what the cache holds.
-
-        Returns:
-            A mapping of `answers` and `failures` (numbers), `bytes` (on the disk, or in memory),
-            `tokens`, `dollars` (of the answers whose price is known), `models` (name -> number of
-            answers), `oldest` and `newest` (seconds since 1970, or None).
-        """
+        """Return what the cache holds, see `AnswerStore`."""
         ((answers, tokens, dollars, oldest, newest),) = self._file.rows(
             "SELECT count(*), total(tokens), total(dollars), min(created), max(created) "
             "FROM answers"
@@ -245,13 +229,7 @@ class SqliteStore(StoreBase):
         model: str | None = None,
         max_entries: int | None = None,
     ) -> int:
-        """Delete answers, expired failures and expired claims; return how many answers went.
-
-        Args:
-            before: Delete what is older than this time, in seconds since 1970.
-            model: Delete what this model was asked. With `before`, both have to hold.
-            max_entries: Of what is left, delete the oldest beyond this number.
-        """
+        """Delete answers, expired failures and expired claims; return how many answers went."""
         checks.whole("max_entries", max_entries, least=1, or_none="to keep all")
         given = {"created < ?": before, "model = ?": model}
         wanted = {condition: value for condition, value in given.items() if value is not None}

@@ -97,7 +97,8 @@ class AnswerStore(Protocol):
     def claim(self, key: str, *, owner: str, seconds: float) -> bool:
         """Try to become the one who asks for a key; False while somebody else is.
 
-        A claim ends by `release`, by an answer, or when its seconds have passed.
+        A claim ends by `release`, by an answer, or when its seconds have passed. Look for the
+        answer again afterwards: it may have come just before.
         """
 
     def release(self, key: str, *, owner: str) -> None:
@@ -115,7 +116,13 @@ class AnswerStore(Protocol):
         """Iterate over all records, in the order of their keys."""
 
     def stats(self) -> Mapping[str, Any]:
-        """Return what the cache holds: answers, failures, bytes, tokens, dollars, models."""
+        """Return what the cache holds.
+
+        Returns:
+            A mapping of `answers` and `failures` (numbers), `bytes` (on the disk, or of the
+            answers), `tokens`, `dollars` (of the answers whose price is known), `models` (name ->
+            number of answers), `oldest` and `newest` (seconds since 1970, or None).
+        """
 
     def prune(
         self,
@@ -124,9 +131,12 @@ class AnswerStore(Protocol):
         model: str | None = None,
         max_entries: int | None = None,
     ) -> int:
-        """Delete answers: older than a time, of a model, or the oldest beyond a number.
+        """Delete answers; return how many. Expired failures and claims always go.
 
-        Expired failures and claims always go. Returns how many answers were deleted.
+        Args:
+            before: Delete what is older than this time, in seconds since 1970.
+            model: Delete what this model was asked. With `before`, both have to hold.
+            max_entries: Of what is left, delete the oldest beyond this number.
         """
 
     def close(self) -> None:

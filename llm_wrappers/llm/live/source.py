@@ -422,7 +422,8 @@ _OF_THIS_PROCESS = (
 class _Recent(OrderedDict[Hashable, Value]):
     """Values of questions; at the bound, the one that was not used for the longest time goes."""
 
-    def __init__(self, most: int) -> None:
+    # The default is for pickle, which sets the bound afterwards.
+    def __init__(self, most: int = 1) -> None:
         super().__init__()
         self._most = most
 
@@ -443,15 +444,6 @@ class _Recent(OrderedDict[Hashable, Value]):
         """Return the questions whose moment is over, or that have none."""
         now = time.monotonic()
         return [question for question in questions if self.get(question, now) <= now]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (self._most, list(self.items()))
-
-
-def _restored(most: int, items: list[tuple[Hashable, Any]]) -> _Recent[Any]:
-    recent: _Recent[Any] = _Recent(most)
-    recent.update(items)
-    return recent
 
 
 def _seconds(name: str, value: float) -> float:
