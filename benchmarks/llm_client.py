@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from llm_wrappers.llm import LLM, allow_requests
+from llm_wrappers.llm import LLM, LiveSource, allow_requests
 from llm_wrappers.scores import format_table
 from llm_wrappers.testing import LLMServer, ScriptedLLM
 
@@ -80,7 +80,7 @@ def ask_all(server: LLMServer, cache: Path, prompts: list[str], concurrency: int
 
 
 def look_up_table(cache: Path, options: argparse.Namespace) -> str:
-    """Compare a hit of the client with a bare dict and a bare SQLite read of the same rows."""
+    """Compare hits of a client and of a live source with a bare dict and a bare SQLite read."""
     prompts = [f"What is {number}?" for number in range(options.look_ups)]
     with ScriptedLLM(lambda request: "forty-two", model=MODEL, cache=cache) as llm:
         llm.ask_many(prompts)
@@ -89,20 +89,21 @@ def look_up_table(cache: Path, options: argparse.Namespace) -> str:
     rows.execute("CREATE TABLE answers (key TEXT PRIMARY KEY, answer TEXT)")
     rows.executemany("INSERT INTO answers VALUES (?, ?)", bare.items())
     rows.commit()
-    warm = LLM(MODEL, cache=cache, mode="replay")
-    warm.look_up(prompts)
+    client = LLM(MODEL, cache=cache, mode="replay")
+    source = LiveSource(client, prompt=str, purpose="look-up")
+    source.answers(prompts)
     arms = {
         "bare dict": lambda prompt: bare[prompt],
         "bare SQLite read": lambda prompt: rows.execute(
             "SELECT answer FROM answers WHERE key = ?", (prompt,)
         ).fetchone(),
-        "client, seen in this process": lambda prompt: warm.ask(prompt),
-        "client, first look into the file": None,
+        "client": client.ask,
+        "live source, met before": lambda prompt: source.answers([prompt]),
     }
     taken: dict[str, list[float]] = {arm: [] for arm in arms}
     for _ in range(5):
         for arm, look_up in arms.items():
-            taken[arm].append(microseconds(look_up or cold(cache), prompts))
+            taken[arm].append(microseconds(look_up, prompts))
     rows.close()
     medians = {arm: statistics.median(times) for arm, times in taken.items()}
     return format_table(
@@ -111,12 +112,6 @@ def look_up_table(cache: Path, options: argparse.Namespace) -> str:
             for arm, us in medians.items()
         ]
     )
-
-
-def cold(cache: Path) -> Callable[[str], object]:
-    llm = LLM(MODEL, cache=cache, mode="replay")
-    llm.look_up(["open the file"])
-    return llm.ask
 
 
 def microseconds(look_up: Callable[[str], object], prompts: list[str]) -> float:

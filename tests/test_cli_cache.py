@@ -19,10 +19,10 @@ from contextlib import closing
 import pytest
 
 from llm_wrappers import cli
+from llm_wrappers.llm import Completion
 from llm_wrappers.llm.cache.redis_store import RedisStore
 from llm_wrappers.llm.cache.sqlite_store import SqliteStore
 from llm_wrappers.llm.cache.store import Failure, Record
-from llm_wrappers.llm.completion import Completion
 from llm_wrappers.llm.request import Request, as_messages
 
 USER_ERROR = 2

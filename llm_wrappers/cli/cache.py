@@ -19,12 +19,11 @@ from llm_wrappers.errors import (
     InvalidOptionError,
     require,
 )
-from llm_wrappers.llm.cache._store_base import DamagedAnswerError
+from llm_wrappers.llm.cache import open_store
 from llm_wrappers.llm.cache.files import Progress, export_answers, import_answers, write_answers
-from llm_wrappers.llm.cache.open_store import open_store
 from llm_wrappers.llm.cache.redis_store import RedisStore
 from llm_wrappers.llm.cache.sqlite_store import SqliteStore
-from llm_wrappers.llm.cache.store import Record
+from llm_wrappers.llm.cache.store import DamagedAnswerError, Record
 
 __all__ = ["add_command"]
 

@@ -1,8 +1,7 @@
 """Text to unit vectors."""
 
 from llm_wrappers.embeddings.cached import CachedEncoder
-from llm_wrappers.embeddings.calibrate import calibrate
-from llm_wrappers.embeddings.calibration import Calibration, Separation
+from llm_wrappers.embeddings.calibration import Calibration, Separation, calibrate
 from llm_wrappers.embeddings.encoder import Encoder
 from llm_wrappers.embeddings.hashing import HashingEncoder
 from llm_wrappers.embeddings.resolve import resolve_encoder

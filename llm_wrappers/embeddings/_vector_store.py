@@ -4,33 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sqlite3
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_wrappers.errors import GuidanceWarning, InvalidOptionError
+from llm_wrappers.errors import CacheError, CacheVersionError, GuidanceWarning, InvalidOptionError
+from llm_wrappers.storage.sqlite_file import FileKind, OtherFileError, SqliteFile
 
-__all__ = ["VectorStore", "other_dimensions"]
+__all__ = ["VectorStore", "Vectors", "other_dimensions"]
 
-_APPLICATION = 0x4C4C4D56
-_VERSION = 1
 _HEADER = b"SQLite format 3\0"
-_BUSY_SECONDS = 30.0
 # Below the number of values that the oldest SQLite takes in one statement.
 _KEYS_AT_ONCE = 500
-_TABLES = (
-    "CREATE TABLE IF NOT EXISTS encoders (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, "
-    "dimensions INTEGER NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS vectors (encoder INTEGER NOT NULL, text BLOB NOT NULL, "
-    "vector BLOB NOT NULL, checksum INTEGER NOT NULL, PRIMARY KEY (encoder, text))",
-    f"PRAGMA application_id = {_APPLICATION}",
-    f"PRAGMA user_version = {_VERSION}",
+_VECTORS = FileKind(
+    name="store of vectors",
+    article="a",
+    application_id=b"LLMV",
+    version=1,
+    schema=(
+        "CREATE TABLE encoders (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, "
+        "dimensions INTEGER NOT NULL)",
+        "CREATE TABLE vectors (encoder INTEGER NOT NULL, text BLOB NOT NULL, "
+        "vector BLOB NOT NULL, checksum INTEGER NOT NULL, PRIMARY KEY (encoder, text))",
+    ),
+    when_read_only="or choose another file",
+    when_damaged="",
+    is_foreign=lambda beginning: beginning != _HEADER,
+    when_foreign="which is no database; it was left untouched; choose another file",
 )
 
 Vectors = dict[str, NDArray[np.float32]]
@@ -39,20 +43,13 @@ Vectors = dict[str, NDArray[np.float32]]
 class VectorStore:
     """A file of vectors by encoder and text; a file that fails stops nothing.
 
-    The file is opened for each use and closed again, so nothing is held over a fork, by a thread
-    or while an encoder works. A process that is killed leaves what it had committed. Nothing waits
-    for the disk: what a power failure damages is found by its checksum and made again.
-
-    Args:
-        path: The file; its folder is made if it is not there.
-
-    Attributes:
-        failures: How many uses failed.
-        damaged_rows: How many vectors were read that are not what was written.
+    What is damaged is found by its checksum and made again. `failures` says how many uses failed,
+    and `damaged_rows` how many vectors were read that are not what was written.
     """
 
     def __init__(self, path: str) -> None:
         self._path = Path(os.path.abspath(path))
+        self._file = SqliteFile(self._path, _VECTORS)
         self._warned = False
         self.failures = 0
         self.damaged_rows = 0
@@ -63,102 +60,63 @@ class VectorStore:
         Raises:
             InvalidOptionError: If the file is a database of something else.
         """
-        if not self._path.exists():
+        # Nothing is made as long as there is nothing to keep.
+        if not self._path.exists() or not self._path.stat().st_size:
             return {}
-        with self._guarded(), self._opened() as connection:
-            if _is_empty(connection):
-                return {}
-            return self._found(connection, encoder, texts)
-        return {}
+        return self._tried(lambda: self._found(encoder, texts)) or {}
 
-    def write(self, encoder: str, vectors: Mapping[str, NDArray[np.float32]]) -> Vectors:
+    def write(self, encoder: str, vectors: Vectors) -> Vectors:
         """Store what is not there yet; return what is there now, or `vectors` if that failed.
 
         Raises:
             InvalidOptionError: If the file is a database of something else, or has vectors of
                 another length from an encoder of this name.
         """
-        with self._guarded():
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._opened() as connection:
-                connection.execute("BEGIN IMMEDIATE")
-                if _is_empty(connection):
-                    for statement in _TABLES:
-                        connection.execute(statement)
-                number = self._number(connection, encoder, len(next(iter(vectors.values()))))
-                there = self._found(connection, encoder, list(vectors))
-                connection.executemany(
-                    "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?)",
-                    [
-                        (number, *_row(encoder, text, vector))
-                        for text, vector in vectors.items()
-                        if text not in there
-                    ],
-                )
-                connection.execute("COMMIT")
+
+        def store() -> Vectors:
+            with self._file.transaction():
+                number = self._number(encoder, len(next(iter(vectors.values()))))
+                there = self._found(encoder, list(vectors))
+                for text, vector in vectors.items():
+                    if text not in there:
+                        row = (number, *_row(encoder, text, vector))
+                        self._file.run("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?)", row)
             return {**vectors, **there}
-        return dict(vectors)
 
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        found = _file_id(self._path)
+        return self._tried(store) or dict(vectors)
+
+    def _tried(self, use: Callable[[], Vectors]) -> Vectors | None:
         try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            if isinstance(error, InvalidOptionError):
-                raise
-            self.failures += 1
-            # Exactly this class stands for a file that is damaged or no database.
-            damaged = type(error) is sqlite3.DatabaseError
-            aside = _set_aside(self._path, found) if damaged else None
-            outcome = (
-                "new vectors stay in memory and are not stored"
-                if aside is None
-                else f"it was set aside as {aside} and a new one begins at the next use"
-            )
-            self._warn(f"cannot be used ({type(error).__name__}: {error}); {outcome}")
-
-    @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
-        with closing(
-            sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
-        ) as connection:
-            connection.execute("PRAGMA synchronous = OFF")
-            self._check_kind(connection)
-            yield connection
-
-    def _check_kind(self, connection: sqlite3.Connection) -> None:
-        if _is_empty(connection):
-            return
-        if _number_of(connection, "PRAGMA application_id") != _APPLICATION:
+            return use()
+        except OtherFileError as error:
             raise InvalidOptionError(
                 f"expected a store of vectors, got {str(self._path)!r}, which is another database; "
                 "choose another file"
-            )
-        version = _number_of(connection, "PRAGMA user_version")
-        if version > _VERSION:
-            raise InvalidOptionError(
-                f"expected a store of vectors of version {_VERSION}, got {str(self._path)!r} of "
-                f"version {version}; update llm-wrappers or choose another file"
-            )
+            ) from error
+        except CacheVersionError as error:
+            raise InvalidOptionError(str(error)) from error
+        except (CacheError, OSError) as error:
+            self.failures += 1
+            self._warn(f"cannot be used ({error}); new vectors stay in memory until it can be")
+            return None
 
-    def _number(self, connection: sqlite3.Connection, encoder: str, dimensions: int) -> int:
-        connection.execute(
+    def _number(self, encoder: str, dimensions: int) -> int:
+        self._file.run(
             "INSERT OR IGNORE INTO encoders (name, dimensions) VALUES (?, ?)", (encoder, dimensions)
         )
-        number, held = connection.execute(
+        ((number, held),) = self._file.rows(
             "SELECT id, dimensions FROM encoders WHERE name = ?", (encoder,)
-        ).fetchone()
+        )
         if held != dimensions:
             raise other_dimensions(str(self._path), encoder, held=held, got=dimensions)
         return int(number)
 
-    def _found(self, connection: sqlite3.Connection, encoder: str, texts: Sequence[str]) -> Vectors:
+    def _found(self, encoder: str, texts: Sequence[str]) -> Vectors:
         by_key = {_key(text): text for text in texts}
         keys, found = list(by_key), {}
         for start in range(0, len(keys), _KEYS_AT_ONCE):
             some = keys[start : start + _KEYS_AT_ONCE]
-            for key, data, checksum, dimensions in connection.execute(
+            for key, data, checksum, dimensions in self._file.rows(
                 "SELECT text, vector, checksum, dimensions FROM vectors JOIN encoders "
                 "ON encoders.id = vectors.encoder "
                 f"WHERE encoders.name = ? AND text IN ({', '.join('?' * len(some))})",
@@ -201,35 +159,3 @@ def _row(encoder: str, text: str, vector: NDArray[np.float32]) -> tuple[bytes, b
 
 def _checksum(encoder: str, key: bytes, data: bytes) -> int:
     return zlib.crc32(data, zlib.crc32(key, zlib.crc32(encoder.encode())))
-
-
-def _is_empty(connection: sqlite3.Connection) -> bool:
-    return _number_of(connection, "SELECT COUNT(*) FROM sqlite_master") == 0
-
-
-def _number_of(connection: sqlite3.Connection, query: str) -> int:
-    return int(connection.execute(query).fetchone()[0])
-
-
-def _file_id(path: Path) -> tuple[int, int] | None:
-    with suppress(OSError):
-        status = path.stat()
-        return status.st_dev, status.st_ino
-    return None
-
-
-def _set_aside(path: Path, found: tuple[int, int] | None) -> Path | None:
-    """Rename a damaged database; leave what was never one, and what another process put there."""
-    with suppress(OSError):
-        with path.open("rb") as file:
-            if file.read(len(_HEADER)) != _HEADER:
-                return None
-        if _file_id(path) != found:
-            return None
-        aside = Path(f"{path}.damaged-{os.getpid()}")
-        # Its journal first: it would be applied to the new file.
-        with suppress(FileNotFoundError):
-            os.replace(f"{path}-journal", f"{aside}-journal")
-        os.replace(path, aside)
-        return aside
-    return None

@@ -12,15 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_wrappers import checks
-from llm_wrappers.embeddings._checks import checked_texts, checked_vectors
-from llm_wrappers.embeddings._fork_safe_lock import ForkSafeLock
-from llm_wrappers.embeddings._vector_store import VectorStore, other_dimensions
-from llm_wrappers.embeddings.encoder import ENCODERS, Encoder
+from llm_wrappers.embeddings._vector_store import Vectors, VectorStore, other_dimensions
+from llm_wrappers.embeddings.encoder import ENCODERS, Encoder, checked_texts, checked_vectors
 from llm_wrappers.errors import GuidanceError, InvalidOptionError
+from llm_wrappers.storage.forks import ForkSafeLock
 
 __all__ = ["CachedEncoder"]
-
-Vectors = dict[str, NDArray[np.float32]]
 
 
 class CachedEncoder:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from weakref import WeakValueDictionary
 
-from llm_wrappers.embeddings._model_source import DEFAULT_MODEL
 from llm_wrappers.embeddings.cached import CachedEncoder
 from llm_wrappers.embeddings.encoder import ENCODERS, Encoder
 from llm_wrappers.embeddings.hashing import HashingEncoder
-from llm_wrappers.embeddings.sentence_transformer import SentenceTransformerEncoder
+from llm_wrappers.embeddings.sentence_transformer import DEFAULT_MODEL, SentenceTransformerEncoder
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
 from llm_wrappers.registry import whole_in
 

@@ -28,9 +28,6 @@ class TextVectors:
     not of length one has no vector. Where the encoder raises or returns something of another
     shape, its texts are tried again when they come up again, three times in all; all of this is
     counted and warned of once.
-
-    Args:
-        encoder: The encoder.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -68,11 +65,7 @@ class TextVectors:
         return vectors
 
     def dimensions(self, probe: str) -> int:
-        """Return d, the length of a vector, encoding a text to find it.
-
-        Raises:
-            InvalidOptionError: If the encoder does not return a vector of length one.
-        """
+        """Return d, the length of a vector, encoding a text to find it."""
         answer = self._encoder.encode([probe])
         try:
             vectors, unit = _checked(answer, 1, None)

@@ -3,14 +3,13 @@
 Nothing here imports litellm, opens a file or a socket before the first question.
 """
 
-from llm_wrappers.llm.answer import Answer
+from llm_wrappers.llm.answer import Answer, Completion
 from llm_wrappers.llm.brake import allow_requests, requests_allowed
 from llm_wrappers.llm.budget import Budget
+from llm_wrappers.llm.cache import open_store
 from llm_wrappers.llm.cache.files import export_answers, import_answers
-from llm_wrappers.llm.cache.open_store import open_store
 from llm_wrappers.llm.cache.store import AnswerStore, Record
 from llm_wrappers.llm.client import LLM
-from llm_wrappers.llm.completion import Completion
 from llm_wrappers.llm.ledger import Spending
 from llm_wrappers.llm.live.source import LiveSource
 from llm_wrappers.llm.names import resolve_llm

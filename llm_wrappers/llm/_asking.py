@@ -1,4 +1,4 @@
-"""One question's way through claim, model and cache."""
+"""One question's way through memory, claim, model and cache."""
 
 from __future__ import annotations
 
@@ -15,13 +15,62 @@ from typing import Any, NoReturn
 from llm_wrappers import errors
 from llm_wrappers.errors import CacheMissError, InvalidAnswerError, InvalidRequestError
 from llm_wrappers.llm._exchange import Exchange, Line
-from llm_wrappers.llm._question import Question
-from llm_wrappers.llm._recall import Recall
-from llm_wrappers.llm.answer import Answer
+from llm_wrappers.llm._questions import Question
+from llm_wrappers.llm.answer import Answer, Completion
 from llm_wrappers.llm.cache.store import AnswerStore, Failure, Record
 from llm_wrappers.llm.usage import UsageMeter
 
-__all__ = ["Asking"]
+__all__ = ["Asker", "Recall"]
+
+
+class Recall:
+    """Finds recorded answers in the store, and keeps new ones there.
+
+    In the mode ``"off"`` it finds nothing, and in ``"refresh"`` only what this client has asked for
+    itself.
+    """
+
+    def __init__(self, store: AnswerStore, meter: UsageMeter, *, mode: str) -> None:
+        self._store = store
+        self._meter = meter
+        self._mode = mode
+        self._renewed: set[str] = set()
+
+    def answer(self, question: Question, purpose: str) -> Answer[Any] | None:
+        """Return the recorded answer of a question, or None; a hit is counted as one."""
+        completion = self.completion(question.key)
+        if completion is None:
+            return None
+        try:
+            parsed = question.parse(completion.text)
+        except InvalidAnswerError as error:
+            # The schema has equal JSON but a stricter validator than when this was recorded.
+            if self._mode != "replay":
+                return None
+            raise InvalidAnswerError(
+                f"{error}\nIt was recorded in {self._store.location} for "
+                f"{question.request.preview!r}; mode='record' asks for one that fits",
+                text=error.text,
+            ) from None
+        self._meter.record_hit(purpose)
+        return Answer(completion, key=question.key, parsed=parsed, cached=True)
+
+    def completion(self, key: str) -> Completion | None:
+        """Return the recorded answer of a key that may be used in this mode, or None."""
+        if self._mode == "off" or (self._mode == "refresh" and key not in self._renewed):
+            return None
+        record = self._store.get(key)
+        return None if record is None else record.completion
+
+    def keep(self, record: Record, *, replace: bool) -> Completion:
+        """Record an answer for good, and return the one that stands."""
+        if self._mode == "off":
+            return record.completion
+        standing = self._store.put(record, replace=replace or self._mode == "refresh")
+        if self._mode == "refresh":
+            self._renewed.add(record.key)
+        return standing.completion
+
 
 _FIRST_LOOK_AFTER = 0.02
 _LOOK_AT_LEAST_EVERY = 0.5
@@ -34,18 +83,8 @@ class _Overtaken(Exception):
     """Somebody else answered the question, or began to ask it, while this asker waited."""
 
 
-class Asking:
-    """Asks the model what the cache does not hold; each question by one asker at a time.
-
-    Args:
-        line: How the model is reached.
-        store: The answer cache.
-        recall: Finds and keeps answers.
-        meter: Counts what is used.
-        mode: The mode of the client.
-        remember_failures: For how many seconds a hopeless question is not asked again.
-        lease_seconds: How long a claim on a question holds without being renewed.
-    """
+class Asker:
+    """Asks the model what the cache does not hold; each question by one asker at a time."""
 
     def __init__(
         self,
@@ -73,18 +112,7 @@ class Asking:
     def answer(
         self, question: Question, purpose: str, stop: threading.Event | None = None
     ) -> Answer[Any]:
-        """Return the answer of the model, or of somebody who asks the same at this moment.
-
-        Args:
-            question: What to ask.
-            purpose: Under which name the call is counted.
-            stop: When set, nothing more is sent.
-
-        Raises:
-            CacheMissError: In replay, always.
-            CancelledError: If `stop` was set before the request went out.
-            LLMWrappersError: As `LLM.ask` says.
-        """
+        """Return the answer of the model, or of somebody who asks the same at this moment."""
         stop = stop or threading.Event()
         if self._mode == "replay":
             self.refuse_replay([question])
@@ -99,11 +127,7 @@ class Asking:
             del self._claims[owner]
 
     def refuse_replay(self, missing: list[Question]) -> NoReturn:
-        """Raise the error for questions that replay cannot answer.
-
-        Raises:
-            CacheMissError: Always; it names the first question and the cache.
-        """
+        """Raise the error for questions that replay cannot answer."""
         first = missing[0].request
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise CacheMissError(
@@ -133,7 +157,7 @@ class Asking:
         while True:
             self._raise_remembered(question)
             claimed = self._claim(question, owner)
-            found = self._recall.answer(question, self._meter, purpose)
+            found = self._recall.answer(question, purpose)
             if found is not None or claimed:
                 return found
             if stop.wait(pause):

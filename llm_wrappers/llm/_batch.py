@@ -3,49 +3,142 @@
 from __future__ import annotations
 
 import logging
+import queue
+import sys
 import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, Generic, TypeVar
 
-from llm_wrappers.errors import BatchError, BudgetExceededError, InvalidRequestError, LLMError
-from llm_wrappers.llm._asking import Asking
-from llm_wrappers.llm._progress import progress
-from llm_wrappers.llm._question import Question
-from llm_wrappers.llm._recall import Recall
-from llm_wrappers.llm._workers import Workers
+from llm_wrappers.errors import (
+    BatchError,
+    BudgetExceededError,
+    InvalidRequestError,
+    LLMError,
+    require,
+)
+from llm_wrappers.llm._asking import Asker, Recall
+from llm_wrappers.llm._questions import Question
 from llm_wrappers.llm.answer import Answer
-from llm_wrappers.llm.usage import UsageMeter
 
-__all__ = ["Batch"]
+__all__ = ["Batch", "Workers", "progress"]
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+# Ctrl-C cannot end a wait on Windows before the wait is over.
+_SLICE = 0.5
+
+
+class Workers(Generic[Task, Result]):
+    """Threads that do tasks in their order until there are none left, or until they are stopped.
+
+    They are daemons, so that a program can end while some of them still wait for a reply.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Task], Result],
+        tasks: Iterable[Task],
+        *,
+        number: int,
+        stop: threading.Event,
+    ) -> None:
+        self._work = work
+        self._tasks = deque(tasks)
+        self._stop = stop
+        # None is put by each thread when it ends.
+        self._outcomes: queue.SimpleQueue[tuple[Task, Result | BaseException] | None] = (
+            queue.SimpleQueue()
+        )
+        self._threads = [
+            threading.Thread(target=self._run, name=f"llm-{place}", daemon=True)
+            for place in range(min(number, len(self._tasks)))
+        ]
+
+    def outcomes(self) -> Iterator[tuple[Task, Result | BaseException]]:
+        """Start, and yield each task that was begun with its result, or with what it raised."""
+        for thread in self._threads:
+            thread.start()
+        running = len(self._threads)
+        while running:
+            try:
+                outcome = self._outcomes.get(timeout=_SLICE)
+            except queue.Empty:
+                continue
+            if outcome is None:
+                running -= 1
+            else:
+                yield outcome
+
+    def wait(self) -> None:
+        """Wait for the tasks that were begun."""
+        for thread in self._threads:
+            while thread.is_alive():
+                thread.join(_SLICE)
+
+    def _run(self) -> None:
+        try:
+            self._do_tasks()
+        finally:
+            self._outcomes.put(None)
+
+    def _do_tasks(self) -> None:
+        while not self._stop.is_set():
+            try:
+                task = self._tasks.popleft()
+            except IndexError:
+                return
+            try:
+                outcome: Result | BaseException = self._work(task)
+            except BaseException as error:
+                outcome = error
+            self._outcomes.put((task, outcome))
+
+
+_LONG_ENOUGH_FOR_A_BAR = 20
+
+
+def progress(total: int, wanted: bool | None) -> Any:
+    """Return a context manager with `update()`: a bar of tqdm, or one that shows nothing."""
+    if wanted is None:
+        on_terminal = sys.stderr is not None and sys.stderr.isatty()
+        wanted = total >= _LONG_ENOUGH_FOR_A_BAR and on_terminal and find_spec("tqdm") is not None
+    if not wanted:
+        return _NoBar()
+    return require("tqdm", extra="llm").tqdm(total=total, desc="asking", unit="prompt")
+
+
+class _NoBar:
+    def __enter__(self) -> _NoBar:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        return None
+
+    def update(self) -> None:
+        return None
+
 
 _logger = logging.getLogger("llm_wrappers.llm")
 
 
 class Batch:
-    """The distinct questions of one call of `ask_many`, and what became of them.
-
-    Args:
-        questions: The questions, in the caller's order.
-        recall: Finds recorded answers.
-        asking: Asks for the others.
-        meter: Counts what is used.
-        purpose: Under which name the calls are counted.
-    """
+    """The distinct questions of one call of `ask_many`, and what became of them."""
 
     def __init__(
         self,
         questions: Sequence[Question],
         *,
         recall: Recall,
-        asking: Asking,
-        meter: UsageMeter,
+        asker: Asker,
         purpose: str,
     ) -> None:
         self._questions = list(questions)
         self._recall = recall
-        self._asking = asking
-        self._meter = meter
+        self._asker = asker
         self._purpose = purpose
         self._answers: dict[str, Answer[Any]] = {}
         self._errors: dict[str, Exception] = {}
@@ -53,22 +146,10 @@ class Batch:
     def run(
         self, *, concurrency: int, progress_bar: bool | None, keep_going: bool, replay: bool
     ) -> list[Answer[Any] | None]:
-        """Answer everything that can be answered, and return it in the caller's order.
-
-        Args:
-            concurrency: How many threads ask.
-            progress_bar: Whether to show one; None decides by length and terminal.
-            keep_going: Whether failures give None and not an exception.
-            replay: Whether nothing may be asked.
-
-        Raises:
-            CacheMissError: In replay, if an answer is missing.
-            BatchError: If questions failed and `keep_going` is False.
-            LLMWrappersError: What ends the whole batch, as `LLM.ask_many` says.
-        """
+        """Answer everything that can be answered, and return it in the caller's order."""
         missing = self._missing()
         if missing and replay:
-            self._asking.refuse_replay(missing)
+            self._asker.refuse_replay(missing)
         if missing:
             with progress(len(missing), progress_bar) as bar:
                 self._ask(missing, concurrency=concurrency, keep_going=keep_going, bar=bar)
@@ -79,7 +160,7 @@ class Batch:
     def _missing(self) -> list[Question]:
         distinct = {question.key: question for question in self._questions}
         for key, question in distinct.items():
-            answer = self._recall.answer(question, self._meter, self._purpose)
+            answer = self._recall.answer(question, self._purpose)
             if answer is not None:
                 self._answers[key] = answer
         return [question for key, question in distinct.items() if key not in self._answers]
@@ -91,7 +172,7 @@ class Batch:
 
         def ask(question: Question) -> Answer[Any]:
             try:
-                return self._asking.answer(question, self._purpose, stop)
+                return self._asker.answer(question, self._purpose, stop)
             except Exception as error:
                 # Said here and not where results are taken, so that no thread begins another one.
                 if not _fails_alone(error, keep_going):

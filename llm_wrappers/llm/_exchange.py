@@ -2,39 +2,87 @@
 
 from __future__ import annotations
 
+import logging
+import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from pydantic import BaseModel
 
 from llm_wrappers.errors import InvalidAnswerError, ProviderError
-from llm_wrappers.llm._question import Question
-from llm_wrappers.llm.completion import Completion
+from llm_wrappers.llm._questions import Question
+from llm_wrappers.llm.answer import Completion
 from llm_wrappers.llm.ledger import Ledger, Reservation
 from llm_wrappers.llm.request import Message, Request
-from llm_wrappers.llm.retrying import call_with_retries
-from llm_wrappers.llm.structured.parsing import repair_message, schema_instructions
+from llm_wrappers.llm.structured import repair_message, schema_instructions
 from llm_wrappers.llm.transport import Cost, Transport
 
-__all__ = ["Exchange", "Line"]
+__all__ = ["Exchange", "Line", "call_with_retries"]
 
+Result = TypeVar("Result")
+
+# Our choices: 0.5 s, 1 s, 2 s... up to 30 s; a provider may ask for up to two minutes.
+_FIRST_WAIT = 0.5
+_LONGEST_WAIT = 30.0
+_LONGEST_RETRY_AFTER = 120.0
+_JITTER = 0.25
+# Ctrl-C cannot end a wait on Windows before the wait is over.
 _SLICE = 0.5
+
+_logger = logging.getLogger(__name__)
+
+
+def call_with_retries(
+    call: Callable[[], Result],
+    *,
+    retries: int,
+    stop: threading.Event | None = None,
+) -> Result:
+    """Call, and call again after failures that may pass.
+
+    Waits twice as long each time, with jitter so that many workers do not come back at once, and
+    at least as long as the provider asks for (at most two minutes). The global random state is
+    left alone, because a run must not depend on how busy a provider was.
+    """
+    stop = stop or threading.Event()
+    jitter = random.Random()
+    for retry in range(retries):
+        try:
+            return call()
+        except ProviderError as error:
+            if not error.transient or stop.is_set():
+                raise
+            failure = error
+        wait = _seconds_to_wait(failure, retry, jitter)
+        _logger.info("trying again in %.1f s (%d of %d): %s", wait, retry + 1, retries, failure)
+        if _stopped_while_waiting(stop, wait):
+            raise failure
+    return call()
+
+
+def _seconds_to_wait(error: ProviderError, retry: int, jitter: random.Random) -> float:
+    stretch = 1 + _JITTER * jitter.random()
+    if error.retry_after is not None:
+        return min(max(error.retry_after, 0.0), _LONGEST_RETRY_AFTER) * stretch
+    return float(min(_FIRST_WAIT * 2**retry, _LONGEST_WAIT)) * stretch
+
+
+def _stopped_while_waiting(stop: threading.Event, seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        if stop.wait(min(left, _SLICE)):
+            return True
+    return stop.is_set()
 
 
 @dataclass(frozen=True)
 class Line:
-    """What all exchanges of a client have in common.
-
-    Args:
-        transport: What sends requests.
-        ledger: The account of the budget.
-        places: Limits how many requests are under way at once.
-        retries: How often a request is sent again.
-        repairs: How often an answer that does not fit is sent back.
-    """
+    """What all exchanges of a client have in common."""
 
     transport: Transport
     ledger: Ledger
@@ -47,14 +95,8 @@ class Line:
 class Exchange:
     """One question put to the model, until its answer fits.
 
-    Args:
-        line: How the model is reached.
-        question: What is asked.
-        stop: When set, nothing more is sent.
-        before_sending: Called when the budget has allowed a request, just before it goes out; what
-            it raises keeps the request from going out, at no cost.
-        turns: The answers so far; more than one after repairs.
-        requests: How many requests were sent, retries included.
+    `before_sending` is called when the budget has allowed a request, just before it goes out; what
+    it raises keeps the request from going out, at no cost.
     """
 
     line: Line
@@ -65,12 +107,7 @@ class Exchange:
     requests: int = 0
 
     def answer(self) -> BaseModel | None:
-        """Ask until the answer fits, and return the structured answer, if one was asked for.
-
-        Raises:
-            CancelledError: If `stop` was set before a request went out.
-            LLMWrappersError: As `LLM.ask` says.
-        """
+        """Ask until the answer fits, and return the structured answer, if one was asked for."""
         request, send_schema = self._first_turn()
         for repairs_left in range(self.line.repairs, -1, -1):
             completion = self._send(request, send_schema)

@@ -1,9 +1,10 @@
-"""From what a caller gives to the client to questions."""
+"""From what a caller gives to the client to questions: requests, and how their answers are read."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,22 +12,53 @@ from pydantic import BaseModel, ValidationError
 
 from llm_wrappers import checks
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.llm._options import check_params
-from llm_wrappers.llm._question import Question
+from llm_wrappers.llm.budget import Budget
 from llm_wrappers.llm.provider.connection import split_params
-from llm_wrappers.llm.request import Prompt, Request, as_messages
-from llm_wrappers.llm.structured.parsing import answer_schema
+from llm_wrappers.llm.request import Prompt, Request, as_messages, canonical_json
+from llm_wrappers.llm.structured import answer_schema, parse_answer
 
-__all__ = ["Questions"]
+__all__ = ["Question", "Questions", "check_params"]
+
+_LIMITS = frozenset(field.name for field in fields(Budget)) - {"name"}
+
+
+def check_params(params: Mapping[str, Any]) -> None:
+    """Refuse parameters that cannot be part of a question."""
+    for name, value in params.items():
+        if name in _LIMITS:
+            raise InvalidOptionError(
+                f"{name} is no parameter of a model: a limit is given as "
+                f"budget=Budget({name}={value!r})"
+            )
+        try:
+            readable = json.loads(canonical_json(value)) == value
+        except (TypeError, ValueError):
+            readable = False
+        if not readable:
+            raise InvalidOptionError(
+                f"expected {name} as JSON (texts, finite numbers, lists, dicts), got {value!r}"
+            )
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, and how the answer is read."""
+
+    request: Request
+    schema: type[BaseModel] | None
+
+    @property
+    def key(self) -> str:
+        """The key under which the answer is kept."""
+        return self.request.key
+
+    def parse(self, text: str) -> BaseModel | None:
+        """Return the structured answer in a text, None if free text was asked for."""
+        return None if self.schema is None else parse_answer(text, self.schema)
 
 
 class Questions:
-    """Makes the questions of one client.
-
-    Args:
-        model: The model of the client.
-        params: The parameters of the client that are part of each question.
-    """
+    """Makes the questions of one client."""
 
     def __init__(self, model: str, params: Mapping[str, Any]) -> None:
         self._model = model
@@ -43,11 +75,7 @@ class Questions:
         prompt_version: str,
         params: Mapping[str, Any] | None,
     ) -> list[Question]:
-        """Return a question for each prompt; the arguments are those of `LLM.ask_many`.
-
-        Raises:
-            InvalidOptionError: If a part has a value that no request can hold.
-        """
+        """Return a question for each prompt; the arguments are those of `LLM.ask_many`."""
         checks.whole("sample", sample, least=0)
         fields = {
             "model": self._model,

@@ -5,22 +5,21 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any, Literal, overload
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
+from llm_wrappers import checks
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.llm._asking import Asking
+from llm_wrappers.llm._asking import Asker, Recall
 from llm_wrappers.llm._batch import Batch
 from llm_wrappers.llm._exchange import Line
-from llm_wrappers.llm._options import check_options, check_params
-from llm_wrappers.llm._question import Question
-from llm_wrappers.llm._questions import Questions
-from llm_wrappers.llm._recall import Recall
+from llm_wrappers.llm._questions import Question, Questions, check_params
 from llm_wrappers.llm.answer import Answer
 from llm_wrappers.llm.budget import Budget
-from llm_wrappers.llm.cache.open_store import Cache, open_store
+from llm_wrappers.llm.cache import Cache, open_store
 from llm_wrappers.llm.ledger import Ledger, Spending
 from llm_wrappers.llm.provider.connection import Connection, split_params
 from llm_wrappers.llm.provider.litellm_transport import LiteLLMTransport
@@ -138,8 +137,8 @@ class LLM:
         self._process = os.getpid()
         self._meter = UsageMeter()
         self._questions = Questions(self.model, self.params)
-        self._recall = Recall(self.store, mode=self.mode)
-        self._asking = Asking(
+        self._recall = Recall(self.store, self._meter, mode=self.mode)
+        self._asker = Asker(
             Line(
                 transport=self.transport,
                 ledger=self._ledger,
@@ -182,9 +181,7 @@ class LLM:
             InvalidAnswerError: The answer does not fit the schema, after all repairs.
         """
         (question,) = self._to_questions([prompt], schema, purpose, sample, prompt_version, params)
-        return self._recall.answer(question, self._meter, purpose) or self._asking.answer(
-            question, purpose
-        )
+        return self._recall.answer(question, purpose) or self._asker.answer(question, purpose)
 
     @overload
     def ask_many(
@@ -254,8 +251,7 @@ class LLM:
         batch = Batch(
             questions,
             recall=self._recall,
-            asking=self._asking,
-            meter=self._meter,
+            asker=self._asker,
             purpose=purpose,
         )
         return batch.run(
@@ -292,7 +288,7 @@ class LLM:
             InvalidAnswerError: In replay, if a recorded answer does not fit the schema.
         """
         questions = self._to_questions(prompts, schema, purpose, sample, prompt_version, params)
-        return [self._recall.answer(question, self._meter, purpose) for question in questions]
+        return [self._recall.answer(question, purpose) for question in questions]
 
     @property
     def usage(self) -> Usage:
@@ -365,4 +361,42 @@ class LLM:
         )
 
 
-_RUNTIME = ("_process", "_questions", "_recall", "_asking", "_meter")
+_RUNTIME = ("_process", "_questions", "_recall", "_asker", "_meter")
+
+
+_LIMITS = frozenset(field.name for field in fields(Budget)) - {"name"}
+
+
+def check_options(
+    *,
+    model: Any,
+    cache: Any,
+    mode: Any,
+    modes: tuple[str, ...],
+    budget: Any,
+    concurrency: Any,
+    retries: Any,
+    repairs: Any,
+    remember_failures: Any,
+) -> None:
+    """Refuse what cannot work, before anything is opened."""
+    if not isinstance(model, str) or not model.strip():
+        raise InvalidOptionError(
+            f"expected model as litellm names it, like 'openai/gpt-5-mini', got {model!r}"
+        )
+    checks.one_of("mode", mode, modes)
+    if mode in ("replay", "refresh") and cache is None:
+        raise InvalidOptionError(f"mode={mode!r} needs the answers of a cache: give cache=PATH")
+    if budget is not None and not isinstance(budget, Budget):
+        raise InvalidOptionError(
+            f"expected budget as a Budget, like Budget(dollars=5), got {budget!r}"
+        )
+    if budget is not None and budget.name is not None and cache is None:
+        raise InvalidOptionError(
+            f"the budget named {budget.name!r} is kept in the cache: give cache=PATH, or a budget "
+            "without a name"
+        )
+    checks.whole("concurrency", concurrency, least=1)
+    checks.whole("retries", retries, least=0)
+    checks.whole("repairs", repairs, least=0)
+    checks.number("remember_failures", remember_failures, least=0)

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from llm_wrappers.errors import BudgetExceededError, InvalidOptionError
-from llm_wrappers.llm import _ledger_account as account
-from llm_wrappers.llm._ledger_account import Decision, Spending
-from llm_wrappers.llm.budget import Budget
+from llm_wrappers.llm import budget as account
+from llm_wrappers.llm.budget import Budget, Decision, Spending
 from llm_wrappers.llm.cache.store import AnswerStore, State
 from llm_wrappers.llm.transport import Cost
 
@@ -28,12 +27,7 @@ _LONGEST_PAUSE = 0.5
 
 @dataclass(frozen=True)
 class Reservation:
-    """The leave to send one request.
-
-    Args:
-        name: Under which name the account has it; empty if nothing is counted.
-        worst: The most that the request can cost.
-    """
+    """The leave to send one request."""
 
     name: str
     worst: Cost
@@ -44,22 +38,8 @@ class Ledger:
 
     A request is reserved at the most that it can cost before it is sent, and settled at what it
     has cost afterwards. One that is never settled, because its process died, counts as spent at its
-    most. A ledger of an unlimited budget writes nothing.
-
-    Args:
-        budget: The limits.
-        store: Keeps the account; whoever shares it shares the budget.
-        lease: After how many seconds a request that was not settled counts as spent (our choice: a
-            quarter of an hour); longer than any request may take.
-        clock: Returns the time in seconds since 1970, which processes share.
-        sleep: Waits for some seconds.
-
-    >>> from llm_wrappers.llm.cache.sqlite_store import SqliteStore
-    >>> ledger = Ledger(Budget(tokens=1000), SqliteStore(":memory:"))
-    >>> reservation = ledger.reserve(Cost(tokens=800))
-    >>> ledger.settle(reservation, Cost(tokens=300))
-    >>> ledger.spent
-    Spending(calls=1, tokens=300, dollars=0.0, in_flight=0)
+    most after `lease` seconds: a quarter of an hour (our choice), or longer than a request may
+    take. A ledger of an unlimited budget writes nothing.
     """
 
     def __init__(
@@ -86,15 +66,6 @@ class Ledger:
 
         It waits while the request fits only after others, which are under way, turn out cheaper
         than they might, and for its turn within the requests per minute.
-
-        Args:
-            worst: The most that the request can cost.
-            stop: When set, the wait ends.
-
-        Raises:
-            BudgetExceededError: If the request does not fit, whatever happens.
-            InvalidOptionError: If there is a limit in dollars and the price is unknown.
-            CancelledError: If `stop` is set.
         """
         if self.budget.unlimited:
             return Reservation("", worst)
@@ -119,10 +90,6 @@ class Ledger:
         Where there is a limit in dollars and the price is unknown, the most that it could cost
         counts. A reservation ends once: what comes later, or after others have seen its lease run
         out, changes nothing.
-
-        Args:
-            reservation: What `reserve` returned.
-            actual: What the request has cost.
         """
         dollars = actual.dollars if _is_known(actual.dollars) else None
         at_most = dollars is None and self.budget.dollars is not None
@@ -133,20 +100,12 @@ class Ledger:
         )
 
     def release(self, reservation: Reservation) -> None:
-        """End a request that was sent and not billed: it stays counted as a call.
-
-        Args:
-            reservation: What `reserve` returned.
-        """
+        """End a request that was sent and not billed: it stays counted as a call."""
         name = reservation.name
         self._end(reservation, lambda state: account.settle(state, name, tokens=0, units=0))
 
     def cancel(self, reservation: Reservation) -> None:
-        """End a request that was never sent, as if it had not been reserved.
-
-        Args:
-            reservation: What `reserve` returned.
-        """
+        """End a request that was never sent, as if it had not been reserved."""
         self._end(reservation, lambda state: account.cancel(state, reservation.name))
 
     @property

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
 from llm_wrappers.llm.budget import Budget
-from llm_wrappers.llm.cache._redis_address import RedisAddress
+from llm_wrappers.llm.cache.redis_store import RedisAddress
 from llm_wrappers.llm.client import LLM
 
 __all__ = ["name_of", "resolve_llm"]
@@ -52,14 +52,7 @@ def resolve_llm(llm: str | LLM) -> LLM:
 
 
 def name_of(llm: LLM) -> str:
-    """Return the shortest name that `resolve_llm` turns into an equal client.
-
-    Raises:
-        InvalidOptionError: If an option has no form in a name.
-
-    >>> name_of(LLM("openai/gpt-5-mini", temperature=0.5, cache="answers.sqlite"))
-    'llm:openai/gpt-5-mini?cache=answers.sqlite&temperature=0.5'
-    """
+    """Return the shortest name that `resolve_llm` turns into an equal client."""
     if llm.transport_given:
         raise InvalidOptionError("a client with a transport object has no name; register a source")
     options = {

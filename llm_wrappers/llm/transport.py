@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from llm_wrappers.llm.completion import Completion
+from llm_wrappers.llm.answer import Completion
 from llm_wrappers.llm.request import Request
 
 __all__ = ["Cost", "Transport"]

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.llm.completion import Completion
+from llm_wrappers.llm.answer import Completion
 from llm_wrappers.scores.table import format_table
 
 __all__ = ["PURPOSES", "Counts", "Usage", "UsageMeter"]
@@ -124,15 +124,7 @@ class Usage(Mapping[str, Counts]):
 
 
 class UsageMeter:
-    """Counts what a client uses; safe to use from many threads.
-
-    >>> meter = UsageMeter()
-    >>> meter.record("judge", [Completion(text="yes", prompt_tokens=9)], requests=1, seconds=0.5)
-    >>> meter.record_hit("judge")
-    >>> counts = meter.snapshot()["judge"]
-    >>> counts.calls, counts.cache_hits, counts.tokens, counts.unpriced_calls
-    (1, 1, 9, 1)
-    """
+    """Counts what a client uses; safe to use from many threads."""
 
     def __init__(self) -> None:
         self._counts: dict[str, Counts] = {}
@@ -147,16 +139,7 @@ class UsageMeter:
         seconds: float,
         failed: bool = False,
     ) -> None:
-        """Count one question that was asked.
-
-        Args:
-            purpose: What it was asked for.
-            turns: The answers to it, those that had to be corrected included; none if there was
-                none.
-            requests: How many requests were sent for it.
-            seconds: How long it took.
-            failed: Whether it ended without an answer that can be used.
-        """
+        """Count one question that was asked."""
         prices = [turn.dollars for turn in turns]
         known = [price for price in prices if price is not None and math.isfinite(price)]
         self._add(
@@ -173,11 +156,7 @@ class UsageMeter:
         )
 
     def record_hit(self, purpose: str) -> None:
-        """Count one question whose answer was there already.
-
-        Args:
-            purpose: What it was asked for.
-        """
+        """Count one question whose answer was there already."""
         self._add(purpose, Counts(cache_hits=1))
 
     def snapshot(self) -> Usage:
@@ -200,11 +179,7 @@ class UsageMeter:
 
 
 def checked_purpose(purpose: Any) -> str:
-    """Return a purpose, or say what it has to be.
-
-    Raises:
-        InvalidOptionError: If it is no text, or an empty one.
-    """
+    """Return a purpose, or say what it has to be."""
     if not isinstance(purpose, str) or not purpose.strip():
         raise InvalidOptionError(
             f"expected a purpose as a non-empty text, like {PURPOSES[0]!r}, got {purpose!r}"

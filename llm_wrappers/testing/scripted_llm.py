@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel
 
 from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.llm.answer import Completion
 from llm_wrappers.llm.client import LLM
-from llm_wrappers.llm.completion import Completion
 from llm_wrappers.llm.request import Request
 from llm_wrappers.llm.transport import Cost
 

@@ -107,12 +107,6 @@ def test_the_first_vector_of_a_text_stays() -> None:
     np.testing.assert_array_equal(encoder.encode(["b", "c", "a"])[2:], first)
 
 
-def test_the_batch_is_fresh() -> None:
-    encoder = CachedEncoder(Recording())
-    encoder.encode(["a"])[:] = 0
-    np.testing.assert_array_equal(encoder.encode(["a"]), expected(["a"]))
-
-
 def test_limit_keeps_the_texts_that_were_used_last() -> None:
     inner = Recording()
     encoder = CachedEncoder(inner, limit=2)
@@ -151,13 +145,6 @@ def test_a_copy_is_the_same_and_a_pickle_starts_without_vectors(tmp_path: Path) 
     assert other.stats()["store_hits"] == 3
 
 
-def test_name_and_dimensions_are_those_of_the_encoder() -> None:
-    encoder = CachedEncoder(HashingEncoder(16))
-    assert (encoder.name, encoder.dimensions) == ("hashing:16", 16)
-    assert encoder.encode([]).shape == (0, 16)
-    assert not hasattr(CachedEncoder(Nameless()), "name")
-
-
 class Nameless:
     def encode(self, texts: Any) -> Any:
         return expected(texts)
@@ -175,24 +162,8 @@ def test_a_store_is_read_by_the_next_run(tmp_path: Path) -> None:
     assert inner.asked == [["new"]]
     counts = encoder.stats()
     assert (counts["store_hits"], counts["encoded"], counts["memory_hits"]) == (3, 1, 0)
+    del encoder
     assert os.listdir(store.parent) == ["v.sqlite"]
-
-
-def test_a_store_takes_more_texts_than_one_query_does(tmp_path: Path) -> None:
-    texts = [f"text {number}" for number in range(1_300)]
-    CachedEncoder(Recording(), store=tmp_path / "v").encode(texts)
-    inner = Recording()
-    again = CachedEncoder(inner, store=tmp_path / "v").encode(texts)
-    np.testing.assert_array_equal(again, expected(texts))
-    assert inner.asked == []
-
-
-def test_what_leaves_memory_is_found_in_the_store(tmp_path: Path) -> None:
-    inner = Recording()
-    encoder = CachedEncoder(inner, store=tmp_path / "v", limit=1)
-    for text in "aba":
-        encoder.encode([text])
-    assert inner.asked == [["a"], ["b"]]
 
 
 def test_encoders_share_a_store_without_mixing(tmp_path: Path) -> None:
@@ -216,28 +187,16 @@ def test_a_store_needs_an_encoder_with_a_name(tmp_path: Path) -> None:
         CachedEncoder(Nameless(), store=tmp_path / "v")
 
 
-def test_a_vector_that_another_process_stored_first_is_used(tmp_path: Path) -> None:
-    class Overtaken(Recording):
-        def encode(self, texts: Any) -> Any:
-            CachedEncoder(Recording(), store=tmp_path / "v").encode(texts)
-            return -super().encode(texts)
-
-    encoder = CachedEncoder(Overtaken(), store=tmp_path / "v")
-    np.testing.assert_array_equal(encoder.encode(GOALS), expected(GOALS))
-
-
 # --- a file that fails ---
 
 
 @pytest.mark.parametrize(
     "damage",
     [
-        "UPDATE vectors SET vector = zeroblob(32)",
-        "UPDATE vectors SET vector = zeroblob(7)",
-        "UPDATE vectors SET checksum = checksum + 1",
-        "UPDATE encoders SET dimensions = 4",
+        "UPDATE vectors SET vector = zeroblob(32)", "UPDATE vectors SET vector = zeroblob(7)",
+        "UPDATE vectors SET checksum = checksum + 1", "UPDATE encoders SET dimensions = 4",
     ],
-)
+)  # fmt: skip
 def test_damaged_vectors_are_encoded_again(tmp_path: Path, damage: str) -> None:
     CachedEncoder(Recording(), store=tmp_path / "v").encode(GOALS)
     change(tmp_path / "v", damage)
@@ -256,22 +215,6 @@ def test_damaged_vectors_are_encoded_again(tmp_path: Path, damage: str) -> None:
     assert repaired.stats()["store_hits"] == 3
 
 
-def test_vectors_that_changed_places_are_not_used(tmp_path: Path) -> None:
-    CachedEncoder(Recording(), store=tmp_path / "v").encode(["a", "b"])
-    connection = sqlite3.connect(tmp_path / "v")
-    rows = connection.execute("SELECT text, vector, checksum FROM vectors").fetchall()
-    with connection:
-        for (key, *_), (_, vector, checksum) in zip(rows, rows[::-1], strict=True):
-            connection.execute(
-                "UPDATE vectors SET vector = ?, checksum = ? WHERE text = ?",
-                (vector, checksum, key),
-            )
-    connection.close()
-    encoder = CachedEncoder(Recording(), store=tmp_path / "v")
-    with pytest.warns(GuidanceWarning, match="damaged vectors"):
-        np.testing.assert_array_equal(encoder.encode(["a", "b"]), expected(["a", "b"]))
-
-
 def test_a_damaged_file_is_set_aside_and_begun_anew(tmp_path: Path) -> None:
     store = tmp_path / "v.sqlite"
     texts = [f"text {number}" for number in range(400)]
@@ -280,10 +223,10 @@ def test_a_damaged_file_is_set_aside_and_begun_anew(tmp_path: Path) -> None:
         file.seek(100)
         file.write(os.urandom(store.stat().st_size - 100))
     encoder = CachedEncoder(Recording(), store=store)
-    with pytest.warns(GuidanceWarning, match=r"set aside as .*v\.sqlite\.damaged-.*said once"):
+    with pytest.warns(GuidanceWarning, match=r"(?s)set aside as .*v\.sqlite\.corrupt-.*said once"):
         np.testing.assert_array_equal(encoder.encode(texts), expected(texts))
     assert encoder.stats()["store_failures"] >= 1
-    assert any(".damaged-" in name for name in os.listdir(tmp_path))
+    assert any(".corrupt-" in name for name in os.listdir(tmp_path))
     CachedEncoder(Recording(), store=store).encode(texts)
     again = CachedEncoder(Recording(), store=store)
     again.encode(texts)
@@ -294,7 +237,9 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
     store = tmp_path / "planner.py"
     store.write_text("print('precious')\n" * 100)
     encoder = CachedEncoder(Recording(), store=store)
-    with pytest.warns(GuidanceWarning, match="stay in memory and are not stored"):
+    with pytest.warns(
+        GuidanceWarning, match="is no database; it was left untouched.*stay in memory"
+    ):
         np.testing.assert_array_equal(encoder.encode(GOALS), expected(GOALS))
     for texts in (["new"], GOALS):
         np.testing.assert_array_equal(encoder.encode(texts), expected(texts))
@@ -313,18 +258,10 @@ def test_a_database_of_something_else_is_refused_and_left_alone(tmp_path: Path) 
 def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     CachedEncoder(Recording(), store=tmp_path / "v").encode(GOALS)
     change(tmp_path / "v", "PRAGMA user_version = 2")
-    with pytest.raises(InvalidOptionError, match="of version 2; update llm-wrappers"):
+    with pytest.raises(
+        InvalidOptionError, match=r"got version 2 in .*pip install --upgrade llm-wrappers"
+    ):
         CachedEncoder(Recording(), store=tmp_path / "v").encode(GOALS)
-
-
-def test_a_place_that_cannot_be_written_leaves_the_memory(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    encoder = CachedEncoder(Recording(), store=tmp_path / "file" / "v.sqlite")
-    with pytest.warns(GuidanceWarning, match="stay in memory"):
-        encoder.encode(GOALS)
-    encoder.encode(["new"])
-    encoder.encode(GOALS)
-    assert encoder.stats()["memory_hits"] == 3
 
 
 READ_ONLY = """
@@ -340,7 +277,7 @@ with warnings.catch_warnings(record=True) as said:
     assert encoder.stats()["store_hits"] == 1 and not said, said
     encoder.encode(["b"])
     encoder.encode(["c"])
-assert len(said) == 1 and "readonly" in str(said[0].message), said
+assert len(said) == 1 and "read-only" in str(said[0].message), said
 print("kept", encoder.stats()["store_failures"])
 """
 
@@ -391,6 +328,7 @@ def test_writers_in_other_processes_and_one_that_is_killed(tmp_path: Path) -> No
     encoder = CachedEncoder(HashingEncoder(8), store=store)
     np.testing.assert_array_equal(encoder.encode(texts), expected(texts))
     assert encoder.stats()["store_hits"] == 400
+    del encoder
     assert os.listdir(tmp_path) == ["v.sqlite"]
 
 
@@ -432,11 +370,10 @@ def test_a_fork_while_a_thread_encodes_keeps_what_is_known(tmp_path: Path) -> No
         (np.zeros((2, 4)), "of length 1 from Returning, got one of length 0"),
         (np.ones((2, 4)), "got one of length 2; divide"),
         (np.eye(3), r"of shape \(2, d\) from Returning, got shape \(3, 3\)"),
-        (np.ones(2), r"got shape \(2,\)"),
-        ("vectors", "got a str"),
+        (np.ones(2), r"got shape \(2,\)"), ("vectors", "got a str"),
         (None, "expected vectors|expected finite|shape"),
     ],
-)
+)  # fmt: skip
 def test_vectors_that_are_none_are_refused_and_not_kept(
     tmp_path: Path, vectors: Any, message: str
 ) -> None:
@@ -448,15 +385,6 @@ def test_vectors_that_are_none_are_refused_and_not_kept(
     assert encoder.stats()["texts"] == 0
     inner.vectors = np.eye(2)
     assert encoder.encode(["a", "b"]).tolist() == [[1.0, 0.0], [0.0, 1.0]]
-
-
-def test_vectors_of_another_length_than_before_are_refused() -> None:
-    inner = Returning(np.eye(2)[:1])
-    encoder = CachedEncoder(inner)
-    encoder.encode(["a"])
-    inner.vectors = np.eye(3)[:1]
-    with pytest.raises(GuidanceError, match="of length 2 from Returning, as before, got length 3"):
-        encoder.encode(["b"])
 
 
 @pytest.mark.parametrize(
@@ -474,12 +402,6 @@ def test_vectors_of_another_length_than_before_are_refused() -> None:
 def test_a_wrong_option_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidOptionError, match=message):
         CachedEncoder(**{"encoder": HashingEncoder(8), **options})
-
-
-@pytest.mark.parametrize("texts", ["wood", ["wood", 3], [None]])
-def test_what_is_no_list_of_texts_is_refused(texts: Any) -> None:
-    with pytest.raises(InvalidOptionError, match=r"expected (a list of )?texts, got"):
-        CachedEncoder(HashingEncoder(8)).encode(texts)
 
 
 # --- names ---

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import warnings
 from collections.abc import Iterator
 from copy import deepcopy
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -24,7 +23,6 @@ import pytest
 from llm_wrappers.embeddings import (
     CachedEncoder,
     SentenceTransformerEncoder,
-    calibrate,
     resolve_encoder,
 )
 from llm_wrappers.errors import (
@@ -93,37 +91,6 @@ def test_dimensions_and_an_empty_batch(encoder: SentenceTransformerEncoder) -> N
     assert encoder.encode([]).shape == (0, 384)
 
 
-def test_batch_size_is_how_many_texts_the_model_reads_at_once(
-    encoder: SentenceTransformerEncoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sizes: list[int] = []
-    encoder.encode([""])
-    model = encoder._transformer
-    forward = model.forward
-    monkeypatch.setattr(
-        model,
-        "forward",
-        lambda inputs, **k: sizes.append(len(inputs["input_ids"])) or forward(inputs, **k),
-    )
-    monkeypatch.setattr(encoder, "batch_size", 5)
-    encoder.encode(TEXTS[:12])
-    assert sizes == [5, 5, 2]
-
-
-def test_threads_may_share_a_model(encoder: SentenceTransformerEncoder) -> None:
-    expected = encoder.encode(TEXTS[:6])
-    found: list[Any] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(encoder.encode(TEXTS[:6]))) for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 4
-    assert all(np.abs(vectors - expected).max() < 1e-6 for vectors in found)
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_encodes_and_leaves_the_threads_as_they_were(
     encoder: SentenceTransformerEncoder,
@@ -182,14 +149,6 @@ def test_a_copy_shares_the_model_and_a_pickle_has_none(encoder: SentenceTransfor
 
 
 # --- names ---
-
-
-def test_names_share_a_model_and_remember() -> None:
-    one = resolve_encoder("sentence-transformers")
-    assert isinstance(one, CachedEncoder)
-    assert resolve_encoder("sentence-transformers") is one
-    other = resolve_encoder("sentence-transformers:paraphrase-MiniLM-L3-v2")
-    assert "'paraphrase-MiniLM-L3-v2'" in repr(other)
 
 
 @pytest.mark.parametrize("name", ["sentence-transformers:", "sentence-transformers:?store=v"])
@@ -254,8 +213,8 @@ def test_a_folder_without_a_model_says_so(tmp_path: Path) -> None:
 HUB = """
 import sys, time, warnings
 warnings.simplefilter("error")
-from llm_wrappers.embeddings import SentenceTransformerEncoder, _model_source
-_model_source._PACKAGE = "not_installed_here"
+from llm_wrappers.embeddings import SentenceTransformerEncoder, sentence_transformer
+sentence_transformer._PACKAGE = "not_installed_here"
 start = time.monotonic()
 for model in ("all-MiniLM-L6-v2", "paraphrase-MiniLM-L3-v2"):
     try:
@@ -313,33 +272,4 @@ def test_a_model_that_the_hub_does_not_have_is_unknown(tmp_path: Path) -> None:
     assert "got 'paraphrase-MiniLM-L3-v2', which the model hub does not have" in lines[1]
 
 
-def test_what_was_downloaded_is_loaded_without_asking_the_hub(
-    encoder: SentenceTransformerEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The layout is that of the hub's own cache."""
-    home = tmp_path / "models--somebody--minilm"
-    (home / "refs").mkdir(parents=True)
-    (home / "refs" / "main").write_text("0123456789abcdef0123456789abcdef01234567")
-    snapshot = home / "snapshots" / "0123456789abcdef0123456789abcdef01234567"
-    snapshot.parent.mkdir()
-    snapshot.symlink_to(WEIGHTS)
-    monkeypatch.setenv("SENTENCE_TRANSFORMERS_HOME", str(tmp_path))
-    downloaded = SentenceTransformerEncoder("somebody/minilm")
-    assert downloaded.name == "sentence-transformers:somebody/minilm@0123456789abcdef"
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert np.abs(downloaded.encode(TEXTS[:3]) - encoder.encode(TEXTS[:3])).max() < 1e-6
-
-
 # --- with what needs it ---
-
-
-def test_a_threshold_that_fits_hashing_does_not_fit_meaning(
-    encoder: SentenceTransformerEncoder,
-) -> None:
-    goals, captions = ["chop tree", "drink water"], ["collect wood from the tree", "collect drink"]
-    matches = list(zip(goals, captions, strict=True))
-    result = calibrate(encoder, goals, captions, matches=matches)
-    assert 0.3 < result.threshold < 0.6
-    assert result.separation is not None
-    assert result.separation.accuracy == 1.0

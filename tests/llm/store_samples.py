@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from llm_wrappers.llm.answer import Completion
 from llm_wrappers.llm.cache.store import Failure, Record
-from llm_wrappers.llm.completion import Completion
 from llm_wrappers.llm.request import Request, as_messages
 
 MODEL = "openai/gpt-5-mini"

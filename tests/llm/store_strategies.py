@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from llm_wrappers.llm.answer import Completion
 from llm_wrappers.llm.cache.store import Record
-from llm_wrappers.llm.completion import Completion
 from llm_wrappers.llm.request import Request
 
 names = st.text(st.characters(codec="utf-8"), max_size=12)

@@ -12,7 +12,7 @@ import time
 from store_samples import a_record
 
 from llm_wrappers.errors import CacheError
-from llm_wrappers.llm.cache.open_store import open_store
+from llm_wrappers.llm.cache import open_store
 from llm_wrappers.llm.cache.sqlite_store import SqliteStore
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import itertools
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -18,13 +15,10 @@ from hypothesis import strategies as st
 
 from llm_wrappers.errors import (
     AuthenticationError,
-    AuthoringError,
     BatchError,
     BudgetExceededError,
-    DependencyNotInstalled,
     InvalidOptionError,
     InvalidRequestError,
-    ProviderError,
 )
 from llm_wrappers.llm import Budget
 from llm_wrappers.testing import ScriptedLLM
@@ -40,15 +34,6 @@ def test_order_is_kept_and_each_distinct_prompt_is_asked_once(prompts):
     llm = ScriptedLLM(lambda request: prompt_of(request) * 2)
     assert [answer.text for answer in llm.ask_many(prompts)] == [p * 2 for p in prompts]
     assert len(llm.requests) == len(set(prompts))
-
-
-def test_a_single_text_is_not_a_list_of_letters():
-    with pytest.raises(InvalidOptionError, match="single text"):
-        ScriptedLLM([]).ask_many("hello")
-
-
-def test_no_prompts_no_answers():
-    assert ScriptedLLM([]).ask_many([]) == []
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
@@ -93,11 +78,6 @@ def test_one_bad_prompt_does_not_cost_the_others():
         "ok",
     ]
     assert len(llm.requests) == 4
-
-
-def test_a_batch_of_one_raises_the_error_itself():
-    with pytest.raises(ProviderError, match="down"):
-        ScriptedLLM([ProviderError("down")]).ask_many(["a", "a"])
 
 
 @pytest.mark.parametrize("on_error", ["raise", "none"])
@@ -152,7 +132,7 @@ def test_ctrl_c_keeps_what_was_answered(tmp_path, caplog):
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    prompts = [str(i) for i in range(400)]
+    prompts = [str(i) for i in range(120)]
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         llm.ask_many(prompts)
@@ -162,8 +142,8 @@ def test_ctrl_c_keeps_what_was_answered(tmp_path, caplog):
     kept = [answer for answer in llm.look_up(prompts) if answer is not None]
     assert len(kept) == asked
     assert "Ctrl-C once more" in caplog.text
-    assert len(llm.ask_many(prompts)) == 400
-    assert len(llm.requests) == 400
+    assert len(llm.ask_many(prompts)) == 120
+    assert len(llm.requests) == 120
 
 
 def test_a_bug_in_a_transport_is_not_swallowed():
@@ -172,55 +152,6 @@ def test_a_bug_in_a_transport_is_not_swallowed():
 
     with pytest.raises(ZeroDivisionError):
         ScriptedLLM(broken).ask_many(["a", "b"], on_error="none")
-
-
-def test_questions_that_were_never_sent_are_no_failures():
-    calls = itertools.count(1)
-
-    def answer(request):
-        time.sleep(0.01)
-        # The last one that may be sent in this minute, whichever it is.
-        if next(calls) == 4:
-            raise AuthenticationError("no key")
-        return "x"
-
-    llm = ScriptedLLM(answer, concurrency=8, budget=Budget(requests_per_minute=4))
-    with pytest.raises(AuthenticationError):
-        llm.ask_many([str(i) for i in range(50)])
-    assert llm.usage.total.failures == 1
-
-
-def test_the_failed_prompts_tell_where_the_first_of_them_came_from():
-    llm = ScriptedLLM({"a": ProviderError("down"), "b": "fine"})
-    with pytest.raises(BatchError) as caught:
-        llm.ask_many(["a", "b"])
-    assert isinstance(caught.value.__cause__, ProviderError)
-
-
-def test_a_batch_that_waits_for_places_can_be_stopped():
-    held = threading.Event()
-    release = threading.Event()
-
-    def answer(request):
-        if prompt_of(request) == "slow":
-            held.set()
-            release.wait(20)
-        return "x"
-
-    llm = ScriptedLLM(answer, concurrency=1)
-    other = threading.Thread(target=llm.ask, args=("slow",))
-    other.start()
-    held.wait(5)
-    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
-    started = time.monotonic()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            llm.ask_many(["a", "b"])
-        assert time.monotonic() - started < 5
-    finally:
-        release.set()
-        other.join()
-    assert len(llm.requests) == 1
 
 
 _PROGRAM = """
@@ -279,52 +210,9 @@ def test_a_program_ends_without_the_answers_under_way(end, tmp_path):
     assert time.monotonic() - started < 5
 
 
-@pytest.mark.parametrize(
-    ("prompts", "installed", "shown"), [(30, True, True), (19, True, False), (30, False, False)]
-)
-def test_a_terminal_gets_a_bar_by_itself(prompts, installed, shown, monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    if not installed:
-        monkeypatch.setitem(sys.modules, "tqdm", None)
-    ScriptedLLM(prompt_of).ask_many([str(i) for i in range(prompts)])
-    assert (f"{prompts}/{prompts}" in terminal.getvalue()) is shown
-
-
-def test_a_bar_that_was_asked_for_needs_tqdm(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tqdm", None)
-    with pytest.raises(DependencyNotInstalled, match="llm-wrappers"):
-        ScriptedLLM(prompt_of).ask_many(["a"], progress_bar=True)
-
-
 @pytest.mark.parametrize("prompts", [None, 3, b"text", {"role": "user", "content": "?"}])
 def test_what_is_no_list_of_prompts_is_refused(prompts):
     llm = ScriptedLLM(lambda request: "x")
     for ask in (llm.ask_many, llm.look_up):
         with pytest.raises(InvalidOptionError, match="list of prompts"):
             ask(prompts)
-
-
-def test_prompts_may_come_from_a_generator():
-    llm = ScriptedLLM(prompt_of)
-    assert [answer.text for answer in llm.ask_many(letter for letter in "aba")] == ["a", "b", "a"]
-
-
-def test_a_batch_ends_as_soon_as_its_last_answer_is_there():
-    llm = ScriptedLLM(prompt_of)
-    started = time.monotonic()
-    for number in range(60):
-        assert len(llm.ask_many([f"{number} a", f"{number} b"])) == 2
-    assert time.monotonic() - started < 5
-
-
-def test_the_errors_travel_between_processes():
-    error = BatchError("2 failed", answers=["a", None], errors={1: ProviderError("down")})
-    copy = pickle.loads(pickle.dumps(error))
-    assert (str(copy), copy.answers, list(copy.errors)) == ("2 failed", ["a", None], [1])
-    draft = pickle.loads(pickle.dumps(AuthoringError("no planner", draft={"rounds": 3})))
-    assert (str(draft), draft.draft) == ("no planner", {"rounds": 3})

@@ -13,7 +13,7 @@ import warnings
 import pytest
 from pydantic import BaseModel, field_validator
 
-from llm_wrappers.errors import CacheMissError, InvalidAnswerError, InvalidRequestError
+from llm_wrappers.errors import CacheMissError, InvalidRequestError
 from llm_wrappers.llm import LLM, Budget, Completion, Record, Request
 from llm_wrappers.testing import ScriptedLLM
 from llm_wrappers.testing.scripted_llm import ScriptedTransport
@@ -22,13 +22,6 @@ from llm_wrappers.testing.scripted_llm import ScriptedTransport
 @pytest.fixture
 def cache(tmp_path):
     return tmp_path / "answers.sqlite"
-
-
-def test_record_keeps_answers_for_the_next_run(cache):
-    ScriptedLLM(["north"], cache=cache).ask("Where?")
-    later = ScriptedLLM([], cache=cache)
-    assert later.ask("Where?").text == "north"
-    assert later.usage.total.calls == 0
 
 
 def test_replay_never_asks_and_a_miss_names_prompt_and_file(cache):
@@ -74,28 +67,6 @@ def test_look_up_never_asks(cache):
     assert found[0].cached
     assert found[1] is None
     assert llm.usage.total.cache_hits == 1
-
-
-def test_a_stricter_schema_asks_again_and_replaces(cache):
-    limit = 10
-
-    class Number(BaseModel):
-        number: int
-
-        @field_validator("number")
-        @classmethod
-        def _small(cls, number: int) -> int:
-            if number > limit:
-                raise ValueError("too big")
-            return number
-
-    ScriptedLLM(['{"number": 7}'], cache=cache).ask("How many?", schema=Number)
-    limit = 5
-    with pytest.raises(InvalidAnswerError):
-        ScriptedLLM([], cache=cache, mode="replay").ask("How many?", schema=Number)
-    llm = ScriptedLLM(['{"number": 3}'], cache=cache)
-    assert llm.ask("How many?", schema=Number).parsed.number == 3
-    assert ScriptedLLM([], cache=cache).ask("How many?", schema=Number).parsed.number == 3
 
 
 def test_two_clients_that_ask_the_same_at_once_pay_once(cache):
@@ -219,15 +190,6 @@ def test_an_outdated_answer_is_replaced_once_by_all_clients_together(cache, monk
     assert sum(len(client.requests) for client in clients) == 1
 
 
-def test_replay_of_an_outdated_answer_says_where_it_is_and_what_to_do(cache, monkeypatch):
-    ScriptedLLM(['{"number": 7}'], cache=cache).ask("How many?", schema=Number)
-    monkeypatch.setattr(Number, "limit", [5])
-    with pytest.raises(InvalidAnswerError, match="mode='record'") as caught:
-        ScriptedLLM([], cache=cache, mode="replay").ask("How many?", schema=Number)
-    assert str(cache) in str(caught.value)
-    assert caught.value.text == '{"number": 7}'
-
-
 class _Overtaken(ScriptedTransport):
     """Lets somebody else take the question over while this asker waits for its budget."""
 
@@ -263,14 +225,3 @@ def test_whoever_is_overtaken_waits_for_the_answer_and_pays_nothing(cache):
     assert llm.spent.calls == 0
     counts = llm.usage.total
     assert (counts.calls, counts.cache_hits, counts.failures) == (0, 1, 0)
-
-
-def test_a_client_says_once_that_it_waits_for_somebody_else(cache, monkeypatch, caplog):
-    monkeypatch.setattr("llm_wrappers.llm._asking._SAY_AFTER", 0.05)
-    llm = ScriptedLLM(lambda request: "north", cache=cache)
-    prompts = ["a", "b", "c"]
-    for answer in ScriptedLLM(lambda request: "x").ask_many(prompts):
-        assert llm.store.claim(answer.key, owner="somebody else", seconds=0.5)
-    assert len(llm.ask_many(prompts)) == 3
-    said = [record for record in caplog.records if "waiting for somebody" in record.message]
-    assert len(said) == 1

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_doubles import most_in_a_minute
 
-from llm_wrappers.llm import _ledger_account as account
+from llm_wrappers.llm import budget as account
 from llm_wrappers.llm.budget import Budget
 from llm_wrappers.llm.ledger import Spending
 from llm_wrappers.llm.transport import Cost
@@ -29,7 +29,7 @@ LEASE = 100.0
 
 
 @given(limits, st.lists(requests | endings | waits, max_size=60))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 def test_no_limit_is_ever_exceeded(budget, steps):
     state, now, names, under_way, starts, sent = {}, 1000.0, 0, {}, [], 0
     most_tokens = budget.tokens if budget.tokens is not None else float("inf")

@@ -10,10 +10,7 @@ import pytest
 
 from llm_wrappers.errors import (
     AuthenticationError,
-    BudgetExceededError,
-    CacheMissError,
     GuidanceWarning,
-    ProviderError,
 )
 from llm_wrappers.llm import Budget, LiveSource
 from llm_wrappers.testing import ScriptedLLM
@@ -110,16 +107,6 @@ def test_a_text_is_asked_about_once_however_often_it_is_seen_meanwhile(gate):
     assert sorted(asked(source)) == ["cow", "tree"]
 
 
-def test_an_answer_is_used_as_soon_as_it_is_there_whatever_else_is_slow(gate):
-    def script(request):
-        return gate(request) if request.messages[-1]["content"] == "slow" else "quick"
-
-    source = make_source(script)
-    source.answers(["slow", "cow"])
-    until(lambda: source.stats()["pending"] == 1)
-    assert source.answers(["slow", "cow"]) == [None, "quick"]
-
-
 def test_no_more_wait_than_allowed_and_the_others_are_tried_again(gate):
     source = make_source(gate, max_pending=3)
     texts = ["a", "b", "c", "d", "e"]
@@ -149,30 +136,6 @@ def test_as_many_at_once_as_the_client_allows_and_no_thread_is_left_over(gate):
     assert source.answers(["one more"] * 20) == ["ONE MORE"] * 20
 
 
-def test_timing_holds_here_too(gate):
-    source = make_source(gate, timing="every:2")
-    source.answers(["a"])
-    source.answers(["b"])
-    assert source.stats()["pending"] == 1
-    source.reset([True])
-    source.answers(["c"])
-    assert source.stats()["pending"] == 2
-
-
-def test_answers_that_arrive_during_a_step_spoil_nothing():
-    rounds = 30
-    source = make_source(lambda request: request.messages[-1]["content"] * 2, max_pending=500)
-    texts = [str(i) for i in range(rounds)]
-    for last in range(1, rounds):
-        source.reset()
-        for text, answer in zip(texts[:last], source.answers(texts[:last]), strict=True):
-            assert answer in (None, text * 2)
-    settle(source)
-    source.reset()
-    assert source.answers(texts[:-1]) == [text * 2 for text in texts[:-1]]
-    assert sorted(asked(source)) == sorted(texts[:-1])
-
-
 class TestFailures:
     def test_what_the_user_got_wrong_is_raised_by_the_next_step(self, gate):
         gate.errors["cow"] = AuthenticationError("no key for this model")
@@ -187,41 +150,6 @@ class TestFailures:
         settle(source)
         assert source.answers(["cow"]) == ["COW"]
 
-    def test_but_is_counted_once_an_answer_came(self, gate):
-        gate.errors["cow"] = AuthenticationError("revoked")
-        gate.open.set()
-        source = make_source(gate)
-        source.answers(["tree"])
-        settle(source)
-        source.answers(["cow"])
-        settle(source)
-        with pytest.warns(GuidanceWarning, match="AuthenticationError: revoked"):
-            assert source.answers(["cow"]) == [None]
-        assert source.stats()["failures_user"] == 1
-
-    def test_a_failed_text_waits_before_it_is_asked_again(self, gate):
-        gate.errors["cow"] = ProviderError("overloaded")
-        gate.open.set()
-        source = make_source(gate)
-        source.answers(["cow"])
-        settle(source)
-        with pytest.warns(GuidanceWarning, match="overloaded"):
-            source.answers(["cow"])
-        source.answers(["cow"])
-        settle(source)
-        assert asked(source) == ["cow"]
-        assert source.stats()["failures_provider"] == 1
-
-    def test_even_an_exit_in_a_thread_is_only_a_failure(self, gate):
-        gate.errors["cow"] = SystemExit(3)
-        gate.open.set()
-        source = make_source(gate)
-        source.answers(["cow"])
-        settle(source)
-        with pytest.warns(GuidanceWarning, match="SystemExit"):
-            assert source.answers(["cow"]) == [None]
-        assert source.stats()["failures_other"] == 1
-
     def test_a_spent_budget_stops_what_waits(self, gate):
         source = make_source(gate, budget=Budget(calls=2), concurrency=1)
         texts = ["a", "b", "c", "d", "e"]
@@ -235,57 +163,6 @@ class TestFailures:
         assert sorted(source.missed) == ["c", "d", "e", "f"]
         assert asked(source) == ["a", "b"]
         assert source.stats()["pending"] == 0
-
-    def test_it_also_stops_what_might_still_fit_into_it(self, gate):
-        class ShortOfMoney(ScriptedLLM):
-            def ask(self, prompt, **options):
-                if prompt == "dear":
-                    raise BudgetExceededError("too dear")
-                return super().ask(prompt, **options)
-
-        llm = ShortOfMoney(gate, concurrency=1)
-        source = LiveSource(llm, prompt=str, purpose="goals", on_miss="background")
-        texts = ["dear", "a", "b", "c"]
-        source.answers(texts)
-        until(lambda: gate.running == 1)
-        with pytest.warns(GuidanceWarning, match="too dear"):
-            source.answers(texts)
-        gate.open.set()
-        settle(source)
-        assert source.answers(texts) == [None, "A", None, None]
-        assert asked(source) == ["a"]
-        assert source.missed == ("dear", "b", "c")
-
-    def test_a_recording_that_lacks_something_is_said(self, tmp_path):
-        with ScriptedLLM(["MOO"], cache=tmp_path / "answers.sqlite") as llm:
-            llm.ask("cow")
-        replay = ScriptedLLM([], cache=tmp_path / "answers.sqlite", mode="replay")
-        source = LiveSource(replay, prompt=str, purpose="goals", on_miss="background")
-        assert source.answers(["cow", "tree"]) == ["MOO", None]
-        settle(source)
-        with pytest.raises(CacheMissError, match="tree"):
-            source.answers(["cow", "tree"])
-
-    def test_a_machine_without_a_thread_to_spare(self, gate, monkeypatch):
-        source = make_source(gate)
-        with monkeypatch.context() as patch:
-            patch.setattr(threading.Thread, "start", refuse)
-            assert source.answers(["cow"]) == [None]
-        with pytest.warns(GuidanceWarning, match="RuntimeError"):
-            assert source.answers(["cow"]) == [None]
-        assert source.stats()["failures_other"] == 1
-        assert source.stats()["pending"] == 0
-
-    def test_one_thread_is_enough(self, gate, monkeypatch):
-        source = make_source(gate)
-        source.answers(["cow"] * 2)
-        until(lambda: gate.running == 1)
-        with monkeypatch.context() as patch:
-            patch.setattr(threading.Thread, "start", refuse)
-            source.answers(["tree", "pig"])
-        gate.open.set()
-        settle(source)
-        assert source.answers(["tree", "pig"]) == ["TREE", "PIG"]
 
 
 class TestClose:
@@ -309,23 +186,6 @@ class TestClose:
         gate.open.set()
         settle(source)
         assert source.answers(["a", "b"]) == ["A", "B"]
-
-    def test_a_later_step_begins_anew(self, gate):
-        gate.open.set()
-        source = make_source(gate)
-        source.answers(["a"])
-        source.close()
-        source.close()
-        source.answers(["b"])
-        settle(source)
-        assert source.answers(["b"]) == ["B"]
-
-    def test_the_client_stays_open(self, gate):
-        gate.open.set()
-        source = make_source(gate)
-        source.answers(["a"])
-        source.close()
-        assert source.llm.ask("a").text == "A"
 
     def test_a_forgotten_source_asks_no_more(self, gate):
         source = make_source(gate, concurrency=1)

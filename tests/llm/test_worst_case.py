@@ -1,7 +1,6 @@
 """The most that a request can cost."""
 
 import socket
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -9,12 +8,8 @@ from hypothesis import strategies as st
 
 from llm_wrappers.errors import PromptTooLongError
 from llm_wrappers.llm.brake import allow_requests
-from llm_wrappers.llm.provider._litellm import litellm
-from llm_wrappers.llm.provider._worst_case import count_tokens
-from llm_wrappers.llm.provider.connection import Connection
-from llm_wrappers.llm.provider.litellm_transport import LiteLLMTransport
+from llm_wrappers.llm.provider.litellm_transport import LiteLLMTransport, litellm
 from llm_wrappers.llm.request import Request, as_messages
-from llm_wrappers.testing.llm_server import LLMServer
 
 UNKNOWN = "openai/test-model"
 KNOWN = "openai/gpt-4o-mini"  # 128,000 tokens of prompt, 16,384 of answer; $0.15 and $0.60
@@ -51,16 +46,9 @@ class TestTokens:
     def test_or_with_the_most_that_the_model_can_say(self):
         assert cost(model=KNOWN).tokens - cost(model=KNOWN, max_tokens=100).tokens == 16284
 
-    def test_or_with_4096(self):
-        assert cost().tokens - cost(max_tokens=100).tokens == 3996
-
     def test_the_prompt_counts_with_a_margin(self):
         words = "word " * 1000
         assert 1400 <= cost(words, max_tokens=1).tokens <= 1600
-
-    def test_all_messages_count(self):
-        twice = [{"role": "user", "content": "Where is the water?"}] * 2
-        assert cost(twice, max_tokens=1).tokens > cost(max_tokens=1).tokens + 4
 
     def test_the_schema_counts(self):
         schema = {"type": "object", "properties": {"goal": {"type": "string"}}}
@@ -79,25 +67,12 @@ class TestTokens:
         counted = litellm().token_counter(model="", text=prompt)
         assert cost(prompt, max_tokens=limit).tokens >= counted + limit
 
-    def test_it_is_never_less_than_what_a_server_counts(self):
-        with LLMServer("yes " * 20) as server:
-            transport = LiteLLMTransport(Connection(api_base=server.api_base))
-            request = Request(
-                model=UNKNOWN, messages=as_messages("a b " * 99), params={"max_tokens": 20}
-            )
-            completion = transport.complete(request, send_schema=False)
-            assert transport.worst_case(request).tokens >= completion.tokens
-
 
 class TestDollars:
     def test_of_litellms_list(self):
         worst = cost(model=KNOWN, max_tokens=1000)
         prompt = worst.tokens - 1000
         assert worst.dollars == pytest.approx(prompt * 0.15e-6 + 1000 * 0.6e-6)
-
-    @pytest.mark.parametrize("model", [UNKNOWN, "nope/nope", "ollama/nope"])
-    def test_unknown_is_none(self, model, no_network):
-        assert cost(model=model).dollars is None
 
     @pytest.mark.parametrize("model", [UNKNOWN, KNOWN])
     def test_of_the_caller(self, model):
@@ -123,21 +98,6 @@ class TestTooLong:
         ) as caught:
             cost("word " * 300_000, model=KNOWN)
         assert KNOWN in str(caught.value)
-
-    def test_one_that_may_fit_is_left_to_the_provider(self):
-        assert cost("word " * 130_000, model=KNOWN).tokens > 130_000
-
-    def test_without_a_known_window_nothing_is_refused(self):
-        assert cost("word " * 300_000).tokens > 300_000
-
-
-class TestSpeed:
-    @pytest.mark.parametrize("text", ["a" * 1_000_000, "word " * 200_000], ids=["one", "many"])
-    def test_even_a_megabyte_takes_no_time(self, text):
-        count_tokens(litellm(), "warm up")
-        started = time.monotonic()
-        assert count_tokens(litellm(), text) > 1000
-        assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize(

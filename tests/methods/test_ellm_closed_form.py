@@ -96,17 +96,8 @@ class TestClosedForm:
 
         suggester = closed_over(candidates=near)
         assert suggester.suggest(states_of(COW, TREE)) == [(), ("chop tree",)]
-        suggester.reset([True, False])
         assert suggester.suggest(states_of(TREE, TREE)) == [("chop tree",)] * 2
         assert len(suggester.llm.requests) == 1
-
-    def test_timing_is_kept_per_sub_environment(self):
-        suggester = closed_over(timing="every:2", candidates=["chop tree", "sleep"])
-        suggester.suggest(states_of(TREE, TREE))
-        suggester.reset([False, True])
-        assert suggester.suggest(states_of(COW, TREE)) == [None, ("chop tree", "sleep")]
-        suggester.reset([True, False])
-        assert suggester.suggest(states_of(COW, COW)) == [("sleep",), ("sleep",)]
 
     def test_prefill_fills_the_cache(self):
         suggester = closed_over(on_miss="neutral")
@@ -135,10 +126,9 @@ class TestClosedForm:
             ({"candidates": "sleep"}, "pass"),
             ({"candidates": []}, "not empty"),
             ({"candidates": ["sleep", " "]}, "not empty"),
-            ({"candidates": lambda captions: [], "timing": "on_change"}, "every_step"),
             ({"prompt": PromptTemplate("$caption?")}, "goal"),
         ],
-        ids=["over", "nan", "logprobs", "text", "none", "blank", "timing", "prompt"],
+        ids=["over", "nan", "logprobs", "text", "none", "blank", "prompt"],
     )
     def test_options_that_cannot_work(self, options, says):
         with pytest.raises(InvalidOptionError, match=says):

@@ -88,13 +88,6 @@ class TestOpenEnded:
         assert suggester.source.ask_missed() == 1
         assert suggester.suggest(states_of(TREE)) == [("chop tree", "rest")]
 
-    def test_timing_says_when_a_state_may_be_asked_about(self):
-        suggester = suggester_over(timing="every:2")
-        assert suggester.suggest(states_of(TREE)) == [("chop tree", "rest")]
-        assert suggester.suggest(states_of(COW)) == [None]
-        suggester.reset([True])
-        assert suggester.suggest(states_of(COW)) == [("eat cow",)]
-
     def test_strict_and_max_goals(self):
         chatty = "Well:\n- chop tree\n- rest\n- sleep"
         assert suggester_over([chatty], max_goals=2).suggest(states_of(TREE)) == [
@@ -151,7 +144,6 @@ class TestOpenEnded:
     def test_another_number_of_states_begins_anew(self):
         suggester = suggester_over()
         suggester.suggest(states_of(TREE, COW))
-        suggester.reset([True])
         assert suggester.suggest(states_of(COW)) == [("eat cow",)]
 
     def test_pickles_with_its_client_and_begins_with_an_empty_memory(self, tmp_path):
@@ -174,7 +166,6 @@ class TestOpenEnded:
             ({"max_goals": 0}, InvalidOptionError, "max_goals"),
             ({"max_goals": True}, InvalidOptionError, "max_goals"),
             ({"on_miss": "wait"}, InvalidOptionError, "on_miss"),
-            ({"timing": "often"}, UnknownNameError, "one of every_step, on_change"),
             ({"prompt": "ellm/none"}, UnknownNameError, "ellm/none"),
             ({"prompt": PromptTemplate("Hello")}, InvalidOptionError, "caption"),
             ({"prompt": PromptTemplate("$caption $mood")}, InvalidOptionError, "mood"),
@@ -220,14 +211,14 @@ class TestNames:
     def test_open_ended(self, tmp_path):
         cache = tmp_path / "answers.sqlite"
         rest = (
-            f"openai/test?cache={cache}&temperature=0.1&on_miss=background&timing=every:5"
+            f"openai/test?cache={cache}&temperature=0.1&on_miss=background"
             "&prompt=ellm/open-goals&strict=true&max_goals=3"
         )
         suggester = resolve_suggester(f"llm:{rest}", description=TOY)
         assert isinstance(suggester, LLMSuggester)
         llm = suggester.llm
         assert llm.name == f"llm:openai/test?cache={cache}&temperature=0.1"
-        assert (suggester.source.on_miss, str(suggester.source.timing)) == ("background", "every:5")
+        assert suggester.source.on_miss == "background"
         assert suggester.source.stats()["asked"] == 0
 
     def test_options_of_a_name_do_what_they_say(self, tmp_path):

@@ -118,8 +118,6 @@ class TestPrompts:
     def test_unknown_names(self):
         with pytest.raises(UnknownNameError, match="lmgt/none"):
             judge(prompt="lmgt/none")
-        with pytest.raises(UnknownNameError, match="one of every_step, on_change"):
-            judge(timing="now and then")
 
 
 class TestJudge:
@@ -194,16 +192,6 @@ class TestJudge:
         assert asked.prefill(states_of(NEAR, FAR), [1, 0]) == [1, -1]
         assert lmgt.LLMJudge(llm, TOY).judge(states_of(FAR, NEAR), [0, 1]) == [-1, 1]
         assert len(llm.requests) == 2
-
-    def test_timing_and_reset(self):
-        llm = ScriptedLLM(scores)
-        asked = judge(llm, timing="every:2")
-        asked.judge(states_of("At 0."), [0])
-        assert asked.judge(states_of("At 1."), [0]) == [None]
-        asked.reset([True])
-        assert asked.judge(states_of("At 1."), [0]) == [-1]
-        # The number of sub-environments may change.
-        assert asked.judge(states_of(NEAR, FAR), [1, 1]) == [1, -1]
 
     def test_captions_and_words_of_your_own(self):
         llm = ScriptedLLM(lambda request: "SCORE: 0")

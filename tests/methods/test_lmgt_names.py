@@ -9,6 +9,7 @@ from llm_wrappers.errors import CacheMissError, InvalidOptionError, UnknownNameE
 from llm_wrappers.guidance.judges.names import resolve_judge, resolve_potential
 from llm_wrappers.guidance.states import States
 from llm_wrappers.methods import lmgt
+from llm_wrappers.methods.lmgt._scoring import StateAndAction
 from llm_wrappers.methods.lmgt.names import caption_judge, vision_judge
 from llm_wrappers.testing import ScriptedLLM
 
@@ -20,14 +21,15 @@ class TestNames:
     def test_options_of_client_and_judge(self):
         name = (
             "llm:openai/gpt-5-mini?prompt=few-shot&knowledge=rules&on_miss=block&temperature=0"
-            '&examples=[["You hold the key.","stay",-1]]&timing=on_change&retry_failed_after=5'
+            '&examples=[["You hold the key.","stay",-1]]&retry_failed_after=5'
         )
         found = resolve_judge(name, description=TOY)
         assert type(found) is lmgt.LLMJudge
         assert found.llm.name == "llm:openai/gpt-5-mini?temperature=0"
         assert found._scoring.source.on_miss == "block"
-        assert "Find the key." in found._prompt(f"{NEAR}\ngo")
-        assert "You hold the key." in found._prompt(f"{NEAR}\ngo")
+        prompt = found._prompt(StateAndAction("go", caption=NEAR))
+        assert "Find the key." in prompt
+        assert "You hold the key." in prompt
 
     def test_a_potential_and_a_text_as_knowledge(self):
         name = "llm:openai/gpt-5-mini?knowledge=Keys+are+yellow.&on_miss=background"

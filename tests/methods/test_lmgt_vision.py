@@ -278,7 +278,6 @@ class TestCaption:
         with pytest.warns(GuidanceWarning, match="TimeoutError"):
             assert judge.judge(states, [0]) == [None]
         assert judge.judge(states, [0]) == [1]
-        judge.reset()
 
     @pytest.mark.parametrize(
         ("options", "message"),

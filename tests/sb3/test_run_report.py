@@ -28,7 +28,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 from llm_wrappers import GoalObservationWrapper, RewardShiftWrapper
 from llm_wrappers.errors import GuidanceFileError, InvalidOptionError
 from llm_wrappers.guidance import GuidanceArtefact, Provenance, save_artefact
-from llm_wrappers.llm.completion import Completion
+from llm_wrappers.llm import Completion
 from llm_wrappers.llm.usage import PURPOSES, Counts, Usage
 from llm_wrappers.sb3 import RunReportCallback, as_vec_env
 from llm_wrappers.sb3._run_figures import added, subtracted, summed, usage_as_json, usage_from_json

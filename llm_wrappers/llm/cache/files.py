@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 from llm_wrappers.errors import CacheError, CacheVersionError
-from llm_wrappers.llm.cache._store_base import DamagedAnswerError
-from llm_wrappers.llm.cache._store_line import line_of, record_of
 from llm_wrappers.llm.cache.sqlite_store import SqliteStore
-from llm_wrappers.llm.cache.store import AnswerStore, Record
+from llm_wrappers.llm.cache.store import (
+    AnswerStore,
+    DamagedAnswerError,
+    Record,
+    line_of,
+    record_of,
+)
+from llm_wrappers.storage.whole_file import replacing
 
 __all__ = ["ImportReport", "Progress", "export_answers", "import_answers", "write_answers"]
 
@@ -61,7 +65,7 @@ def export_answers(
     target = Path(path).expanduser().resolve()
     if _is_same_file(target, store.location):
         raise CacheError(f"expected a file to export to, got {path}, which is the cache itself")
-    with _replacing(target) as file:
+    with replacing(target, error=CacheError) as file:
         return write_answers(store, file, progress=progress)
 
 
@@ -172,23 +176,3 @@ def _is_same_file(path: Path, location: str) -> bool:
         return os.path.samefile(path, location)
     except OSError:
         return False
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file beside `path` and let it take its place when all went well."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except CacheError:
-        raise
-    except OSError as error:
-        raise CacheError(f"cannot write {path}: {error}; name another place") from error
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)

@@ -2,21 +2,74 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from llm_wrappers import checks
-from llm_wrappers.llm.cache._redis_address import RedisAddress
-from llm_wrappers.llm.cache._redis_server import RedisServer
-from llm_wrappers.llm.cache._store_base import StoreBase
-from llm_wrappers.llm.cache._store_line import line_of
-from llm_wrappers.llm.cache.store import Failure, Record, State
+from llm_wrappers.errors import CacheError, CacheReadOnlyError, InvalidOptionError, require
+from llm_wrappers.llm.cache.store import Failure, Record, State, StoreBase, line_of
 from llm_wrappers.llm.request import canonical_json
 
-__all__ = ["RedisStore"]
+__all__ = ["RedisAddress", "RedisStore"]
+
+_SCHEMES = ("redis", "rediss", "unix")
+
+
+class RedisAddress:
+    """A Redis URL that never shows its password."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        location = _location(url)
+        if location is None:
+            raise InvalidOptionError(
+                "expected a Redis URL such as redis://localhost:6379/0, rediss://HOST:PORT/DB or "
+                "unix:///path/to/socket, got something else (it is not repeated, because it may "
+                "hold a password); write characters like / # @ of a password as %2F %23 %40"
+            )
+        self.location = location
+        self._secrets = _secrets(url)
+
+    def without_secrets(self, text: str) -> str:
+        """Return a text, usually of an error, with the password crossed out."""
+        # The longest first, because one form of the password may be part of another.
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return text
+
+
+def _location(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    # A query may set the database; user and password must not come from it into a message.
+    database = parse_qs(parts.query).get("db", [""])[0]
+    if parts.scheme not in _SCHEMES or parts.fragment or not re.fullmatch(r"\d*", database):
+        return None
+    if parts.scheme == "unix":
+        return f"unix://{parts.path}" if parts.path else None
+    if not parts.hostname or not re.fullmatch(r"(/\d*)?", parts.path):
+        return None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}:{port or 6379}/{database or parts.path.strip('/') or 0}"
+
+
+def _secrets(url: str) -> set[str]:
+    parts = urlsplit(url)
+    given = [parts.password or "", *parse_qs(parts.query).get("password", [])]
+    forms = {form for text in given for form in (text, unquote(text), quote(text, safe=""))}
+    return forms - {""}
+
 
 Result = TypeVar("Result")
+
+_CONNECT_SECONDS, _REPLY_SECONDS = 5.0, 30.0
+
 
 _PAGE = 256
 # A claim is renewed, or given back, only by the one who has it.
@@ -60,33 +113,21 @@ class RedisStore(StoreBase):
         self.max_entries: int | None = checks.whole(
             "max_entries", max_entries, least=1, or_none="to keep all"
         )
-        self._server = RedisServer(RedisAddress(url), prefix=prefix, read_only=read_only)
+        self.prefix = prefix
+        self.read_only = read_only
+        self._address = RedisAddress(url)
+        self._client: Any = None
         self._by_age = f"{prefix}by_age"
 
     @property
     def location(self) -> str:
         """The URL without user and password."""
-        return self._server.address.location
-
-    @property
-    def prefix(self) -> str:
-        """What all names on the server begin with."""
-        return self._server.prefix
-
-    @property
-    def read_only(self) -> bool:
-        """Whether every change is refused."""
-        return self._server.read_only
+        return self._address.location
 
     def get(self, key: str) -> Record | None:
-        """Return the record of a key, or None.
-
-        Raises:
-            CacheCorruptError: If the answer is damaged.
-            CacheError: If the server cannot be used.
-        """
-        name = self._server.name("answer", key)
-        line = self._server.read(lambda client: client.get(name))
+        """Return the record of a key, or None; a damaged one is a `CacheCorruptError`."""
+        name = self._name("answer", key)
+        line = self._read(lambda client: client.get(name))
         return None if line is None else self._record(key, line)
 
     def put(self, record: Record, *, replace: bool = False) -> Record:
@@ -95,7 +136,7 @@ class RedisStore(StoreBase):
         Without `replace` the first writer wins. A damaged answer does not count as one.
         """
         key, line = record.key, line_of(record)
-        name = self._server.name("answer", key)
+        name = self._name("answer", key)
 
         def keep(pipe: Any) -> Record | None:
             kept = None if replace else self._intact(key, pipe.get(name))
@@ -103,38 +144,35 @@ class RedisStore(StoreBase):
             if kept is None:
                 pipe.set(name, line)
                 pipe.zadd(self._by_age, {key: record.created})
-            pipe.delete(self._server.name("failure", key), self._server.name("claim", key))
+            pipe.delete(self._name("failure", key), self._name("claim", key))
             return kept
 
-        kept = self._server.change(keep, name)
+        kept = self._change(keep, name)
         if kept is None and self.max_entries is not None:
             self._delete_oldest(self.max_entries)
         return record if kept is None else kept
 
     def failure(self, key: str) -> Failure | None:
         """Return the remembered failure of a key that has not expired, or None."""
-        name = self._server.name("failure", key)
-        return self._failure(self._server.read(lambda client: client.get(name)))
+        name = self._name("failure", key)
+        return self._failure(self._read(lambda client: client.get(name)))
 
     def put_failure(self, key: str, failure: Failure) -> None:
         """Remember a failure; the server forgets it when it expires."""
-        name, body = self._server.name("failure", key), failure.model_dump(mode="json")
+        name, body = self._name("failure", key), failure.model_dump(mode="json")
 
         def keep(pipe: Any) -> None:
             pipe.multi()
             pipe.set(name, canonical_json(body))
             pipe.pexpireat(name, int(failure.expires * 1000))
 
-        self._server.change(keep)
+        self._change(keep)
 
     def claim(self, key: str, *, owner: str, seconds: float) -> bool:
-        """Try to become the one who asks for a key; an owner may claim again, to have it longer.
-
-        Look for the answer again afterwards: it may have come just before.
-        """
-        name, milliseconds = self._server.name("claim", key), max(1, int(seconds * 1000))
+        """Try to become the one who asks for a key; an owner may claim again, to have it longer."""
+        name, milliseconds = self._name("claim", key), max(1, int(seconds * 1000))
         return bool(
-            self._server.write(
+            self._write(
                 lambda client: (
                     client.set(name, owner, nx=True, px=milliseconds)
                     or client.eval(_RENEW, 1, name, owner, milliseconds)
@@ -144,15 +182,12 @@ class RedisStore(StoreBase):
 
     def release(self, key: str, *, owner: str) -> None:
         """Give a claim back; that of another owner stays."""
-        name = self._server.name("claim", key)
-        self._server.write(lambda client: client.eval(_RELEASE, 1, name, owner))
+        name = self._name("claim", key)
+        self._write(lambda client: client.eval(_RELEASE, 1, name, owner))
 
     def transact(self, name: str, change: Callable[[State], Result]) -> Result:
-        """Change a named JSON document, one process at a time, and return what `change` returns.
-
-        If `change` raises, nothing is changed. It runs again when another process was faster.
-        """
-        document = self._server.name("document", name)
+        """Change a named JSON document; if `change` raises, nothing is changed."""
+        document = self._name("document", name)
 
         def attempt(pipe: Any) -> Result:
             state = self._state(name, pipe.get(document))
@@ -162,7 +197,7 @@ class RedisStore(StoreBase):
             pipe.set(document, body)
             return result
 
-        return self._server.change(attempt, document)
+        return self._change(attempt, document)
 
     def records(self) -> Iterator[Record]:
         """Iterate over all records in the order of their keys."""
@@ -171,21 +206,15 @@ class RedisStore(StoreBase):
 
     def keys(self) -> Iterator[str]:
         """Iterate over all keys in their order, those of damaged answers included."""
-        start = len(self._server.name("answer", ""))
-        yield from sorted(name[start:] for name in self._server.names("answer"))
+        start = len(self._name("answer", ""))
+        yield from sorted(name[start:] for name in self._names("answer"))
 
     def discard(self, key: str) -> bool:
         """Delete one answer, damaged or not; return whether there was one."""
         return self._delete([key]) == 1
 
     def stats(self) -> Mapping[str, Any]:
-        """Return what the cache holds; reads all of it.
-
-        Returns:
-            A mapping of `answers` and `failures` (numbers), `bytes` (of the answers), `tokens`,
-            `dollars` (of the answers whose price is known), `models` (name -> number of answers),
-            `oldest` and `newest` (seconds since 1970, or None).
-        """
+        """Return what the cache holds, see `AnswerStore`; reads all of it."""
         sums: Counter[str] = Counter()
         models: Counter[str] = Counter()
         dollars, times = 0.0, []
@@ -199,7 +228,7 @@ class RedisStore(StoreBase):
                 times.append(record.created)
         return {
             "answers": sums["answers"],
-            "failures": len(self._server.names("failure")),
+            "failures": len(self._names("failure")),
             "bytes": sums["bytes"],
             "tokens": sums["tokens"],
             "dollars": dollars,
@@ -215,13 +244,7 @@ class RedisStore(StoreBase):
         model: str | None = None,
         max_entries: int | None = None,
     ) -> int:
-        """Delete answers; return how many. The server forgets failures and claims by itself.
-
-        Args:
-            before: Delete what is older than this time, in seconds since 1970.
-            model: Delete what this model was asked. With `before`, both have to hold.
-            max_entries: Of what is left, delete the oldest beyond this number.
-        """
+        """Delete answers; return how many. The server forgets failures and claims by itself."""
         checks.whole("max_entries", max_entries, least=1, or_none="to keep all")
         gone = 0
         if before is not None or model is not None:
@@ -241,20 +264,95 @@ class RedisStore(StoreBase):
 
     def close(self) -> None:
         """Close all connections; a later call makes new ones."""
-        self._server.close()
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _name(self, kind: str, key: str) -> str:
+        """Return the name on the server of something that is kept under a key."""
+        return f"{self.prefix}{kind}:{key}"
+
+    def _names(self, kind: str) -> set[str]:
+        """Return all names of one kind."""
+        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", self._name(kind, "")) + "*"
+        return set(self._read(lambda client: list(client.scan_iter(pattern, count=1000))))
+
+    def _texts(self, names: list[str]) -> list[str | None]:
+        """Return what is kept under each name."""
+        texts: list[str | None] = self._read(lambda client: client.mget(names))
+        return texts
+
+    def _read(self, ask: Callable[[Any], Result]) -> Result:
+        """Return what `ask` gets from the client."""
+        try:
+            return ask(self._connected())
+        except self._errors() as error:
+            failure = self._explained(error)
+        # Outside of the handler: an error of the client may show what was sent, in its chain too.
+        raise failure
+
+    def _write(self, ask: Callable[[Any], Result]) -> Result:
+        """Return what `ask` gets from the client for a change."""
+        if self.read_only:
+            raise CacheReadOnlyError(
+                f"expected an answer cache that can be written, got {self._address.location}, "
+                "which was opened with read_only=True; open it with read_only=False"
+            )
+        return self._read(ask)
+
+    def _change(self, attempt: Callable[[Any], Result], *watched: str) -> Result:
+        """Return what `attempt` does with a pipeline; again, if what it read was changed."""
+        result: Result = self._write(
+            lambda client: client.transaction(attempt, *watched, value_from_callable=True)
+        )
+        return result
+
+    def _connected(self) -> Any:
+        if self._client is None:
+            redis = require("redis", extra="redis")
+            self._client = redis.Redis.from_url(
+                self._address.url,
+                decode_responses=True,
+                # A broken text must not end in the decoder: its checksum says what it is.
+                encoding_errors="replace",
+                socket_connect_timeout=_CONNECT_SECONDS,
+                socket_timeout=_REPLY_SECONDS,
+                # Once more, for a connection that the server closed while nobody used it.
+                retry=redis.retry.Retry(redis.backoff.ConstantBackoff(0.1), 1),
+                retry_on_error=[redis.ConnectionError, redis.TimeoutError],
+            )
+        return self._client
+
+    def _errors(self) -> tuple[type[Exception], ...]:
+        return (require("redis", extra="redis").RedisError,)
+
+    def _explained(self, error: Exception) -> CacheError:
+        location, redis = self._address.location, require("redis", extra="redis")
+        reason = self._address.without_secrets(str(error))
+        if isinstance(error, redis.exceptions.ReadOnlyError):
+            return CacheReadOnlyError(
+                f"expected an answer cache that can be written, got {location}, a server that "
+                f"only reads ({reason}); use its primary server, or read_only=True"
+            )
+        hint = "check the URL, and that the server runs and can be reached"
+        if isinstance(error, (redis.AuthenticationError, redis.exceptions.NoPermissionError)):
+            hint = "check the user and the password in the URL, and what they may do"
+        elif isinstance(error, redis.ResponseError):
+            hint = "check the server's memory, version and configuration"
+        return CacheError(f"cannot use the answer cache {location}: {reason}; {hint}")
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         keys = list(self.keys())
         for start in range(0, len(keys), _PAGE):
             page = keys[start : start + _PAGE]
-            lines = self._server.texts([self._server.name("answer", key) for key in page])
+            lines = self._texts([self._name("answer", key) for key in page])
             # What was deleted meanwhile has no line.
             yield from ((key, line) for key, line in zip(page, lines, strict=True) if line)
 
     def _delete(self, keys: list[str]) -> int:
         if not keys:
             return 0
-        names = [self._server.name("answer", key) for key in keys]
+        names = [self._name("answer", key) for key in keys]
 
         def delete(client: Any) -> int:
             with client.pipeline(transaction=True) as pipe:
@@ -262,7 +360,7 @@ class RedisStore(StoreBase):
                 pipe.zrem(self._by_age, *keys)
                 return int(pipe.execute()[0])
 
-        return self._server.write(delete)
+        return self._write(delete)
 
     def _delete_oldest(self, most: int) -> int:
         def delete(pipe: Any) -> int:
@@ -270,15 +368,15 @@ class RedisStore(StoreBase):
             keys = pipe.zrange(self._by_age, 0, excess - 1) if excess else []
             pipe.multi()
             if keys:
-                pipe.delete(*[self._server.name("answer", key) for key in keys])
+                pipe.delete(*[self._name("answer", key) for key in keys])
                 pipe.zrem(self._by_age, *keys)
             return len(keys)
 
-        return self._server.change(delete, self._by_age)
+        return self._change(delete, self._by_age)
 
     def __getstate__(self) -> dict[str, Any]:
         return {
-            "url": self._server.address.url,
+            "url": self._address.url,
             "prefix": self.prefix,
             "max_entries": self.max_entries,
             "read_only": self.read_only,

@@ -10,11 +10,9 @@ from typing import Any, TypeVar
 
 from llm_wrappers import checks
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.llm.cache._sqlite_file import SqliteFile
-from llm_wrappers.llm.cache._store_base import StoreBase
-from llm_wrappers.llm.cache._store_line import line_of
-from llm_wrappers.llm.cache.store import Failure, Record, State
+from llm_wrappers.llm.cache.store import Failure, Record, State, StoreBase, line_of
 from llm_wrappers.llm.request import canonical_json
+from llm_wrappers.storage.sqlite_file import FileKind, SqliteFile
 
 __all__ = ["SqliteStore"]
 
@@ -22,6 +20,43 @@ Result = TypeVar("Result")
 
 _IN_MEMORY = ":memory:"
 _PAGE = 256
+_SCHEMA = (
+    """CREATE TABLE answers (
+        key TEXT PRIMARY KEY,
+        model TEXT NOT NULL,
+        created REAL NOT NULL,
+        tokens INTEGER NOT NULL,
+        dollars REAL,
+        line TEXT NOT NULL
+    )""",
+    "CREATE INDEX answers_by_age ON answers (created, key)",
+    "CREATE TABLE failures (key TEXT PRIMARY KEY, expires REAL NOT NULL, body TEXT NOT NULL)",
+    "CREATE TABLE claims (key TEXT PRIMARY KEY, expires REAL NOT NULL, owner TEXT NOT NULL)",
+    "CREATE TABLE documents (name TEXT PRIMARY KEY, body TEXT NOT NULL)",
+    # The number of answers is kept, because counting the rows takes longer the more there are.
+    "CREATE TABLE totals (answers INTEGER NOT NULL)",
+    "INSERT INTO totals VALUES (0)",
+    """CREATE TRIGGER answer_came AFTER INSERT ON answers
+        BEGIN UPDATE totals SET answers = answers + 1; END""",
+    """CREATE TRIGGER answer_went AFTER DELETE ON answers
+        BEGIN UPDATE totals SET answers = answers - 1; END""",
+)
+_ANSWERS = FileKind(
+    name="answer cache",
+    article="an",
+    application_id=b"LLMW",
+    version=1,
+    schema=_SCHEMA,
+    when_read_only=("or copy the cache with `llm-wrappers cache import NEW_CACHE OLD_CACHE`"),
+    when_damaged=(
+        ": bring back what you exported with `llm-wrappers cache import {path} EXPORT.jsonl`"
+    ),
+    is_foreign=lambda beginning: beginning.startswith(b"{"),
+    when_foreign=(
+        "which looks like JSON lines; it was left untouched; read it with "
+        "`llm-wrappers cache import CACHE {path}`"
+    ),
+)
 
 
 class SqliteStore(StoreBase):
@@ -42,7 +77,7 @@ class SqliteStore(StoreBase):
     Raises:
         InvalidOptionError: If an option has a wrong value.
 
-    >>> from llm_wrappers.llm.completion import Completion
+    >>> from llm_wrappers.llm.answer import Completion
     >>> from llm_wrappers.llm.request import Request, as_messages
     >>> request = Request(model="openai/gpt-5-mini", messages=as_messages("Where is water?"))
     >>> store = SqliteStore(":memory:")
@@ -65,7 +100,7 @@ class SqliteStore(StoreBase):
         self.max_entries: int | None = checks.whole(
             "max_entries", max_entries, least=1, or_none="to keep all"
         )
-        self._file = SqliteFile(file, read_only=read_only)
+        self._file = SqliteFile(file, _ANSWERS, read_only=read_only)
 
     @property
     def location(self) -> str:
@@ -78,11 +113,7 @@ class SqliteStore(StoreBase):
         return self._file.read_only
 
     def get(self, key: str) -> Record | None:
-        """Return the record of a key, or None.
-
-        Raises:
-            CacheCorruptError: If the answer, or the whole file, is damaged.
-        """
+        """Return the record of a key, or None; a damaged one is a `CacheCorruptError`."""
         line = self._first("SELECT line FROM answers WHERE key = ?", key)
         return None if line is None else self._record(key, line)
 
@@ -128,10 +159,7 @@ class SqliteStore(StoreBase):
             )
 
     def claim(self, key: str, *, owner: str, seconds: float) -> bool:
-        """Try to become the one who asks for a key; an owner may claim again, to have it longer.
-
-        Look for the answer again afterwards: it may have come just before.
-        """
+        """Try to become the one who asks for a key; an owner may claim again, to have it longer."""
         now = time.time()
         with self._file.transaction():
             changed = self._file.run(
@@ -148,10 +176,7 @@ class SqliteStore(StoreBase):
             self._file.run("DELETE FROM claims WHERE key = ? AND owner = ?", (key, owner))
 
     def transact(self, name: str, change: Callable[[State], Result]) -> Result:
-        """Change a named JSON document, one process at a time, and return what `change` returns.
-
-        If `change` raises, nothing is changed.
-        """
+        """Change a named JSON document; if `change` raises, nothing is changed."""
         with self._file.transaction():
             body = self._first("SELECT body FROM documents WHERE name = ?", name)
             state = self._state(name, body)
@@ -175,13 +200,7 @@ class SqliteStore(StoreBase):
             return self._file.run("DELETE FROM answers WHERE key = ?", (key,)) == 1
 
     def stats(self) -> Mapping[str, Any]:
-        """Return what the cache holds.
-
-        Returns:
-            A mapping of `answers` and `failures` (numbers), `bytes` (on the disk, or in memory),
-            `tokens`, `dollars` (of the answers whose price is known), `models` (name -> number of
-            answers), `oldest` and `newest` (seconds since 1970, or None).
-        """
+        """Return what the cache holds, see `AnswerStore`."""
         ((answers, tokens, dollars, oldest, newest),) = self._file.rows(
             "SELECT count(*), total(tokens), total(dollars), min(created), max(created) "
             "FROM answers"
@@ -210,13 +229,7 @@ class SqliteStore(StoreBase):
         model: str | None = None,
         max_entries: int | None = None,
     ) -> int:
-        """Delete answers, expired failures and expired claims; return how many answers went.
-
-        Args:
-            before: Delete what is older than this time, in seconds since 1970.
-            model: Delete what this model was asked. With `before`, both have to hold.
-            max_entries: Of what is left, delete the oldest beyond this number.
-        """
+        """Delete answers, expired failures and expired claims; return how many answers went."""
         checks.whole("max_entries", max_entries, least=1, or_none="to keep all")
         given = {"created < ?": before, "model = ?": model}
         wanted = {condition: value for condition, value in given.items() if value is not None}

@@ -6,49 +6,51 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
+from typing import Any, TypeAlias
 
+from llm_wrappers.llm.answer import Answer
 from llm_wrappers.llm.live._failures import Failed
-from llm_wrappers.llm.live._questions import Outcome
 from llm_wrappers.llm.request import Prompt
 
-__all__ = ["Background"]
+__all__ = ["Background", "Found"]
+
+Found: TypeAlias = "Answer[Any] | Failed"
+"""An answer, or what stands in for it."""
 
 
 class Background:
     """Asks in threads that live only while there is something to ask.
 
     The threads are daemons, not those of `concurrent.futures`: the interpreter would wait at its
-    exit until each of those has its answer.
-
-    Args:
-        ask: Asks one question; never raises.
-        workers: How many threads at most.
-
-    Attributes:
-        pending: The texts that are asked about and not yet taken in.
-        pid: The process it belongs to; in a forked child its threads do not exist.
+    exit until each of those has its answer. `ask` never raises; `pending` are the questions that
+    are asked and not yet taken in.
     """
 
-    def __init__(self, ask: Callable[[Prompt], Outcome], *, workers: int) -> None:
-        self.pending: set[str] = set()
-        self.pid = os.getpid()
+    def __init__(self, ask: Callable[[Prompt], Found], *, workers: int) -> None:
+        self.pending: set[Hashable] = set()
+        self._pid = os.getpid()
         self._ask = ask
         self._workers = workers
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
-        self._queue: deque[tuple[str, Prompt]] = deque()
-        self._arrived: deque[tuple[str, Outcome]] = deque()
+        self._queue: deque[tuple[Hashable, Prompt]] = deque()
+        self._arrived: deque[tuple[Hashable, Found]] = deque()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether this is its process; in a forked child its threads do not exist."""
+        return os.getpid() == self._pid
 
     @property
     def unfinished(self) -> int:
-        """How many texts have no outcome yet."""
+        """How many questions have no outcome yet."""
         return len(self.pending) - len(self._arrived)
 
-    def submit(self, text: str, prompt: Prompt) -> None:
-        """Ask about a text as soon as a thread is free."""
-        self.pending.add(text)
+    def submit(self, question: Hashable, prompt: Prompt) -> None:
+        """Ask as soon as a thread is free."""
+        self.pending.add(question)
         with self._lock:
             if len(self._threads) < self._workers:
                 thread = threading.Thread(target=self._work, daemon=True, name="live-source")
@@ -57,28 +59,28 @@ class Background:
                     self._threads.add(thread)
                 except RuntimeError as error:
                     if not self._threads:
-                        self._arrived.append((text, Failed("ask", error)))
+                        self._arrived.append((question, Failed("ask", error)))
                         return
-            self._queue.append((text, prompt))
+            self._queue.append((question, prompt))
 
-    def arrivals(self) -> Iterator[tuple[str, Outcome]]:
-        """Yield each text that has an outcome by now, and no longer count it as pending."""
+    def arrivals(self) -> Iterator[tuple[Hashable, Found]]:
+        """Yield each question that has an outcome by now, and no longer count it as pending."""
         while self._arrived:
-            text, outcome = self._arrived.popleft()
-            self.pending.discard(text)
-            yield text, outcome
+            question, found = self._arrived.popleft()
+            self.pending.discard(question)
+            yield question, found
 
-    def cancel(self) -> list[str]:
-        """Drop what no thread has begun with, and return the texts.
+    def cancel(self) -> list[Hashable]:
+        """Drop what no thread has begun with, and return the questions.
 
         Takes no lock: it also runs when the source is garbage, in any thread, and at exit.
         """
-        texts = []
+        questions = []
         while self._queue:
             with suppress(IndexError):
-                texts.append(self._queue.popleft()[0])
-        self.pending.difference_update(texts)
-        return texts
+                questions.append(self._queue.popleft()[0])
+        self.pending.difference_update(questions)
+        return questions
 
     def close(self, timeout: float) -> None:
         """Drop what no thread has begun with, and wait for the rest, but not for ever."""
@@ -91,10 +93,10 @@ class Background:
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
-            text, prompt = job
-            self._arrived.append((text, self._ask(prompt)))
+            question, prompt = job
+            self._arrived.append((question, self._ask(prompt)))
 
-    def _next(self) -> tuple[str, Prompt] | None:
+    def _next(self) -> tuple[Hashable, Prompt] | None:
         with self._lock:
             try:
                 return self._queue.popleft()

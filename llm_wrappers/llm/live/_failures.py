@@ -31,12 +31,7 @@ _KINDS: dict[str, type[BaseException]] = {
 
 @dataclass(frozen=True)
 class Failed:
-    """What stands in for an answer that could not be had.
-
-    Args:
-        stage: What was being done.
-        error: What it raised.
-    """
+    """What stands in for an answer that could not be had: what was being done, and its error."""
 
     stage: Stage
     error: BaseException
@@ -50,11 +45,7 @@ class Failed:
 
 
 class Failures:
-    """Counts failures by kind and warns of the first; raises what is the user's to fix.
-
-    Args:
-        purpose: What the answers are for, for the messages.
-    """
+    """Counts failures by kind and warns of the first; raises what is the user's to fix."""
 
     def __init__(self, purpose: str) -> None:
         self.counts = dict.fromkeys(("parse", "prompt", *_KINDS), 0)

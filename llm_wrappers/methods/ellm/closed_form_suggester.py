@@ -11,7 +11,6 @@ from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.states import States
 from llm_wrappers.llm import LLM, Answer, LiveSource
 from llm_wrappers.llm.live.source import OnMiss
-from llm_wrappers.llm.live.timing import EveryStep, Timing, resolve_timing
 from llm_wrappers.llm.prompt_template import PromptTemplate
 from llm_wrappers.methods._one_line import one_line
 from llm_wrappers.methods._unreadable import Unreadable
@@ -53,13 +52,11 @@ class ClosedFormSuggester:
         caption: From facts to the captions that the model reads; None for those of the states.
         on_miss: What happens with a pair that the cache lacks, see `LiveSource`: ``"neutral"``,
             ``"block"`` or ``"background"``.
-        timing: When a pair may be asked about, see `LiveSource`; for a function of candidates
-            ``"every_step"`` only.
         retry_failed_after: After how many seconds a question that failed is asked again.
 
     Raises:
         InvalidOptionError: If an option has a value that cannot work, or there are no candidates.
-        UnknownNameError: If no prompt or timing has the name.
+        UnknownNameError: If no prompt has the name.
 
     >>> from llm_wrappers.testing import ScriptedLLM
     >>> toy = EnvDescription(env_id="Toy-v0", rules="Find the key.", goals=("rest", "take the key"))
@@ -80,19 +77,17 @@ class ClosedFormSuggester:
         prompt: str | PromptTemplate = "ellm/closed",
         caption: Callable[[Sequence[Mapping[str, Any]]], Sequence[str]] | None = None,
         on_miss: OnMiss = "neutral",
-        timing: str | Timing = "every_step",
         retry_failed_after: float = 60.0,
     ) -> None:
         checks.flag("logprobs", logprobs)
         self.llm = llm
-        self._candidates = _checked_candidates(candidates, description, timing)
+        self._candidates = _checked_candidates(candidates, description)
         self._threshold = checks.number("threshold", threshold, least=0, most=1)
         self._caption = caption
         self._prompts = Prompts(prompt, description, changing=("caption", "goal"))
         self._unreadable = Unreadable("as Yes or No", taken_as="no suggestion")
         # A live source needs no more of a client than this.
         self._client = cast(LLM, AskingWith(llm, _LOGPROBS if logprobs else {}, hint=_HINT))
-        self._places = 0
         self.source: LiveSource[float] = LiveSource(
             self._client,
             prompt=self._prompt,
@@ -100,7 +95,6 @@ class ClosedFormSuggester:
             purpose="suggest",
             prompt_version=self._prompts.version,
             on_miss=on_miss,
-            timing=timing,
             retry_failed_after=retry_failed_after,
         )
 
@@ -108,9 +102,6 @@ class ClosedFormSuggester:
         """Return the accepted candidates of each state, None where nothing is known yet."""
         asked = self._asked_about(self.captions(states))
         texts = [text for pairs in asked for text in pairs]
-        if callable(self._candidates) or len(texts) != self._places:
-            self.source.reset()
-        self._places = len(texts)
         answers = iter(self.source.answers(texts))
         return [self._accepted({text: next(answers) for text in pairs}) for pairs in asked]
 
@@ -118,17 +109,6 @@ class ClosedFormSuggester:
         """Return the captions that the model reads, one line per state."""
         captions = states.captions if self._caption is None else self._caption(states.facts)
         return [one_line(caption) for caption in captions]
-
-    def reset(self, mask: Sequence[bool] | None = None) -> None:
-        """Begin an episode; answers stay.
-
-        Args:
-            mask: In which sub-environments; None for all.
-        """
-        if mask is None or callable(self._candidates):
-            self.source.reset()
-        elif self._places == len(mask) * len(self._candidates):
-            self.source.reset([begins for begins in mask for _ in self._candidates])
 
     def prefill(self, captions: Iterable[str], *, progress_bar: bool | None = None) -> Annotation:
         """Ask about states beforehand, and wait; the answers are in the client's cache.
@@ -197,16 +177,9 @@ class ClosedFormSuggester:
 
 
 def _checked_candidates(
-    candidates: Sequence[str] | CandidateFunction | None,
-    description: EnvDescription,
-    timing: str | Timing,
+    candidates: Sequence[str] | CandidateFunction | None, description: EnvDescription
 ) -> tuple[str, ...] | CandidateFunction:
     if callable(candidates):
-        if resolve_timing(timing) != EveryStep():
-            raise InvalidOptionError(
-                "expected timing='every_step' with a function of candidates, whose number changes "
-                f"from state to state, got {timing!r}"
-            )
         return candidates
     if isinstance(candidates, str):
         raise InvalidOptionError(

@@ -10,7 +10,6 @@ from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.guidance.states import States
 from llm_wrappers.llm import LLM, Answer, LiveSource
 from llm_wrappers.llm.live.source import OnMiss
-from llm_wrappers.llm.live.timing import Timing
 from llm_wrappers.llm.prompt_template import PromptTemplate
 from llm_wrappers.methods._client_options import client_and_options
 from llm_wrappers.methods._one_line import one_line
@@ -22,7 +21,7 @@ from llm_wrappers.methods.ellm.parsing import parse_goals
 
 __all__ = ["LLMSuggester", "closed_form", "open_ended"]
 
-_SHARED_OPTIONS = ("on_miss", "timing", "prompt", "retry_failed_after")
+_SHARED_OPTIONS = ("on_miss", "prompt", "retry_failed_after")
 _OPEN_OPTIONS = (*_SHARED_OPTIONS, "strict", "max_goals")
 _CLOSED_OPTIONS = (*_SHARED_OPTIONS, "candidates", "threshold", "logprobs")
 
@@ -49,14 +48,13 @@ class LLMSuggester:
         caption: From facts to the captions that the model reads; None for those of the states.
         on_miss: What happens with a state that the cache lacks, see `LiveSource`: ``"neutral"``,
             ``"block"`` or ``"background"``.
-        timing: When a state may be asked about, see `LiveSource`.
         strict: Whether to read answers by ELLM's own rule, see `parse_goals`.
         max_goals: How many goals of an answer are kept; None for all.
         retry_failed_after: After how many seconds a question that failed is asked again.
 
     Raises:
         InvalidOptionError: If an option has a value that cannot work.
-        UnknownNameError: If no prompt or timing has the name.
+        UnknownNameError: If no prompt has the name.
 
     >>> from llm_wrappers.testing import ScriptedLLM
     >>> toy = EnvDescription(env_id="Toy-v0", rules="Find the key.", goals=("take the key",))
@@ -74,7 +72,6 @@ class LLMSuggester:
         prompt: str | PromptTemplate = "ellm/open",
         caption: Callable[[Sequence[Mapping[str, Any]]], Sequence[str]] | None = None,
         on_miss: OnMiss = "neutral",
-        timing: str | Timing = "every_step",
         strict: bool = False,
         max_goals: int | None = None,
         retry_failed_after: float = 60.0,
@@ -85,7 +82,6 @@ class LLMSuggester:
         self._caption = caption
         self._prompts = Prompts(prompt, description, changing=("caption",))
         self._unreadable = Unreadable("as lines like '- chop tree'", taken_as="no suggestion")
-        self._places = 0
         self.source: LiveSource[tuple[str, ...]] = LiveSource(
             llm,
             prompt=self._prompt,
@@ -93,31 +89,17 @@ class LLMSuggester:
             purpose="suggest",
             prompt_version=self._prompts.version,
             on_miss=on_miss,
-            timing=timing,
             retry_failed_after=retry_failed_after,
         )
 
     def suggest(self, states: States) -> list[tuple[str, ...] | None]:
         """Return the suggested goals of each state, None where there is no answer yet."""
-        captions = self.captions(states)
-        if len(captions) != self._places:
-            self.source.reset()
-            self._places = len(captions)
-        return self.source.answers(captions)
+        return self.source.answers(self.captions(states))
 
     def captions(self, states: States) -> list[str]:
         """Return the captions that the model reads, one line per state."""
         captions = states.captions if self._caption is None else self._caption(states.facts)
         return [one_line(caption) for caption in captions]
-
-    def reset(self, mask: Sequence[bool] | None = None) -> None:
-        """Begin an episode; answers stay.
-
-        Args:
-            mask: In which sub-environments; None for all.
-        """
-        if mask is None or len(mask) == self._places:
-            self.source.reset(mask)
 
     def prefill(self, captions: Iterable[str], *, progress_bar: bool | None = None) -> Annotation:
         """Ask about states beforehand, and wait; the answers are in the client's cache.
@@ -171,7 +153,7 @@ def open_ended(rest: str, *, description: EnvDescription) -> LLMSuggester:
 
     Args:
         rest: What stands behind ``"llm:"``: a model, and options of `resolve_llm` and of
-            `LLMSuggester` (`on_miss`, `timing`, `prompt`, `strict`, `max_goals`,
+            `LLMSuggester` (`on_miss`, `prompt`, `strict`, `max_goals`,
             `retry_failed_after`).
         description: Of the environment.
 
@@ -195,7 +177,7 @@ def closed_form(rest: str, *, description: EnvDescription) -> ClosedFormSuggeste
 
     Args:
         rest: What stands behind ``"llm-closed:"``: a model, and options of `resolve_llm` and of
-            `ClosedFormSuggester` (`on_miss`, `timing`, `prompt`, `candidates` as a JSON list,
+            `ClosedFormSuggester` (`on_miss`, `prompt`, `candidates` as a JSON list,
             `threshold`, `logprobs`, `retry_failed_after`).
         description: Of the environment.
 

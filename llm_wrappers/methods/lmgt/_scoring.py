@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from llm_wrappers.llm import LLM, Answer, LiveSource, Prompt
 from llm_wrappers.llm.live.source import OnMiss
-from llm_wrappers.llm.live.timing import Timing
 from llm_wrappers.methods._unreadable import Unreadable
 
-__all__ = ["Scoring"]
+__all__ = ["Scoring", "StateAndAction"]
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class StateAndAction:
+    """What a judge is asked about: the state in words or as a picture, and the action in words."""
+
+    action: str
+    caption: str = ""
+    frame: str = ""
 
 
 class Scoring(Generic[T]):
@@ -20,14 +29,13 @@ class Scoring(Generic[T]):
 
     Args:
         llm: The client.
-        prompt: From the text of a question to the prompt.
+        prompt: From a question to the prompt.
         version: The version of the prompt's template.
         parse: From an answer's text to a value; None if it cannot be read.
         neutral: The value of an answer that cannot be read.
         expected: What an answer should end with, for the warning.
         purpose: Under which name the client counts the questions.
         on_miss: As in `LiveSource`.
-        timing: As in `LiveSource`.
         retry_failed_after: As in `LiveSource`.
         memory: More options of `LiveSource`, about what is kept in memory.
     """
@@ -36,14 +44,13 @@ class Scoring(Generic[T]):
         self,
         llm: LLM,
         *,
-        prompt: Callable[[str], Prompt],
+        prompt: Callable[[Any], Prompt],
         version: str,
         parse: Callable[[str | None], T | None],
         neutral: T,
         expected: str,
         purpose: str,
         on_miss: OnMiss,
-        timing: str | Timing,
         retry_failed_after: float,
         **memory: Any,
     ) -> None:
@@ -54,7 +61,6 @@ class Scoring(Generic[T]):
         self._neutral = neutral
         self._purpose = purpose
         self._unreadable = Unreadable(f"that ends with {expected}", taken_as="neutral")
-        self._places = 0
         self.source: LiveSource[T] = LiveSource(
             llm,
             prompt=prompt,
@@ -62,38 +68,29 @@ class Scoring(Generic[T]):
             purpose=purpose,
             prompt_version=version,
             on_miss=on_miss,
-            timing=timing,
             retry_failed_after=retry_failed_after,
             **memory,
         )
 
-    def answers(self, texts: Sequence[str]) -> list[T | None]:
+    def answers(self, questions: Sequence[Hashable]) -> list[T | None]:
         """Return the value of each question, None where there is no answer yet."""
-        if len(texts) != self._places:
-            self.source.reset()
-            self._places = len(texts)
-        return self.source.answers(texts)
+        return self.source.answers(questions)
 
-    def ask_all(self, texts: Sequence[str], *, progress_bar: bool | None) -> list[T]:
+    def ask_all(self, questions: Sequence[Hashable], *, progress_bar: bool | None) -> list[T]:
         """Ask all questions and wait; the answers are in the client's cache.
 
         Raises:
             LLMWrappersError: As `LLM.ask_many` says.
         """
-        distinct = list(dict.fromkeys(texts))
+        distinct = list(dict.fromkeys(questions))
         answers = self.llm.ask_many(
-            [self._prompt(text) for text in distinct],
+            [self._prompt(question) for question in distinct],
             purpose=self._purpose,
             prompt_version=self._version,
             progress_bar=progress_bar,
         )
-        values = {text: self._read(answer) for text, answer in zip(distinct, answers, strict=True)}
-        return [values[text] for text in texts]
-
-    def reset(self, mask: Sequence[bool] | None) -> None:
-        """Begin an episode; answers stay."""
-        if mask is None or len(mask) == self._places:
-            self.source.reset(mask)
+        values = dict(zip(distinct, map(self._read, answers), strict=True))
+        return [values[question] for question in questions]
 
     def stats(self) -> dict[str, float]:
         """Return the counters of `LiveSource.stats`."""

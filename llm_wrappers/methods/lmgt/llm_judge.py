@@ -9,12 +9,11 @@ from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.guidance.states import States
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.live.source import OnMiss
-from llm_wrappers.llm.live.timing import Timing
 from llm_wrappers.llm.prompt_template import PromptTemplate
 from llm_wrappers.methods._one_line import one_line
 from llm_wrappers.methods._words import action_in_words
 from llm_wrappers.methods.lmgt._prompts import Example, Prompts
-from llm_wrappers.methods.lmgt._scoring import Scoring
+from llm_wrappers.methods.lmgt._scoring import Scoring, StateAndAction
 from llm_wrappers.methods.lmgt.parsing import parse_score
 
 __all__ = ["LLMJudge"]
@@ -48,14 +47,11 @@ class LLMJudge:
             that are coarser save questions.
         on_miss: What happens with a question that the cache lacks, see `LiveSource`: ``"neutral"``,
             ``"block"`` or ``"background"``.
-        timing: When a question may be asked, see `LiveSource`. Where sub-environments are judged
-            together, use the wrapper's `consult_every` instead.
         retry_failed_after: After how many seconds a question that failed is asked again.
 
     Raises:
         InvalidOptionError: If an option has a value that cannot work, or ``"few-shot"`` has no
             examples.
-        UnknownNameError: If no timing has the name.
 
     >>> from llm_wrappers.testing import ScriptedLLM
     >>> toy = EnvDescription(env_id="Toy-v0", rules="Find the key.", action_names=("stay", "go"))
@@ -75,14 +71,13 @@ class LLMJudge:
         caption: Callable[[Sequence[Mapping[str, Any]]], Sequence[str]] | None = None,
         action_words: Callable[[Sequence[Any]], Sequence[str]] | None = None,
         on_miss: OnMiss = "neutral",
-        timing: str | Timing = "every_step",
         retry_failed_after: float = 60.0,
     ) -> None:
         self.llm = llm
         self.description = description
         self._options: dict[str, Any] = {
             "knowledge": knowledge, "caption": caption, "action_words": action_words,
-            "on_miss": on_miss, "timing": timing, "retry_failed_after": retry_failed_after,
+            "on_miss": on_miss, "retry_failed_after": retry_failed_after,
         }  # fmt: skip
         self._caption = caption
         self._action_words = action_words
@@ -102,7 +97,6 @@ class LLMJudge:
             expected="a line like 'SCORE: +1'",
             purpose="judge",
             on_miss=on_miss,
-            timing=timing,
             retry_failed_after=retry_failed_after,
         )
 
@@ -143,14 +137,6 @@ class LLMJudge:
             self.llm, self.description, prompt=prompt, examples=examples, **self._options
         )
 
-    def reset(self, mask: Sequence[bool] | None = None) -> None:
-        """Begin an episode; answers stay.
-
-        Args:
-            mask: In which sub-environments; None for all.
-        """
-        self._scoring.reset(mask)
-
     def stats(self) -> dict[str, float]:
         """Return the counters of `LiveSource.stats`."""
         return self._scoring.stats()
@@ -159,16 +145,17 @@ class LLMJudge:
         # Gymnasium deep-copies constructor arguments; a copy would begin without a memory.
         return self
 
-    def _questions(self, states: States, actions: Sequence[Any]) -> list[str]:
+    def _questions(self, states: States, actions: Sequence[Any]) -> list[StateAndAction]:
         captions = states.captions if self._caption is None else self._caption(states.facts)
         pairs = zip(captions, self._named(actions), strict=True)
-        return [f"{one_line(caption)}\n{one_line(action)}" for caption, action in pairs]
+        return [
+            StateAndAction(one_line(action), caption=one_line(caption)) for caption, action in pairs
+        ]
 
     def _named(self, actions: Sequence[Any]) -> Sequence[str]:
         if self._action_words is not None:
             return self._action_words(actions)
         return [action_in_words(action, self.description.action_names) for action in actions]
 
-    def _prompt(self, question: str) -> str:
-        caption, _, action = question.partition("\n")
-        return self._prompts.fill(caption=caption, action=action)
+    def _prompt(self, question: StateAndAction) -> str:
+        return self._prompts.fill(caption=question.caption, action=question.action)

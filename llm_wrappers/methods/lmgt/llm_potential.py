@@ -9,7 +9,6 @@ from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.guidance.states import States
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.live.source import OnMiss
-from llm_wrappers.llm.live.timing import Timing
 from llm_wrappers.llm.prompt_template import PromptTemplate
 from llm_wrappers.methods._one_line import one_line
 from llm_wrappers.methods.lmgt._prompts import Prompts
@@ -40,12 +39,10 @@ class LLMPotential:
         caption: From facts to the captions that the model reads; None for those of the states.
         on_miss: What happens with a state that the cache lacks, see `LiveSource`: ``"neutral"``,
             ``"block"`` or ``"background"``.
-        timing: When a state may be asked about, see `LiveSource`.
         retry_failed_after: After how many seconds a question that failed is asked again.
 
     Raises:
         InvalidOptionError: If an option has a value that cannot work.
-        UnknownNameError: If no timing has the name.
 
     >>> from llm_wrappers.testing import ScriptedLLM
     >>> toy = EnvDescription(env_id="Toy-v0", rules="Find the key.")
@@ -63,7 +60,6 @@ class LLMPotential:
         knowledge: str | bool | None = None,
         caption: Callable[[Sequence[Mapping[str, Any]]], Sequence[str]] | None = None,
         on_miss: OnMiss = "neutral",
-        timing: str | Timing = "every_step",
         retry_failed_after: float = 60.0,
     ) -> None:
         self.llm = llm
@@ -83,7 +79,6 @@ class LLMPotential:
             expected="a line like 'SCORE: 0.5'",
             purpose="potential",
             on_miss=on_miss,
-            timing=timing,
             retry_failed_after=retry_failed_after,
         )
 

@@ -14,9 +14,9 @@ from llm_wrappers.methods.lmgt.vision_judge import VisionJudge
 
 __all__ = ["caption_judge", "judge", "potential", "vision_judge"]
 
-_SHARED = ("knowledge", "on_miss", "timing", "retry_failed_after")
+_SHARED = ("knowledge", "on_miss", "retry_failed_after")
 _OF_THE_JUDGE = (*_SHARED, "prompt", "examples")
-_OF_THE_EYE = tuple(name for name in _OF_THE_JUDGE if name != "timing")
+_OF_THE_EYE = _OF_THE_JUDGE
 _RULES = "rules"
 
 
@@ -26,7 +26,7 @@ def judge(rest: str, *, description: EnvDescription) -> LLMJudge:
     Args:
         rest: What stands behind ``"llm:"``: a model, and options of `resolve_llm` and of `LLMJudge`
             (`prompt`, `knowledge`: ``rules`` or a text, `examples` as a JSON list, `on_miss`,
-            `timing`, `retry_failed_after`).
+            `retry_failed_after`).
         description: Of the environment.
 
     Raises:
@@ -47,7 +47,7 @@ def vision_judge(rest: str, *, description: EnvDescription) -> VisionJudge:
 
     Args:
         rest: What stands behind ``"llm-vision:"``: a model that sees, and options of `resolve_llm`
-            and of `VisionJudge` (those of `judge` but `timing`).
+            and of `VisionJudge` (those of `judge`).
         description: Of the environment.
 
     Raises:
@@ -80,7 +80,7 @@ def potential(rest: str, *, description: EnvDescription) -> LLMPotential:
 
     Args:
         rest: What stands behind ``"llm:"``: a model, and options of `resolve_llm` and of
-            `LLMPotential` (`knowledge`: ``rules`` or a text, `on_miss`, `timing`,
+            `LLMPotential` (`knowledge`: ``rules`` or a text, `on_miss`,
             `retry_failed_after`).
         description: Of the environment.
 

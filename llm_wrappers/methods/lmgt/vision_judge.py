@@ -15,7 +15,7 @@ from llm_wrappers.llm.live.source import OnMiss
 from llm_wrappers.llm.prompt_template import PromptTemplate
 from llm_wrappers.methods._words import action_in_words
 from llm_wrappers.methods.lmgt._prompts import Example, Prompts
-from llm_wrappers.methods.lmgt._scoring import Scoring
+from llm_wrappers.methods.lmgt._scoring import Scoring, StateAndAction
 from llm_wrappers.methods.lmgt.frame_captioner import FRAME
 from llm_wrappers.methods.lmgt.llm_judge import LLMJudge
 from llm_wrappers.methods.lmgt.parsing import parse_score
@@ -94,7 +94,6 @@ class VisionJudge:
             neutral=0,
             expected="a line like 'SCORE: +1'",
             purpose="judge",
-            timing="every_step",
             **live,
             **_MEMORY,
         )
@@ -138,14 +137,6 @@ class VisionJudge:
         described = _states_in_words(states, words, range(len(words)))
         return self._words_judge.prefill(described, actions, progress_bar=progress_bar)
 
-    def reset(self, mask: Sequence[bool] | None = None) -> None:
-        """Begin an episode; answers stay.
-
-        Args:
-            mask: In which sub-environments; None for all.
-        """
-        self._seeing.reset(mask)
-
     def stats(self) -> dict[str, Any]:
         """Return the counters of `LiveSource.stats`, those of the second model as `words`."""
         stats: dict[str, Any] = self._seeing.stats()
@@ -155,14 +146,14 @@ class VisionJudge:
         # Gymnasium deep-copies constructor arguments; a copy would begin without a memory.
         return self
 
-    def _questions(self, pictures: Sequence[str], actions: Sequence[Any]) -> list[str]:
+    def _questions(self, pictures: Sequence[str], actions: Sequence[Any]) -> list[StateAndAction]:
         names = [action_in_words(action, self._names) for action in actions]
-        return [f"{png}\n{name}" for png, name in zip(pictures, names, strict=True)]
+        return [StateAndAction(name, frame=png) for png, name in zip(pictures, names, strict=True)]
 
-    def _prompt(self, question: str) -> Prompt:
+    def _prompt(self, question: StateAndAction) -> Prompt:
         assert self._prompts is not None
-        png, _, action = question.partition("\n")
-        return _with_picture(self._prompts.fill(caption=_IN_THE_PICTURE, action=action), png)
+        text = self._prompts.fill(caption=_IN_THE_PICTURE, action=question.action)
+        return _with_picture(text, question.frame)
 
 
 def _describing(llm: LLM, live: dict[str, Any]) -> Scoring[Any]:
@@ -175,7 +166,6 @@ def _describing(llm: LLM, live: dict[str, Any]) -> Scoring[Any]:
         neutral="Nothing can be made out.",
         expected="a description of the picture",
         purpose="describe",
-        timing="every_step",
         **live,
         **_MEMORY,
     )

@@ -1,16 +1,20 @@
-"""Knowing secrets by name or value, and keeping them out of texts."""
+"""Knowing secrets by name or value, and keeping them out of texts and logs."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
-__all__ = ["Secrets", "divide", "is_secret", "smells_of_secret"]
+__all__ = ["Secrets", "divide", "is_secret", "redacted_logs", "smells_of_secret"]
 
 _REPLACEMENT = "[secret]"
 _SHORTEST = 6  # Our choice; replacing shorter values would tear holes into ordinary text.
@@ -62,11 +66,7 @@ _HARMLESS_HEADERS = frozenset(
 
 
 def smells_of_secret(name: str) -> bool:
-    """Return whether an option or variable of this name is likely to hold a secret.
-
-    >>> [smells_of_secret(name) for name in ("aws_session_token", "x-api-key", "max_tokens")]
-    [True, True, False]
-    """
+    """Return whether an option or variable of this name is likely to hold a secret."""
     lowered = name.lower()
     return lowered not in _HARMLESS and any(
         word.endswith(_SUSPECT) for word in _WORDS.split(lowered)
@@ -74,11 +74,7 @@ def smells_of_secret(name: str) -> bool:
 
 
 def is_secret(name: str, value: Any) -> bool:
-    """Return whether an option is to be kept secret: a suspect name, and a value with text in it.
-
-    >>> is_secret("client_secret", "s3cr3t"), is_secret("stop_token_ids", [7, 8])
-    (True, False)
-    """
+    """Return whether an option is to be kept secret: a suspect name, and text in its value."""
     return smells_of_secret(name) and any(True for _ in _texts(value))
 
 
@@ -86,10 +82,6 @@ def divide(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Divide options into those that may be seen and those that may not.
 
     Headers are divided one by one.
-
-    >>> visible, hidden = divide({"extra_headers": {"X-Title": "Crafter", "X-Pass": "abc"}})
-    >>> visible, hidden
-    ({'extra_headers': {'X-Title': 'Crafter'}}, {'extra_headers': {'X-Pass': 'abc'}})
     """
     visible: dict[str, Any] = {}
     hidden: dict[str, Any] = {}
@@ -104,11 +96,7 @@ def divide(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 class Secrets:
-    """Values that must not be seen, with those of the environment; replaces them in texts.
-
-    Args:
-        values: The secrets, possibly inside dicts and lists.
-    """
+    """Values that must not be seen, with those of the environment; replaces them in texts."""
 
     def __init__(self, values: Iterable[Any] = ()) -> None:
         self._texts = frozenset(text for value in values for text in _texts(value))
@@ -117,11 +105,7 @@ class Secrets:
         return f"{type(self).__name__}({len(self._texts)} values)"
 
     def redact(self, text: str) -> str:
-        """Return a text without secrets.
-
-        >>> Secrets(["sk-123456"]).redact("Incorrect API key: sk-123456")
-        'Incorrect API key: [secret]'
-        """
+        """Return a text without secrets."""
         for form in self._forms:
             text = text.replace(form, _REPLACEMENT)
         return text
@@ -157,3 +141,59 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple | set | frozenset):
         for inner in value:
             yield from _texts(inner)
+
+
+# A context variable, because litellm logs from threads of its own, to which it copies the context.
+_secrets: ContextVar[Secrets | None] = ContextVar("llm_wrappers_secrets", default=None)
+
+
+@contextmanager
+def redacted_logs(secrets: Secrets) -> Iterator[None]:
+    """Redact what is logged inside, whoever logs it.
+
+    Done where records are made, because the libraries below make loggers as they go, and a filter
+    would have to be on each of them. Records made elsewhere are left alone.
+    """
+    _install()
+    token = _secrets.set(secrets)
+    try:
+        yield
+    finally:
+        _secrets.reset(token)
+
+
+class _RedactingFactory:
+    def __init__(self, make: Callable[..., logging.LogRecord]) -> None:
+        self._make = make
+
+    def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = self._make(*args, **kwargs)
+        secrets = _secrets.get()
+        if secrets is not None:
+            _redact_message(record, secrets)
+            _redact_exception(record, secrets)
+        return record
+
+
+def _install() -> None:
+    make = logging.getLogRecordFactory()
+    if not isinstance(make, _RedactingFactory):
+        logging.setLogRecordFactory(_RedactingFactory(make))
+
+
+def _redact_message(record: logging.LogRecord, secrets: Secrets) -> None:
+    try:
+        message = record.getMessage()
+    except Exception:
+        message = f"a log record that cannot be formatted: {record.msg!r} {record.args!r}"
+    seen = f"{message}{record.args!r}"
+    if secrets.redact(seen) != seen:
+        record.msg, record.args = secrets.redact(message), ()
+
+
+def _redact_exception(record: logging.LogRecord, secrets: Secrets) -> None:
+    if not record.exc_info or record.exc_info[0] is None:
+        return
+    text = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
+    if secrets.redact(text) != text:
+        record.exc_info, record.exc_text = None, secrets.redact(text)

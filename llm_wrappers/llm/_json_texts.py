@@ -40,14 +40,7 @@ _OPENING = {"}": "{", "]": "["}
 
 @dataclass(frozen=True)
 class JsonText:
-    """A part of a text that stands in brackets and may be JSON.
-
-    Args:
-        text: From the opening bracket to the closing one, or to where it breaks off.
-        closed: Whether the closing bracket is there.
-        has_key: Whether it begins as an object with a quoted key, or a list of such objects.
-        depth: How deep the brackets in it nest.
-    """
+    """A part of a text that stands in brackets and may be JSON."""
 
     text: str
     closed: bool
@@ -56,11 +49,7 @@ class JsonText:
 
 
 def without_reasoning(text: str) -> str:
-    """Return a text without what the model thought before it answered.
-
-    >>> without_reasoning("<think>A or B?</think>B")
-    'B'
-    """
+    """Return a text without what the model thought before it answered."""
     if "think>" not in text:
         return text
     text = _REASONING.sub("", text)
@@ -77,13 +66,6 @@ def json_texts(text: str, *, most: int = 100) -> list[JsonText]:
     a broken answer is not the answer. Square brackets around something else are prose, and so is a
     brace that is never closed, unless JSON follows it: then it hides the rest of its code block,
     which may be inside of it.
-
-    Args:
-        text: Any text.
-        most: How many are returned, the last ones of more.
-
-    >>> [part.text for part in json_texts('put {x} into {"a": [1]}')]
-    ['{x}', '{"a": [1]}']
     """
     brackets, fences = _brackets(text)
     return [

@@ -1,13 +1,15 @@
-"""Telling an object that its process forks."""
+"""What must not be shared with a forked child: locks and connections."""
 
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from functools import partial
+from types import TracebackType
 from typing import Protocol
 
-__all__ = ["Forked", "call_around_forks"]
+__all__ = ["ForkSafeLock", "Forked", "call_around_forks"]
 
 
 class Forked(Protocol):
@@ -40,3 +42,36 @@ def call_around_forks(target: Forked) -> None:
         after_in_parent=partial(call, "after_fork_in_parent"),
         after_in_child=partial(call, "after_fork_in_child"),
     )
+
+
+class ForkSafeLock:
+    """A lock for the threads of one process.
+
+    If a thread holds it while another one forks, nobody in the child would ever let go of it; so
+    the child gets a new one.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        call_around_forks(self)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._lock.release()
+
+    def before_fork(self) -> None:
+        """Do not wait: whoever holds it may hold it for long."""
+
+    def after_fork_in_parent(self) -> None:
+        """Nothing has changed."""
+
+    def after_fork_in_child(self) -> None:
+        """Take a new lock, in a process that has only one thread."""
+        self._lock = threading.RLock()

@@ -3,18 +3,135 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticUserError
+from pydantic_core import ErrorDetails
 
 from llm_wrappers.errors import InvalidAnswerError, InvalidOptionError
-from llm_wrappers.llm.structured._decode import decode
-from llm_wrappers.llm.structured._errors import describe, shortened
-from llm_wrappers.llm.structured._scan import MAX_DEPTH, JsonText, json_texts, without_reasoning
+from llm_wrappers.llm._json_texts import MAX_DEPTH, JsonText, json_texts, without_reasoning
 
-__all__ = ["answer_schema", "parse_answer", "repair_message", "schema_instructions"]
+__all__ = [
+    "answer_schema",
+    "decode",
+    "describe",
+    "parse_answer",
+    "repair_message",
+    "schema_instructions",
+    "shortened",
+]
+
+_SIGNS = "\u2010-\u2013\u2212\ufe58\ufe63\uff0d"
+_SPACES = "\u000b\u000c\u0085\u00a0\u1680\u2000-\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
+# Strings come first, so that nothing inside of them is touched.
+_ODDITY = re.compile(
+    r'(?P<string>"[^"\\]*(?:\\.[^"\\]*)*")'
+    rf"|(?P<minus>[{_SIGNS}])(?=\d)"
+    r"|(?P<plus>(?<![eE\d.])\+)(?=\d)"
+    rf"|(?P<space>[{_SPACES}])",
+    re.DOTALL,
+)
+_INSTEAD = {"minus": "-", "plus": "", "space": " "}
+_CONTEXT = 25
+
+
+def decode(text: str) -> Any:
+    """Return the value of a JSON text.
+
+    Outside of strings, typographic minus signs and spaces count as the plain ones, and a number may
+    have a plus sign. Line breaks inside of strings are taken as they are.
+    """
+    try:
+        return json.loads(
+            _plain(text),
+            strict=False,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            object_pairs_hook=_distinct,
+        )
+    except json.JSONDecodeError as error:
+        near = error.doc[max(0, error.pos - _CONTEXT) : error.pos + _CONTEXT]
+        raise ValueError(f"no valid JSON: {error.msg} near {near!r}") from None
+
+
+def _plain(text: str) -> str:
+    if text.isascii() and "+" not in text:
+        return text
+    return _ODDITY.sub(lambda match: _INSTEAD.get(match.lastgroup or "", match[0]), text)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"expected finite numbers, got {name}")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"expected finite numbers, got {digits[:_CONTEXT]}")
+    return number
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in members if names.count(name) > 1)
+        raise ValueError(f"expected each key once, got {twice!r} more than once")
+    return members
+
+
+_MOST_LINES = 8
+_LONGEST_VALUE = 60
+_SELF_EXPLAINING = {
+    "missing": "expected this field, got nothing",
+    "extra_forbidden": "expected no such field",
+}
+
+
+def describe(error: ValidationError) -> str:
+    """Return one line for each thing that is wrong, the first ones of many."""
+    details = error.errors(include_url=False, include_context=False)
+    lines = [_line(detail) for detail in details[:_MOST_LINES]]
+    if len(details) > _MOST_LINES:
+        lines.append(f"- and {len(details) - _MOST_LINES} more")
+    return "\n".join(lines)
+
+
+def shortened(value: Any) -> str:
+    """Return a value as JSON, cut where it is long."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
+
+
+def _line(detail: ErrorDetails) -> str:
+    path = _path(detail["loc"])
+    known = _SELF_EXPLAINING.get(detail["type"])
+    if known is not None:
+        return f"- {path}: {known}"
+    return f"- {path}: {_expected(detail['msg'])}, got {shortened(detail['input'])}"
+
+
+def _path(places: tuple[int | str, ...]) -> str:
+    path = ""
+    for place in places:
+        if isinstance(place, int):
+            path += f"[{place}]"
+        else:
+            path += f".{place}" if path else place
+    return path or "the whole answer"
+
+
+def _expected(message: str) -> str:
+    for beginning in ("Input should be ", "Value error, ", "Assertion failed, "):
+        if message.startswith(beginning):
+            message = message.removeprefix(beginning)
+            return message if beginning != "Input should be " else f"expected {message}"
+    return message[:1].lower() + message[1:]
+
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -26,18 +143,6 @@ def answer_schema(model: type[BaseModel]) -> dict[str, Any]:
     """Return the JSON schema of a pydantic model, the same in every process.
 
     Properties keep the order of the fields, which is the order in which a model writes them.
-
-    Args:
-        model: The model class; its JSON is an object or an array.
-
-    Raises:
-        InvalidOptionError: If it is something else, or has fields that JSON has no form for.
-
-    >>> class Verdict(BaseModel):
-    ...     reason: str
-    ...     useful: bool
-    >>> list(answer_schema(Verdict)["properties"])
-    ['reason', 'useful']
     """
     if not isinstance(model, type) or not issubclass(model, BaseModel) or model is BaseModel:
         raise InvalidOptionError(
@@ -101,13 +206,7 @@ def parse_answer(text: str, model: type[Model]) -> Model:
 
 
 def schema_instructions(schema: Mapping[str, Any]) -> str:
-    """Return what a prompt has to say where the provider cannot be held to a schema.
-
-    >>> print(schema_instructions({"type": "object"}))
-    Answer with one JSON value that fits the JSON schema below. ...
-    <BLANKLINE>
-    {"type": "object"}
-    """
+    """Return what a prompt has to say where the provider cannot be held to a schema."""
     return (
         "Answer with one JSON value that fits the JSON schema below. If you need to think, do so "
         "first; the JSON comes last, and nothing follows it. Do not repeat the schema.\n\n"
@@ -116,13 +215,7 @@ def schema_instructions(schema: Mapping[str, Any]) -> str:
 
 
 def repair_message(error: InvalidAnswerError) -> str:
-    r"""Return the turn that asks a model to correct its answer.
-
-    >>> print(repair_message(InvalidAnswerError("the answer does not fit Plan:\n- goals: ...")))
-    Your answer cannot be used: the answer does not fit Plan:
-    - goals: ...
-    Send the corrected JSON, complete, and nothing else.
-    """
+    r"""Return the turn that asks a model to correct its answer."""
     return (
         f"Your answer cannot be used: {error}\nSend the corrected JSON, complete, and nothing else."
     )
