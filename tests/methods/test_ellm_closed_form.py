@@ -17,7 +17,7 @@ from llm_wrappers.guidance.suggester import Suggester
 from llm_wrappers.llm import Budget, Completion
 from llm_wrappers.llm.prompt_template import PromptTemplate
 from llm_wrappers.methods.ellm import ClosedFormSuggester
-from llm_wrappers.methods.ellm._yes_or_no import yes_probability
+from llm_wrappers.methods.ellm.wording import yes_probability
 from llm_wrappers.testing import ScriptedLLM
 
 
@@ -45,13 +45,6 @@ class TestClosedForm:
         suggester.suggest(states_of(TREE, TREE))
         suggester.suggest(states_of(TREE, COW))
         assert len(suggester.llm.requests) == 2 * len(TOY.goals)
-
-    def test_log_probabilities_are_asked_for_unless_switched_off(self):
-        for logprobs, expected in ((True, (True, 5)), (False, (None, None))):
-            suggester = closed_over(logprobs=logprobs, candidates=["sleep"])
-            suggester.suggest(states_of(TREE))
-            (request,) = suggester.llm.requests
-            assert (request.params.get("logprobs"), request.params.get("top_logprobs")) == expected
 
     @pytest.mark.parametrize(
         ("answer", "threshold", "accepted"),
@@ -96,17 +89,8 @@ class TestClosedForm:
 
         suggester = closed_over(candidates=near)
         assert suggester.suggest(states_of(COW, TREE)) == [(), ("chop tree",)]
-        suggester.reset([True, False])
         assert suggester.suggest(states_of(TREE, TREE)) == [("chop tree",)] * 2
         assert len(suggester.llm.requests) == 1
-
-    def test_timing_is_kept_per_sub_environment(self):
-        suggester = closed_over(timing="every:2", candidates=["chop tree", "sleep"])
-        suggester.suggest(states_of(TREE, TREE))
-        suggester.reset([False, True])
-        assert suggester.suggest(states_of(COW, TREE)) == [None, ("chop tree", "sleep")]
-        suggester.reset([True, False])
-        assert suggester.suggest(states_of(COW, COW)) == [("sleep",), ("sleep",)]
 
     def test_prefill_fills_the_cache(self):
         suggester = closed_over(on_miss="neutral")
@@ -135,10 +119,9 @@ class TestClosedForm:
             ({"candidates": "sleep"}, "pass"),
             ({"candidates": []}, "not empty"),
             ({"candidates": ["sleep", " "]}, "not empty"),
-            ({"candidates": lambda captions: [], "timing": "on_change"}, "every_step"),
             ({"prompt": PromptTemplate("$caption?")}, "goal"),
         ],
-        ids=["over", "nan", "logprobs", "text", "none", "blank", "timing", "prompt"],
+        ids=["over", "nan", "logprobs", "text", "none", "blank", "prompt"],
     )
     def test_options_that_cannot_work(self, options, says):
         with pytest.raises(InvalidOptionError, match=says):

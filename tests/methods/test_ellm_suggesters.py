@@ -88,13 +88,6 @@ class TestOpenEnded:
         assert suggester.source.ask_missed() == 1
         assert suggester.suggest(states_of(TREE)) == [("chop tree", "rest")]
 
-    def test_timing_says_when_a_state_may_be_asked_about(self):
-        suggester = suggester_over(timing="every:2")
-        assert suggester.suggest(states_of(TREE)) == [("chop tree", "rest")]
-        assert suggester.suggest(states_of(COW)) == [None]
-        suggester.reset([True])
-        assert suggester.suggest(states_of(COW)) == [("eat cow",)]
-
     def test_strict_and_max_goals(self):
         chatty = "Well:\n- chop tree\n- rest\n- sleep"
         assert suggester_over([chatty], max_goals=2).suggest(states_of(TREE)) == [
@@ -103,31 +96,11 @@ class TestOpenEnded:
         with pytest.warns(GuidanceWarning):
             assert suggester_over([chatty], strict=True).suggest(states_of(TREE)) == [()]
 
-    def test_the_prompt_shows_rules_verbs_and_state(self):
-        suggester = suggester_over()
-        suggester.suggest(states_of(TREE))
-        question = question_in(suggester.llm.requests[0])
-        assert "Toy-v0" in question
-        assert "You live in a small world." in question
-        assert "Verbs you may use: chop, eat, sleep" in question
-        assert question.endswith("You see a tree.\nWhat do you do?")
-
-    def test_the_prompt_may_list_the_goals(self):
-        suggester = suggester_over(prompt="ellm/open-goals")
-        suggester.suggest(states_of(TREE))
-        assert "- chop tree\n- eat cow\n- sleep" in question_in(suggester.llm.requests[0])
-
     def test_a_template_of_ones_own(self):
         template = PromptTemplate("At $env_id: $caption?")
         suggester = suggester_over(["- run"], prompt=template)
         assert suggester.suggest(states_of("A bear")) == [("run",)]
         assert question_in(suggester.llm.requests[0]) == "At Toy-v0: A bear?"
-
-    def test_another_template_is_another_question(self):
-        llm = ScriptedLLM(["- run", "- hide"])
-        for words, goals in (("$caption", ("run",)), ("$caption ", ("hide",))):
-            suggester = LLMSuggester(llm, TOY, prompt=PromptTemplate(words), on_miss="block")
-            assert suggester.suggest(states_of("A bear")) == [goals]
 
     def test_captions_in_another_form(self):
         suggester = suggester_over(caption=lambda facts: [COW for _ in facts])
@@ -138,21 +111,6 @@ class TestOpenEnded:
         llm = ScriptedLLM(["- push left"])
         LLMSuggester(llm, cart, on_miss="block").suggest(states_of("It leans."))
         assert "Verbs you may use: push\n" in question_in(llm.requests[0])
-
-    def test_a_spent_budget_leaves_states_without_goals(self, tmp_path):
-        budget = {"cache": tmp_path / "answers.sqlite", "budget": Budget(calls=1)}
-        suggester = suggester_over(llm_options=budget)
-        assert suggester.suggest(states_of(TREE)) == [("chop tree", "rest")]
-        with pytest.warns(GuidanceWarning, match="budget"):
-            assert suggester.suggest(states_of(COW)) == [None]
-        assert suggester.suggest(states_of(TREE)) == [("chop tree", "rest")]
-        assert len(suggester.llm.requests) == 1
-
-    def test_another_number_of_states_begins_anew(self):
-        suggester = suggester_over()
-        suggester.suggest(states_of(TREE, COW))
-        suggester.reset([True])
-        assert suggester.suggest(states_of(COW)) == [("eat cow",)]
 
     def test_pickles_with_its_client_and_begins_with_an_empty_memory(self, tmp_path):
         llm_options = {"cache": tmp_path / "answers.sqlite"}
@@ -174,7 +132,6 @@ class TestOpenEnded:
             ({"max_goals": 0}, InvalidOptionError, "max_goals"),
             ({"max_goals": True}, InvalidOptionError, "max_goals"),
             ({"on_miss": "wait"}, InvalidOptionError, "on_miss"),
-            ({"timing": "often"}, UnknownNameError, "one of every_step, on_change"),
             ({"prompt": "ellm/none"}, UnknownNameError, "ellm/none"),
             ({"prompt": PromptTemplate("Hello")}, InvalidOptionError, "caption"),
             ({"prompt": PromptTemplate("$caption $mood")}, InvalidOptionError, "mood"),
@@ -220,14 +177,14 @@ class TestNames:
     def test_open_ended(self, tmp_path):
         cache = tmp_path / "answers.sqlite"
         rest = (
-            f"openai/test?cache={cache}&temperature=0.1&on_miss=background&timing=every:5"
+            f"openai/test?cache={cache}&temperature=0.1&on_miss=background"
             "&prompt=ellm/open-goals&strict=true&max_goals=3"
         )
         suggester = resolve_suggester(f"llm:{rest}", description=TOY)
         assert isinstance(suggester, LLMSuggester)
         llm = suggester.llm
         assert llm.name == f"llm:openai/test?cache={cache}&temperature=0.1"
-        assert (suggester.source.on_miss, str(suggester.source.timing)) == ("background", "every:5")
+        assert suggester.source.on_miss == "background"
         assert suggester.source.stats()["asked"] == 0
 
     def test_options_of_a_name_do_what_they_say(self, tmp_path):

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias, cast
 
 from llm_wrappers import checks
 from llm_wrappers.captions.description import EnvDescription
-from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.errors import BatchError, InvalidOptionError, InvalidRequestError
 from llm_wrappers.guidance.states import States
-from llm_wrappers.llm import LLM, Answer, LiveSource
+from llm_wrappers.llm import LLM, Answer, Prompt
 from llm_wrappers.llm.live.source import OnMiss
-from llm_wrappers.llm.live.timing import EveryStep, Timing, resolve_timing
 from llm_wrappers.llm.prompt_template import PromptTemplate
-from llm_wrappers.methods._one_line import one_line
-from llm_wrappers.methods._unreadable import Unreadable
-from llm_wrappers.methods.ellm._asking_with import AskingWith
-from llm_wrappers.methods.ellm._prompts import Prompts
-from llm_wrappers.methods.ellm._yes_or_no import yes_probability
+from llm_wrappers.methods._asking import AnswerReader, one_line
 from llm_wrappers.methods.ellm.annotation import Annotation
+from llm_wrappers.methods.ellm.wording import filled, yes_probability
 
 __all__ = ["ClosedFormSuggester"]
 
@@ -53,13 +50,11 @@ class ClosedFormSuggester:
         caption: From facts to the captions that the model reads; None for those of the states.
         on_miss: What happens with a pair that the cache lacks, see `LiveSource`: ``"neutral"``,
             ``"block"`` or ``"background"``.
-        timing: When a pair may be asked about, see `LiveSource`; for a function of candidates
-            ``"every_step"`` only.
         retry_failed_after: After how many seconds a question that failed is asked again.
 
     Raises:
         InvalidOptionError: If an option has a value that cannot work, or there are no candidates.
-        UnknownNameError: If no prompt or timing has the name.
+        UnknownNameError: If no prompt has the name.
 
     >>> from llm_wrappers.testing import ScriptedLLM
     >>> toy = EnvDescription(env_id="Toy-v0", rules="Find the key.", goals=("rest", "take the key"))
@@ -80,55 +75,40 @@ class ClosedFormSuggester:
         prompt: str | PromptTemplate = "ellm/closed",
         caption: Callable[[Sequence[Mapping[str, Any]]], Sequence[str]] | None = None,
         on_miss: OnMiss = "neutral",
-        timing: str | Timing = "every_step",
         retry_failed_after: float = 60.0,
     ) -> None:
         checks.flag("logprobs", logprobs)
         self.llm = llm
-        self._candidates = _checked_candidates(candidates, description, timing)
+        self._candidates = _checked_candidates(candidates, description)
         self._threshold = checks.number("threshold", threshold, least=0, most=1)
         self._caption = caption
-        self._prompts = Prompts(prompt, description, changing=("caption", "goal"))
-        self._unreadable = Unreadable("as Yes or No", taken_as="no suggestion")
-        # A live source needs no more of a client than this.
-        self._client = cast(LLM, AskingWith(llm, _LOGPROBS if logprobs else {}, hint=_HINT))
-        self._places = 0
-        self.source: LiveSource[float] = LiveSource(
-            self._client,
+        self._prompts = filled(prompt, description, changing=("caption", "goal"))
+        params = _LOGPROBS if logprobs else {}
+        self._reader: AnswerReader[float] = AnswerReader(
+            # Neither a reader nor a live source needs more of a client than this.
+            cast(LLM, _AskingWith(llm, params, hint=_HINT)),
             prompt=self._prompt,
-            parse=self._read,
+            version=self._prompts.version,
+            read=_probability,
+            unreadable=0.0,
+            expected="as Yes or No",
+            taken_as="no suggestion",
             purpose="suggest",
-            prompt_version=self._prompts.version,
             on_miss=on_miss,
-            timing=timing,
             retry_failed_after=retry_failed_after,
         )
+        self.source = self._reader.source
 
     def suggest(self, states: States) -> list[tuple[str, ...] | None]:
         """Return the accepted candidates of each state, None where nothing is known yet."""
         asked = self._asked_about(self.captions(states))
-        texts = [text for pairs in asked for text in pairs]
-        if callable(self._candidates) or len(texts) != self._places:
-            self.source.reset()
-        self._places = len(texts)
-        answers = iter(self.source.answers(texts))
+        answers = iter(self._reader.answers([text for pairs in asked for text in pairs]))
         return [self._accepted({text: next(answers) for text in pairs}) for pairs in asked]
 
     def captions(self, states: States) -> list[str]:
         """Return the captions that the model reads, one line per state."""
         captions = states.captions if self._caption is None else self._caption(states.facts)
         return [one_line(caption) for caption in captions]
-
-    def reset(self, mask: Sequence[bool] | None = None) -> None:
-        """Begin an episode; answers stay.
-
-        Args:
-            mask: In which sub-environments; None for all.
-        """
-        if mask is None or callable(self._candidates):
-            self.source.reset()
-        elif self._places == len(mask) * len(self._candidates):
-            self.source.reset([begins for begins in mask for _ in self._candidates])
 
     def prefill(self, captions: Iterable[str], *, progress_bar: bool | None = None) -> Annotation:
         """Ask about states beforehand, and wait; the answers are in the client's cache.
@@ -144,14 +124,9 @@ class ClosedFormSuggester:
         """
         states = list(dict.fromkeys(one_line(caption) for caption in captions))
         asked = self._asked_about(states)
-        texts = list(dict.fromkeys(text for pairs in asked for text in pairs))
-        answers = self._client.ask_many(
-            [self._prompt(text) for text in texts],
-            purpose="suggest",
-            prompt_version=self._prompts.version,
-            progress_bar=progress_bar,
-        )
-        known = {t: yes_probability(a.completion) for t, a in zip(texts, answers, strict=True)}
+        texts = (text for pairs in asked for text in pairs)
+        answers = self._reader.ask_all(texts, progress_bar=progress_bar)
+        known = {text: _probability(answer) for text, answer in answers.items()}
         accepted = (self._accepted({text: known[text] for text in pairs}) or () for pairs in asked)
         return Annotation(
             suggestions=dict(zip(states, accepted, strict=True)),
@@ -160,7 +135,7 @@ class ClosedFormSuggester:
 
     def stats(self) -> dict[str, float]:
         """Return the counters of `LiveSource.stats`; what it calls texts are pairs here."""
-        return self._unreadable.added_to(self.source.stats())
+        return self._reader.stats()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ClosedFormSuggester:
         # Gymnasium deep-copies constructor arguments; a copy would begin without a memory.
@@ -188,25 +163,12 @@ class ClosedFormSuggester:
         caption, _, goal = text.partition("\n")
         return self._prompts.fill(caption=caption, goal=goal)
 
-    def _read(self, answer: Answer[Any]) -> float:
-        probability = yes_probability(answer.completion)
-        if probability is None:
-            self._unreadable.note(answer.text)
-            return 0.0
-        return probability
-
 
 def _checked_candidates(
     candidates: Sequence[str] | CandidateFunction | None,
     description: EnvDescription,
-    timing: str | Timing,
 ) -> tuple[str, ...] | CandidateFunction:
     if callable(candidates):
-        if resolve_timing(timing) != EveryStep():
-            raise InvalidOptionError(
-                "expected timing='every_step' with a function of candidates, whose number changes "
-                f"from state to state, got {timing!r}"
-            )
         return candidates
     if isinstance(candidates, str):
         raise InvalidOptionError(
@@ -219,3 +181,47 @@ def _checked_candidates(
             f"{description.env_id or 'the environment'} itself names {len(description.goals)} goals"
         )
     return tuple(dict.fromkeys(one_line(goal) for goal in goals))
+
+
+class _AskingWith:
+    """A client with parameters of its own, which says what to do if a provider refuses them."""
+
+    def __init__(self, llm: LLM, params: Mapping[str, Any], *, hint: str) -> None:
+        self._llm = llm
+        self._params = dict(params)
+        self._hint = hint
+
+    @property
+    def concurrency(self) -> int:
+        return self._llm.concurrency
+
+    def ask(self, prompt: Prompt, **options: Any) -> Answer[Any]:
+        with self._explained():
+            return self._llm.ask(prompt, params=self._params, **options)
+
+    def ask_many(self, prompts: Iterable[Prompt], **options: Any) -> list[Answer[Any]]:
+        with self._explained():
+            answers: list[Answer[Any]] = self._llm.ask_many(prompts, params=self._params, **options)
+            return answers
+
+    def look_up(self, prompts: Iterable[Prompt], **options: Any) -> list[Answer[Any] | None]:
+        return self._llm.look_up(prompts, params=self._params, **options)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except InvalidRequestError as error:
+            raise self._with_hint(error) from error
+        except BatchError as batch:
+            errors = {place: self._with_hint(error) for place, error in batch.errors.items()}
+            raise BatchError(str(batch), answers=batch.answers, errors=errors) from batch
+
+    def _with_hint(self, error: Exception) -> Exception:
+        if type(error) is not InvalidRequestError:
+            return error
+        return InvalidRequestError(f"{error}. {self._hint}")
+
+
+def _probability(answer: Answer[Any]) -> float | None:
+    return yes_probability(answer.completion)

@@ -8,21 +8,17 @@ from typing import Any
 from llm_wrappers import checks
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.guidance.states import States
-from llm_wrappers.llm import LLM, Answer, LiveSource
+from llm_wrappers.llm import LLM, Answer
 from llm_wrappers.llm.live.source import OnMiss
-from llm_wrappers.llm.live.timing import Timing
 from llm_wrappers.llm.prompt_template import PromptTemplate
-from llm_wrappers.methods._client_options import client_and_options
-from llm_wrappers.methods._one_line import one_line
-from llm_wrappers.methods._unreadable import Unreadable
-from llm_wrappers.methods.ellm._prompts import Prompts
+from llm_wrappers.methods._asking import AnswerReader, client_and_options, one_line
 from llm_wrappers.methods.ellm.annotation import Annotation
 from llm_wrappers.methods.ellm.closed_form_suggester import ClosedFormSuggester
-from llm_wrappers.methods.ellm.parsing import parse_goals
+from llm_wrappers.methods.ellm.wording import filled, parse_goals
 
 __all__ = ["LLMSuggester", "closed_form", "open_ended"]
 
-_SHARED_OPTIONS = ("on_miss", "timing", "prompt", "retry_failed_after")
+_SHARED_OPTIONS = ("on_miss", "prompt", "retry_failed_after")
 _OPEN_OPTIONS = (*_SHARED_OPTIONS, "strict", "max_goals")
 _CLOSED_OPTIONS = (*_SHARED_OPTIONS, "candidates", "threshold", "logprobs")
 
@@ -49,14 +45,13 @@ class LLMSuggester:
         caption: From facts to the captions that the model reads; None for those of the states.
         on_miss: What happens with a state that the cache lacks, see `LiveSource`: ``"neutral"``,
             ``"block"`` or ``"background"``.
-        timing: When a state may be asked about, see `LiveSource`.
         strict: Whether to read answers by ELLM's own rule, see `parse_goals`.
         max_goals: How many goals of an answer are kept; None for all.
         retry_failed_after: After how many seconds a question that failed is asked again.
 
     Raises:
         InvalidOptionError: If an option has a value that cannot work.
-        UnknownNameError: If no prompt or timing has the name.
+        UnknownNameError: If no prompt has the name.
 
     >>> from llm_wrappers.testing import ScriptedLLM
     >>> toy = EnvDescription(env_id="Toy-v0", rules="Find the key.", goals=("take the key",))
@@ -74,7 +69,6 @@ class LLMSuggester:
         prompt: str | PromptTemplate = "ellm/open",
         caption: Callable[[Sequence[Mapping[str, Any]]], Sequence[str]] | None = None,
         on_miss: OnMiss = "neutral",
-        timing: str | Timing = "every_step",
         strict: bool = False,
         max_goals: int | None = None,
         retry_failed_after: float = 60.0,
@@ -83,41 +77,29 @@ class LLMSuggester:
         self._strict = checks.flag("strict", strict)
         self._max_goals = checks.whole("max_goals", max_goals, least=1, or_none="for all")
         self._caption = caption
-        self._prompts = Prompts(prompt, description, changing=("caption",))
-        self._unreadable = Unreadable("as lines like '- chop tree'", taken_as="no suggestion")
-        self._places = 0
-        self.source: LiveSource[tuple[str, ...]] = LiveSource(
+        self._prompts = filled(prompt, description, changing=("caption",))
+        self._reader: AnswerReader[tuple[str, ...]] = AnswerReader(
             llm,
             prompt=self._prompt,
-            parse=self._read,
+            version=self._prompts.version,
+            read=self._goals,
+            unreadable=(),
+            expected="as lines like '- chop tree'",
+            taken_as="no suggestion",
             purpose="suggest",
-            prompt_version=self._prompts.version,
             on_miss=on_miss,
-            timing=timing,
             retry_failed_after=retry_failed_after,
         )
+        self.source = self._reader.source
 
     def suggest(self, states: States) -> list[tuple[str, ...] | None]:
         """Return the suggested goals of each state, None where there is no answer yet."""
-        captions = self.captions(states)
-        if len(captions) != self._places:
-            self.source.reset()
-            self._places = len(captions)
-        return self.source.answers(captions)
+        return self._reader.answers(self.captions(states))
 
     def captions(self, states: States) -> list[str]:
         """Return the captions that the model reads, one line per state."""
         captions = states.captions if self._caption is None else self._caption(states.facts)
         return [one_line(caption) for caption in captions]
-
-    def reset(self, mask: Sequence[bool] | None = None) -> None:
-        """Begin an episode; answers stay.
-
-        Args:
-            mask: In which sub-environments; None for all.
-        """
-        if mask is None or len(mask) == self._places:
-            self.source.reset(mask)
 
     def prefill(self, captions: Iterable[str], *, progress_bar: bool | None = None) -> Annotation:
         """Ask about states beforehand, and wait; the answers are in the client's cache.
@@ -131,22 +113,16 @@ class LLMSuggester:
         Raises:
             LLMWrappersError: As `LLM.ask_many` says.
         """
-        states = list(dict.fromkeys(one_line(caption) for caption in captions))
-        answers = self.llm.ask_many(
-            [self._prompt(state) for state in states],
-            purpose="suggest",
-            prompt_version=self._prompts.version,
-            progress_bar=progress_bar,
-        )
-        goals = [self._goals(answer) for answer in answers]
+        answers = self._reader.ask_all(map(one_line, captions), progress_bar=progress_bar)
+        goals = {state: self._goals(answer) for state, answer in answers.items()}
         return Annotation(
-            suggestions={state: found or () for state, found in zip(states, goals, strict=True)},
-            unreadable=sum(found is None for found in goals),
+            suggestions={state: found or () for state, found in goals.items()},
+            unreadable=sum(found is None for found in goals.values()),
         )
 
     def stats(self) -> dict[str, float]:
         """Return the counters of `LiveSource.stats`."""
-        return self._unreadable.added_to(self.source.stats())
+        return self._reader.stats()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LLMSuggester:
         # Gymnasium deep-copies constructor arguments; a copy would begin without a memory.
@@ -154,12 +130,6 @@ class LLMSuggester:
 
     def _prompt(self, caption: str) -> str:
         return self._prompts.fill(caption=caption)
-
-    def _read(self, answer: Answer[Any]) -> tuple[str, ...]:
-        goals = self._goals(answer)
-        if goals is None:
-            self._unreadable.note(answer.text)
-        return goals or ()
 
     def _goals(self, answer: Answer[Any]) -> tuple[str, ...] | None:
         goals = parse_goals(answer.text, strict=self._strict)
@@ -169,15 +139,7 @@ class LLMSuggester:
 def open_ended(rest: str, *, description: EnvDescription) -> LLMSuggester:
     """Return the suggester that a name ``"llm:MODEL?OPTIONS"`` stands for.
 
-    Args:
-        rest: What stands behind ``"llm:"``: a model, and options of `resolve_llm` and of
-            `LLMSuggester` (`on_miss`, `timing`, `prompt`, `strict`, `max_goals`,
-            `retry_failed_after`).
-        description: Of the environment.
-
-    Raises:
-        InvalidOptionError: If an option is wrong or given twice.
-        UnknownNameError: If there is no model.
+    The options are those of `resolve_llm` and of `LLMSuggester`.
 
     >>> toy = EnvDescription(env_id="Toy-v0", rules="Find the key.")
     >>> suggester = open_ended(
@@ -185,6 +147,7 @@ def open_ended(rest: str, *, description: EnvDescription) -> LLMSuggester:
     ... )
     >>> suggester.llm.mode, suggester.source.on_miss
     ('replay', 'block')
+
     """
     llm, options = client_and_options(rest, _OPEN_OPTIONS)
     return LLMSuggester(llm, description, **options)
@@ -193,19 +156,8 @@ def open_ended(rest: str, *, description: EnvDescription) -> LLMSuggester:
 def closed_form(rest: str, *, description: EnvDescription) -> ClosedFormSuggester:
     """Return the suggester that a name ``"llm-closed:MODEL?OPTIONS"`` stands for.
 
-    Args:
-        rest: What stands behind ``"llm-closed:"``: a model, and options of `resolve_llm` and of
-            `ClosedFormSuggester` (`on_miss`, `timing`, `prompt`, `candidates` as a JSON list,
-            `threshold`, `logprobs`, `retry_failed_after`).
-        description: Of the environment.
+    The options are those of `resolve_llm` and of `ClosedFormSuggester`, candidates as a JSON list.
 
-    Raises:
-        InvalidOptionError: If an option is wrong or given twice, or there are no candidates.
-        UnknownNameError: If there is no model.
-
-    >>> toy = EnvDescription(env_id="Toy-v0", rules="Find the key.", goals=("take the key",))
-    >>> closed_form("openai/gpt-4.1-mini?threshold=0.9", description=toy).source.on_miss
-    'neutral'
     """
     llm, options = client_and_options(rest, _CLOSED_OPTIONS)
     return ClosedFormSuggester(llm, description, **options)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.guidance.states import States
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.live.source import OnMiss
-from llm_wrappers.llm.live.timing import Timing
 from llm_wrappers.llm.prompt_template import PromptTemplate
-from llm_wrappers.methods._one_line import one_line
-from llm_wrappers.methods._words import action_in_words
-from llm_wrappers.methods.lmgt._prompts import Example, Prompts
-from llm_wrappers.methods.lmgt._scoring import Scoring
-from llm_wrappers.methods.lmgt.parsing import parse_score
+from llm_wrappers.methods._asking import AnswerReader, action_in_words, from_text, one_line
+from llm_wrappers.methods.lmgt.wording import Example, filled, parse_score
 
 __all__ = ["LLMJudge"]
 
@@ -48,14 +45,11 @@ class LLMJudge:
             that are coarser save questions.
         on_miss: What happens with a question that the cache lacks, see `LiveSource`: ``"neutral"``,
             ``"block"`` or ``"background"``.
-        timing: When a question may be asked, see `LiveSource`. Where sub-environments are judged
-            together, use the wrapper's `consult_every` instead.
         retry_failed_after: After how many seconds a question that failed is asked again.
 
     Raises:
         InvalidOptionError: If an option has a value that cannot work, or ``"few-shot"`` has no
             examples.
-        UnknownNameError: If no timing has the name.
 
     >>> from llm_wrappers.testing import ScriptedLLM
     >>> toy = EnvDescription(env_id="Toy-v0", rules="Find the key.", action_names=("stay", "go"))
@@ -75,40 +69,39 @@ class LLMJudge:
         caption: Callable[[Sequence[Mapping[str, Any]]], Sequence[str]] | None = None,
         action_words: Callable[[Sequence[Any]], Sequence[str]] | None = None,
         on_miss: OnMiss = "neutral",
-        timing: str | Timing = "every_step",
         retry_failed_after: float = 60.0,
     ) -> None:
         self.llm = llm
         self.description = description
         self._options: dict[str, Any] = {
             "knowledge": knowledge, "caption": caption, "action_words": action_words,
-            "on_miss": on_miss, "timing": timing, "retry_failed_after": retry_failed_after,
+            "on_miss": on_miss, "retry_failed_after": retry_failed_after,
         }  # fmt: skip
         self._caption = caption
         self._action_words = action_words
-        self._prompts = Prompts(
+        self._prompts = filled(
             prompt,
             description,
             changing=("caption", "action"),
             knowledge=knowledge,
             examples=examples,
         )
-        self._scoring: Scoring[int] = Scoring(
+        self._reader: AnswerReader[int] = AnswerReader(
             llm,
             prompt=self._prompt,
             version=self._prompts.version,
-            parse=parse_score,
-            neutral=0,
-            expected="a line like 'SCORE: +1'",
+            read=partial(from_text, parse_score),
+            unreadable=0,
+            expected="that ends with a line like 'SCORE: +1'",
+            taken_as="neutral",
             purpose="judge",
             on_miss=on_miss,
-            timing=timing,
             retry_failed_after=retry_failed_after,
         )
 
     def judge(self, states: States, actions: Sequence[Any]) -> list[int | None]:
         """Return the judgement of each state and action, None where there is no answer yet."""
-        return self._scoring.answers(self._questions(states, actions))
+        return self._reader.answers(self._questions(states, actions))
 
     def prefill(
         self, states: States, actions: Sequence[Any], *, progress_bar: bool | None = None
@@ -128,7 +121,7 @@ class LLMJudge:
         Raises:
             LLMWrappersError: As `LLM.ask_many` says.
         """
-        return self._scoring.ask_all(self._questions(states, actions), progress_bar=progress_bar)
+        return self._reader.values(self._questions(states, actions), progress_bar=progress_bar)
 
     def rephrased(
         self, prompt: str | PromptTemplate, *, examples: Sequence[Example] = ()
@@ -143,17 +136,9 @@ class LLMJudge:
             self.llm, self.description, prompt=prompt, examples=examples, **self._options
         )
 
-    def reset(self, mask: Sequence[bool] | None = None) -> None:
-        """Begin an episode; answers stay.
-
-        Args:
-            mask: In which sub-environments; None for all.
-        """
-        self._scoring.reset(mask)
-
     def stats(self) -> dict[str, float]:
         """Return the counters of `LiveSource.stats`."""
-        return self._scoring.stats()
+        return self._reader.stats()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LLMJudge:
         # Gymnasium deep-copies constructor arguments; a copy would begin without a memory.

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.guidance.states import States
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.live.source import OnMiss
-from llm_wrappers.llm.live.timing import Timing
 from llm_wrappers.llm.prompt_template import PromptTemplate
-from llm_wrappers.methods._one_line import one_line
-from llm_wrappers.methods.lmgt._prompts import Prompts
-from llm_wrappers.methods.lmgt._scoring import Scoring
-from llm_wrappers.methods.lmgt.parsing import parse_number
+from llm_wrappers.methods._asking import AnswerReader, from_text, one_line
+from llm_wrappers.methods.lmgt.wording import filled, parse_number
 
 __all__ = ["LLMPotential"]
 
@@ -40,12 +38,10 @@ class LLMPotential:
         caption: From facts to the captions that the model reads; None for those of the states.
         on_miss: What happens with a state that the cache lacks, see `LiveSource`: ``"neutral"``,
             ``"block"`` or ``"background"``.
-        timing: When a state may be asked about, see `LiveSource`.
         retry_failed_after: After how many seconds a question that failed is asked again.
 
     Raises:
         InvalidOptionError: If an option has a value that cannot work.
-        UnknownNameError: If no timing has the name.
 
     >>> from llm_wrappers.testing import ScriptedLLM
     >>> toy = EnvDescription(env_id="Toy-v0", rules="Find the key.")
@@ -63,33 +59,32 @@ class LLMPotential:
         knowledge: str | bool | None = None,
         caption: Callable[[Sequence[Mapping[str, Any]]], Sequence[str]] | None = None,
         on_miss: OnMiss = "neutral",
-        timing: str | Timing = "every_step",
         retry_failed_after: float = 60.0,
     ) -> None:
         self.llm = llm
         self._caption = caption
-        self._prompts = Prompts(
+        self._prompts = filled(
             "lmgt/potential" if prompt is None else prompt,
             description,
             changing=("caption",),
             knowledge=knowledge,
         )
-        self._scoring: Scoring[float] = Scoring(
+        self._reader: AnswerReader[float] = AnswerReader(
             llm,
             prompt=self._prompt,
             version=self._prompts.version,
-            parse=parse_number,
-            neutral=0.0,
-            expected="a line like 'SCORE: 0.5'",
+            read=partial(from_text, parse_number),
+            unreadable=0.0,
+            expected="that ends with a line like 'SCORE: 0.5'",
+            taken_as="neutral",
             purpose="potential",
             on_miss=on_miss,
-            timing=timing,
             retry_failed_after=retry_failed_after,
         )
 
     def values(self, states: States) -> list[float | None]:
         """Return the potential of each state, None where there is no answer yet."""
-        return self._scoring.answers(self._questions(states))
+        return self._reader.answers(self._questions(states))
 
     def prefill(self, states: States, *, progress_bar: bool | None = None) -> list[float]:
         """Ask about states beforehand, and wait; the answers are in the client's cache.
@@ -104,11 +99,11 @@ class LLMPotential:
         Raises:
             LLMWrappersError: As `LLM.ask_many` says.
         """
-        return self._scoring.ask_all(self._questions(states), progress_bar=progress_bar)
+        return self._reader.values(self._questions(states), progress_bar=progress_bar)
 
     def stats(self) -> dict[str, float]:
         """Return the counters of `LiveSource.stats`."""
-        return self._scoring.stats()
+        return self._reader.stats()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LLMPotential:
         # Gymnasium deep-copies constructor arguments; a copy would begin without a memory.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -11,11 +12,66 @@ import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
+from llm_wrappers.captions.captioner import Captioner, Facts
+from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError, require
-from llm_wrappers.methods.lmgt.frame_captioner import FRAME, FrameCaptioner
 
-__all__ = ["FrameInfoWrapper", "png_base64"]
+__all__ = ["FRAME", "FrameCaptioner", "FrameInfoWrapper", "png_base64"]
+
+FRAME = "frame"
+"""The entry of the info, and the fact, that holds the picture."""
+
+
+class FrameCaptioner:
+    """Says what another captioner says, and has the picture of the state among its facts.
+
+    The fact `frame` is the picture as PNG in base64; it is a part of no caption.
+
+    Args:
+        captioner: The captioner of the environment.
+    """
+
+    def __init__(self, captioner: Captioner) -> None:
+        self._captioner = captioner
+
+    @property
+    def description(self) -> EnvDescription:
+        """What never changes about the environment."""
+        return self._captioner.description
+
+    @property
+    def reads_observations(self) -> bool:
+        """Whether facts are made from more than infos."""
+        return bool(getattr(self._captioner, "reads_observations", True))
+
+    def facts(self, observations: Any, infos: Mapping[str, Any]) -> list[Facts]:
+        """Return the facts of n states, each with its picture.
+
+        Args:
+            observations: As the inner captioner reads them.
+            infos: With `frame`, n texts, as `FrameInfoWrapper` puts it there.
+
+        Raises:
+            InvalidOptionError: If there are no pictures.
+        """
+        if FRAME not in infos:
+            raise InvalidOptionError(
+                f"expected a picture in info[{FRAME!r}]: put FrameInfoWrapper around the "
+                f"environment; the info has {sorted(infos)}"
+            )
+        rows = self._captioner.facts(observations, infos)
+        return [{**row, FRAME: str(png)} for row, png in zip(rows, infos[FRAME], strict=True)]
+
+    def state_captions(self, facts: Sequence[Facts]) -> list[str]:
+        """Return the captions of n states."""
+        return self._captioner.state_captions(facts)
+
+    def transition_captions(
+        self, before: Sequence[Facts], actions: Sequence[Any], after: Sequence[Facts]
+    ) -> list[str]:
+        """Return what n actions did."""
+        return self._captioner.transition_captions(before, actions, after)
 
 
 class FrameInfoWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
@@ -66,18 +122,7 @@ class FrameInfoWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
 
 def png_base64(frame: NDArray[np.uint8]) -> str:
-    """Return a picture as PNG in base64.
-
-    Args:
-        frame: uint8 of shape (height, width, 3).
-
-    Raises:
-        InvalidOptionError: If it is no such array.
-        DependencyNotInstalled: If Pillow is missing (extra ``vision``).
-
-    >>> png_base64(np.zeros((2, 2, 3), np.uint8))[:8]
-    'iVBORw0K'
-    """
+    """Return a picture, uint8 of shape (height, width, 3), as PNG in base64."""
     picture = np.asarray(frame)
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         raise InvalidOptionError(

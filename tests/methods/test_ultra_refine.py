@@ -6,7 +6,6 @@ import json
 import re
 import signal
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -22,47 +21,44 @@ from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import AuthoringError, IncompatibleEnvironmentError
 from llm_wrappers.guidance.critical.critical_state import CriticalState
 from llm_wrappers.guidance.critical.critical_states import CriticalStates
-from llm_wrappers.methods import ultra
 from llm_wrappers.sb3 import refine
 from llm_wrappers.testing import ScriptedLLM
 from llm_wrappers.trajectories.files import open_trajectories
 
 cart_pole = partial(gym.make, "CartPole-v1", max_episode_steps=40)
 cart_pole_captioner = resolve_captioner(gym.make("CartPole-v1"))
-BY_HAND: dict[str, Any] = {"selector": "return-drop", "corrector": "reference"}
-SMALL: dict[str, Any] = {"n_steps": 32, "batch_size": 32, "n_epochs": 1, "device": "cpu"}
+BY_HAND = {"selector": "return-drop", "corrector": "reference"}
+SMALL = {"n_steps": 32, "batch_size": 32, "n_epochs": 1, "device": "cpu"}
 
 
-def cart_poles(n: int) -> gym.vector.VectorEnv:
+def cart_poles(n):
     return gym.vector.SyncVectorEnv([cart_pole] * n, autoreset_mode=AutoresetMode.SAME_STEP)
 
 
-def parameters(model: Any) -> list[np.ndarray]:
+def parameters(model):
     return [value.detach().numpy().copy() for value in model.policy.state_dict().values()]
 
 
 @pytest.fixture
-def ppo() -> PPO:
+def ppo():
     return PPO("MlpPolicy", cart_pole(), seed=0, **SMALL)
 
 
 class Seen(BaseCallback):
     """Keeps the progress of the wrapper and the infos of the training."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
-        self.infos: list[dict[str, Any]] = []
-        self.weights: list[float] = []
+        self.infos = []
+        self.weights = []
 
-    def _on_step(self) -> bool:
+    def _on_step(self):
         self.infos += self.locals["infos"]
         self.weights.append(self.training_env.env_method("stats")[0]["weight"])
         return True
 
 
-def test_a_policy_is_refined_in_place_and_keeps_its_own_environment(
-    ppo: PPO, tmp_path: Path
-) -> None:
+def test_a_policy_is_refined_in_place_and_keeps_its_own_environment(ppo, tmp_path):
     own, before = ppo.get_env(), parameters(ppo)
     ppo.learn(64)
     seen = Seen()
@@ -91,7 +87,7 @@ def test_a_policy_is_refined_in_place_and_keeps_its_own_environment(
     assert "steps of training" in str(refinement)
 
 
-def test_a_seed_makes_it_repeatable() -> None:
+def test_a_seed_makes_it_repeatable():
     runs = []
     for seed in (1, 1, 2):
         model = PPO("MlpPolicy", cart_pole(), seed=0, **SMALL)
@@ -101,13 +97,14 @@ def test_a_seed_makes_it_repeatable() -> None:
     assert any((one != two).any() for one, two in zip(runs[0], runs[2], strict=True))
 
 
-def test_a_model_of_two_environments_goes_on_in_two() -> None:
+def test_a_model_of_two_environments_goes_on_in_two():
     model = PPO("MlpPolicy", DummyVecEnv([cart_pole] * 2), seed=0, **SMALL)
     refinement = refine(model, cart_poles(2), steps=64, episodes=2, seed=0, **BY_HAND)
     assert refinement.stats["steps"] == 64
 
 
-def test_statistics_of_vec_normalize_are_used_and_go_on() -> None:
+@pytest.mark.slow
+def test_statistics_of_vec_normalize_are_used_and_go_on():
     normalized = VecNormalize(DummyVecEnv([cart_pole]))
     model = PPO("MlpPolicy", normalized, seed=0, **SMALL).learn(64)
     counted = normalized.obs_rms.count
@@ -116,7 +113,7 @@ def test_statistics_of_vec_normalize_are_used_and_go_on() -> None:
     assert normalized.obs_rms.count == counted + 65
 
 
-def test_dqn_stores_what_was_executed() -> None:
+def test_dqn_stores_what_was_executed():
     model = DQN("MlpPolicy", cart_pole(), learning_starts=8, buffer_size=256, seed=0, device="cpu")
     seen = Seen()
     refinement = refine(
@@ -129,7 +126,7 @@ def test_dqn_stores_what_was_executed() -> None:
     assert stored != [info["agent_action"] for info in seen.infos]
 
 
-def test_continuous_actions_and_a_better_policy_as_corrector() -> None:
+def test_continuous_actions_and_a_better_policy_as_corrector():
     pendulum = partial(gym.make, "Pendulum-v1", max_episode_steps=30)
     options: dict[str, Any] = {
         "learning_starts": 8, "buffer_size": 256, "device": "cpu",
@@ -154,11 +151,11 @@ def test_continuous_actions_and_a_better_policy_as_corrector() -> None:
 
 
 class OnlyLeft(gym.Wrapper):
-    def action_masks(self) -> np.ndarray:
+    def action_masks(self):
         return np.array([True, False])
 
 
-def test_maskable_ppo_is_not_advised_what_its_mask_forbids() -> None:
+def test_maskable_ppo_is_not_advised_what_its_mask_forbids():
     model = MaskablePPO("MlpPolicy", OnlyLeft(cart_pole()), seed=0, **SMALL)
     refinement = refine(
         model, OnlyLeft(cart_pole()), steps=64, episodes=2, per_episode=10, seed=0,
@@ -171,7 +168,7 @@ def test_maskable_ppo_is_not_advised_what_its_mask_forbids() -> None:
 # --- by a language model ---
 
 
-def answer(request: Any) -> str:
+def answer(request):
     """Name the fourth step, and advise pushing right in it."""
     text = request.messages[-1]["content"]
     if "corrections" not in text:
@@ -184,7 +181,7 @@ def answer(request: Any) -> str:
     return json.dumps({"corrections": [{"episode": episode, "step": step, **correction}]})
 
 
-def test_a_model_finds_and_corrects_and_is_asked_once(tmp_path: Path) -> None:
+def test_a_model_finds_and_corrects_and_is_asked_once(tmp_path):
     tables = []
     for _ in range(2):
         llm = ScriptedLLM(answer, cache=tmp_path / "answers.sqlite")
@@ -196,7 +193,7 @@ def test_a_model_finds_and_corrects_and_is_asked_once(tmp_path: Path) -> None:
     assert tables == [([1], 2), ([1], 0)]
 
 
-def test_nothing_found_is_said_and_nothing_is_trained(ppo: PPO) -> None:
+def test_nothing_found_is_said_and_nothing_is_trained(ppo):
     before = parameters(ppo)
     llm = ScriptedLLM(lambda request: json.dumps({"case_analysis": "", "states": []}))
     with pytest.raises(AuthoringError, match="no critical state was found in 1 episodes"):
@@ -208,7 +205,7 @@ def test_nothing_found_is_said_and_nothing_is_trained(ppo: PPO) -> None:
 
 
 class Untouchable(gym.Wrapper):
-    def step(self, action: Any) -> Any:
+    def step(self, action):
         raise AssertionError("played")
 
 
@@ -224,24 +221,24 @@ class Untouchable(gym.Wrapper):
         ({**BY_HAND, "selector": "nobody"}, "nobody"),
     ],
 )
-def test_wrong_options(ppo: PPO, options: dict[str, Any], message: str) -> None:
+def test_wrong_options(ppo, options, message):
     with pytest.raises(ValueError, match=message):
         refine(ppo, Untouchable(cart_pole()), **{"steps": 32, **options})
 
 
-def test_another_number_of_environments(ppo: PPO) -> None:
+def test_another_number_of_environments(ppo):
     with pytest.raises(IncompatibleEnvironmentError, match="in 1 environments at once, got 2"):
         refine(ppo, cart_poles(2), steps=32, **BY_HAND)
 
 
-def test_another_environment(ppo: PPO) -> None:
+def test_another_environment(ppo):
     with pytest.raises(ValueError, match="spaces do not match"):
         refine(ppo, gym.make("MountainCar-v0"), steps=32, **BY_HAND)
 
 
-def test_interrupted_training_gives_the_model_its_environment_back(ppo: PPO) -> None:
+def test_interrupted_training_gives_the_model_its_environment_back(ppo):
     class Interrupt(BaseCallback):
-        def _on_step(self) -> bool:
+        def _on_step(self):
             signal.raise_signal(signal.SIGINT)
             return True
 
@@ -252,41 +249,8 @@ def test_interrupted_training_gives_the_model_its_environment_back(ppo: PPO) -> 
     ppo.learn(32)
 
 
-def test_a_loaded_policy_without_an_environment(ppo: PPO, tmp_path: Path) -> None:
+def test_a_loaded_policy_without_an_environment(ppo, tmp_path):
     ppo.save(tmp_path / "model.zip")
     model = PPO.load(tmp_path / "model.zip", device="cpu")
     refine(model, cart_pole(), steps=32, episodes=1, seed=0, **BY_HAND)
     assert model.num_timesteps == 32
-
-
-def test_the_recipe_of_the_method_is_this_function() -> None:
-    assert ultra.refine is refine
-    with pytest.raises(AttributeError, match="nothing"):
-        ultra.nothing  # noqa: B018
-
-
-def test_states_of_a_dict_observation_are_looked_up_by_a_part() -> None:
-    def named() -> gym.Env:
-        env = cart_pole()
-        space = gym.spaces.Dict({"pole": env.observation_space})
-        env = gym.wrappers.TransformObservation(env, lambda o: {"pole": o}, space)
-        return env
-
-    class Falls:
-        description = cart_pole_captioner.description
-
-        def facts(self, observations: Any, infos: Any) -> Any:
-            return cart_pole_captioner.facts(observations["pole"], infos)
-
-        def state_captions(self, facts: Any) -> Any:
-            return cart_pole_captioner.state_captions(facts)
-
-        def transition_captions(self, before: Any, actions: Any, after: Any) -> Any:
-            return cart_pole_captioner.transition_captions(before, actions, after)
-
-    model = PPO("MultiInputPolicy", named(), seed=0, **SMALL)
-    refinement = refine(
-        model, named(), steps=64, episodes=2, seed=0, part="pole", captioner=Falls(), **BY_HAND
-    )
-    assert refinement.critical_states.part == "pole"
-    assert refinement.stats["hits"] > 0

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.critical.state_keys import make_keys
-from llm_wrappers.methods.ultra._places import states_of
 from llm_wrappers.trajectories.trajectory import Trajectory
 
-__all__ = ["History"]
+__all__ = ["History", "states_of"]
 
 # Rounding leaves equal numbers a spread that is not quite zero.
 _NOISE = 1e-9
@@ -22,13 +22,7 @@ _NUMBERS_AT_ONCE = 2**20
 
 @dataclass(frozen=True)
 class History:
-    """The lengths of episodes, and how far their states spread.
-
-    Args:
-        lengths: The number of steps of each episode.
-        example: One flat state, shape (1, d); None where the states are no arrays of numbers.
-        spread: The standard deviation of each dimension, 1 where all are equal; None likewise.
-    """
+    """The lengths of episodes, and how far their states spread; None where they are no numbers."""
 
     lengths: tuple[int, ...]
     example: NDArray[np.float64] | None
@@ -36,15 +30,7 @@ class History:
 
     @classmethod
     def of(cls, trajectories: Sequence[Trajectory], part: str | None) -> History:
-        """Return that of some episodes, each of which is looked at once.
-
-        Args:
-            trajectories: The episodes.
-            part: Which entry of a Dict observation the states are.
-
-        Raises:
-            InvalidOptionError: If the observations have no such part.
-        """
+        """Return that of some episodes, or of a part of their observations; each is read once."""
         lengths = []
         sums = _Sums()
         for trajectory in trajectories:
@@ -54,11 +40,7 @@ class History:
         return cls(tuple(lengths), sums.first, sums.spread())
 
     def scales(self, key: str) -> list[float] | None:
-        """Return the scales of a table with a key that has some, None for others.
-
-        Raises:
-            InvalidOptionError: If there is no such key.
-        """
+        """Return the scales of a table with a key that has some, None for others."""
         if self.example is None or self.spread is None:
             return None
         make_keys(key, self.example)
@@ -107,3 +89,16 @@ def _states(trajectory: Trajectory, part: str | None) -> Iterator[NDArray[np.flo
     rows = max(_NUMBERS_AT_ONCE // max(flat.shape[1], 1), 1)
     for start in range(0, len(flat), rows):
         yield flat[start : start + rows].astype(np.float64)
+
+
+def states_of(observations: Any, part: str | None) -> Any:
+    """Return what states are looked up by: the observations, or a part of a Dict's."""
+    if isinstance(observations, Mapping):
+        if part not in observations:
+            raise InvalidOptionError(
+                f"expected part to be one of the observation's {sorted(observations)}, got {part!r}"
+            )
+        return observations[part]
+    if part is not None:
+        raise InvalidOptionError(f"part={part!r} is only for Dict observations")
+    return observations

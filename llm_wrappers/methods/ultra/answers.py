@@ -1,22 +1,35 @@
-"""What a model says about critical steps, and which of it can be used."""
+"""What a model says about critical steps and what to do there, and which of it can be used."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
+from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
 from llm_wrappers.guidance.critical.moment import CriticalMoment
+from llm_wrappers.methods.ultra.actions import REJECTED, ActionForm, RejectedAction
 
-__all__ = ["DROPPED", "Identification", "most_important", "usable_moments"]
+__all__ = [
+    "DROPPED",
+    "UNUSABLE",
+    "Identification",
+    "answer_model",
+    "most_important",
+    "usable_corrections",
+    "usable_moments",
+]
 
 DROPPED = (
     "wrong_episode", "out_of_range", "not_shown", "not_finite",
     "duplicate", "too_many", "outranked",
 )  # fmt: skip
 """Why a step that the model named is not among the selected ones."""
+
+UNUSABLE = ("not_asked", "duplicate", *REJECTED)
+"""Why a correction of the model is not used."""
 
 
 class PickedStep(BaseModel):
@@ -45,14 +58,15 @@ def usable_moments(
     most: int,
     counts: Counter[str],
 ) -> list[CriticalMoment]:
-    """Return the moments of one answer that can be used, and count the others.
+    """Return the moments of one answer that can be used, and count the others as `DROPPED`.
 
     Args:
         answer: What the model said.
         shown: Episode -> the steps that the question showed.
         lengths: Episode -> how many steps it has.
         most: How many moments of each episode were asked for.
-        counts: The kinds of `DROPPED` are counted in it, and ``clipped_importance``.
+        counts: ``clipped_importance`` is counted in it too.
+
     """
     found: dict[int, list[CriticalMoment]] = {episode: [] for episode in shown}
     for picked in answer.states:
@@ -77,11 +91,9 @@ def most_important(
 ) -> list[CriticalMoment]:
     """Return the most important moments of one episode, in order of their steps.
 
-    Args:
-        moments: May have one step several times; the most important of these is taken.
-        most: How many to return; of equally important ones the earlier.
-        counts: What is left out is counted in it, as ``duplicate`` or `as_kind`.
-        as_kind: The name for moments that are too many.
+    Of several of one step the most important is taken, of equally important ones the earlier. What
+    is left out is counted as ``duplicate`` or `as_kind`.
+
     """
     ranked = sorted(moments, key=lambda moment: (-moment.importance, moment.step))
     distinct: dict[int, CriticalMoment] = {}
@@ -103,3 +115,53 @@ def _fault(
     if picked.step not in shown[picked.episode]:
         return "not_shown"
     return None if math.isfinite(picked.importance) else "not_finite"
+
+
+def answer_model(form: ActionForm) -> type[BaseModel]:
+    """Return the form of an answer whose actions are written in a certain way."""
+    correction = create_model(
+        "Correction",
+        episode=(int, Field(description="the number of the episode")),
+        step=(int, Field(description="the number of the step")),
+        analysis=(str, Field(description="what is going on there, and what each action leads to")),
+        action=(form.answer_type, Field(description=f"the appropriate action: {form.in_words}")),
+        reward=(float, Field(description="how effective the agent's own action was, -1 to 1")),
+    )
+    return create_model(
+        "Corrections",
+        corrections=(list[correction], Field(description="one for each marked step")),  # type: ignore[valid-type]
+    )
+
+
+def usable_corrections(
+    corrections: Sequence[Any],
+    moments: Sequence[CriticalMoment],
+    *,
+    form: ActionForm,
+    counts: Counter[str],
+) -> dict[tuple[int, int], tuple[Any, float]]:
+    """Return (episode, step) -> action and reward, and count the rest as `UNUSABLE`.
+
+    Of several corrections of one step the first is taken. ``clipped_actions`` and
+    ``clipped_rewards`` are counted too.
+
+    """
+    wanted = {(moment.episode, moment.step) for moment in moments}
+    found: dict[tuple[int, int], tuple[Any, float]] = {}
+    for correction in corrections:
+        place = (correction.episode, correction.step)
+        if place not in wanted or place in found:
+            counts["duplicate" if place in found else "not_asked"] += 1
+            continue
+        try:
+            action, clipped = form.read(correction.action)
+            if not math.isfinite(correction.reward):
+                raise RejectedAction("not_finite")
+        except RejectedAction as error:
+            counts[str(error)] += 1
+            continue
+        reward = min(max(correction.reward, -1.0), 1.0)
+        counts["clipped_actions"] += clipped
+        counts["clipped_rewards"] += reward != correction.reward
+        found[place] = (action, reward)
+    return found
