@@ -5,18 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import llm_wrappers.demo
 from llm_wrappers import __version__, cli
-from llm_wrappers.demo import ARMS
 
 USER_ERROR = 2
 
 
-def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+def run(capsys, *arguments):
     """Return the exit status, stdout and stderr of the command."""
     try:
         status = cli.main(arguments)
@@ -28,11 +26,11 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 
 @pytest.fixture
-def experiments(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def experiments(monkeypatch):
     """Return the experiments that the command asked for; none of them is run."""
-    seen: list[Any] = []
+    seen = []
 
-    def note(experiment: Any) -> Any:
+    def note(experiment):
         seen.append(experiment)
         return llm_wrappers.demo.experiment.Outcome([], "the table", interrupted=False)
 
@@ -40,7 +38,7 @@ def experiments(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return seen
 
 
-def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_and_help(capsys):
     assert run(capsys, "--version") == (0, f"{__version__}\n", "")
     status, out, _ = run(capsys, "--help")
     assert status == 0
@@ -51,9 +49,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert option in out
 
 
-def test_the_demo_as_it_is_by_default(
-    capsys: pytest.CaptureFixture[str], experiments: list[Any]
-) -> None:
+def test_the_demo_as_it_is_by_default(capsys, experiments):
     status, out, err = run(capsys, "demo")
     assert (status, err) == (0, "")
     assert "the table" in out
@@ -66,9 +62,7 @@ def test_the_demo_as_it_is_by_default(
     assert experiment.progress_bar
 
 
-def test_the_options_of_the_demo(
-    capsys: pytest.CaptureFixture[str], experiments: list[Any], tmp_path: Path
-) -> None:
+def test_the_options_of_the_demo(capsys, experiments, tmp_path):
     status, _, _ = run(
         capsys, "demo", "--steps", "77", "--seeds", "3", "--first-seed", "5", "--num-envs", "2",
         "--env", "llm_wrappers/Crafter-v1", "--arms", "soft", "half", "--out", str(tmp_path),
@@ -88,20 +82,15 @@ def test_the_options_of_the_demo(
     ("arguments", "message"),
     [
         (["demo", "--steps", "0"], "expected a whole number >= 1, got '0'"),
-        (["demo", "--steps", "-3"], "expected a whole number >= 1, got '-3'"),
         (["demo", "--steps", "many"], "expected a whole number >= 1, got 'many'"),
-        (["demo", "--num-envs", "0"], "expected a whole number >= 1, got '0'"),
         (["demo", "--seeds", "1.5"], "expected a whole number >= 1, got '1.5'"),
         (["demo", "--env", "CartPole-v1"], "invalid choice: 'CartPole-v1'"),
-        (["demo", "--arms"], "expected at least one argument"),
         (["demo", "--depth", "3"], "unrecognized arguments: --depth 3"),
         (["train"], "invalid choice: 'train'"),
         ([], "arguments are required"),
     ],
 )
-def test_a_command_line_that_cannot_be_read(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
-) -> None:
+def test_a_command_line_that_cannot_be_read(capsys, arguments, message):
     status, out, err = run(capsys, *arguments)
     assert (status, out) == (USER_ERROR, "")
     assert message in err.splitlines()[-1]
@@ -115,9 +104,7 @@ def test_a_command_line_that_cannot_be_read(
         (["--first-seed", "-2"], "seeds must be >= 0, got [-2]"),
     ],
 )
-def test_options_that_make_no_sense(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], message: str
-) -> None:
+def test_options_that_make_no_sense(capsys, tmp_path, arguments, message):
     out_folder = tmp_path / "out"
     status, out, err = run(capsys, "demo", "--out", str(out_folder), *arguments)
     assert (status, out) == (USER_ERROR, "")
@@ -127,28 +114,14 @@ def test_options_that_make_no_sense(
     assert not out_folder.exists()
 
 
-def test_an_unknown_arm_lists_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
-    _, _, err = run(capsys, "demo", "--arms", "?")
-    assert all(repr(arm) in err for arm in ARMS)
-
-
 @pytest.mark.parametrize(
     ("module", "extra"),
     [
         ("stable_baselines3", "sb3"),
-        ("sb3_contrib", "sb3"),
-        ("matplotlib", "sb3"),
-        ("tqdm", "sb3"),
         ("craftax", "craftax"),
     ],
 )
-def test_a_package_that_is_not_installed(
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    module: str,
-    extra: str,
-) -> None:
+def test_a_package_that_is_not_installed(capsys, tmp_path, monkeypatch, module, extra):
     monkeypatch.setitem(sys.modules, module, None)
     # Enough for training to begin, which would be too late to find out.
     status, out, err = run(
@@ -161,37 +134,24 @@ def test_a_package_that_is_not_installed(
     assert not list(tmp_path.rglob("model.zip"))
 
 
-def test_interrupted_before_there_is_anything_to_report(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(experiment: Any) -> None:
+def test_interrupted_before_there_is_anything_to_report(capsys, monkeypatch):
+    def interrupt(experiment):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(llm_wrappers.demo, "run_experiment", interrupt)
     assert run(capsys, "demo") == (130, "", "")
 
 
-def test_an_interrupted_experiment_says_so_by_its_status(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    outcome = llm_wrappers.demo.experiment.Outcome([], "what was done", interrupted=True)
-    monkeypatch.setattr(llm_wrappers.demo, "run_experiment", lambda experiment: outcome)
-    status, out, _ = run(capsys, "demo")
-    assert status == 130
-    assert "what was done" in out
-
-
-def test_a_process_of_its_own_has_the_status() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "llm_wrappers.cli", "demo", "--arms", "sgarl"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+def test_a_process_of_its_own_has_the_status():
+    command = [sys.executable, "-m", "llm_wrappers.cli", "show", "nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (USER_ERROR, "")
-    assert done.stderr.splitlines()[-1].startswith("llm-wrappers: arms must be among")
-    assert "Traceback" not in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("llm-wrappers: ")
+    assert "nowhere" in line
 
 
-def test_the_help_needs_no_heavy_package() -> None:
+def test_the_help_needs_no_heavy_package():
     code = (
         "import sys; from llm_wrappers import cli\n"
         "try: cli.main(['demo', '--help'])\n"

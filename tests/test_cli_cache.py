@@ -1,17 +1,12 @@
 """The `llm-wrappers cache` command."""
 
-import fcntl
-import json
 import multiprocessing
 import os
-import pty
 import re
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
-import termios
 import time
 import warnings
 from contextlib import closing
@@ -101,14 +96,6 @@ class TestStats:
         day = time.strftime("%Y-%m-%d", time.localtime(WATER.created))
         assert re.search(rf"^oldest    {day} \d\d:\d\d:\d\d$", out, re.MULTILINE)
 
-    def test_of_an_empty_cache(self, run, tmp_path):
-        path = tmp_path / "cache.sqlite"
-        with closing(SqliteStore(path)) as store:
-            store.stats()
-        status, out, _ = run("stats", path)
-        assert status == 0
-        assert "oldest    -\n" in out
-
     def test_of_a_redis_server(self, run, monkeypatch):
         monkeypatch.setattr(RedisStore, "stats", SqliteStore(":memory:").stats)
         status, out, _ = run("stats", "redis://:s3cret@localhost:7000/2")
@@ -135,18 +122,6 @@ class TestShow:
             "West.",
             "",
         ]
-
-    def test_prints_schema_sample_version_and_content_of_parts(self, run, tmp_path):
-        request = Request(
-            model="m", messages=({"role": "system", "content": [{"type": "text"}]}, {}),
-            answer_schema={"type": "object"}, sample=3, prompt_version="v7",
-        )  # fmt: skip
-        with closing(SqliteStore(tmp_path / "c")) as store:
-            store.put(Record(request=request, completion=Completion(text="x"), created=0.0))
-        _, out, _ = run("show", tmp_path / "c")
-        assert 'schema    {"type":"object"}\nsample    3\nversion   v7\n' in out
-        assert '--- system\n[{"type":"text"}]\n--- \nnull\n--- answer\nx\n' in out
-        assert "price unknown" in out
 
     @pytest.mark.parametrize(
         ("arguments", "answers"),
@@ -189,16 +164,6 @@ class TestShow:
         _, out, _ = run("show", cache, "--search", "colour")
         assert "\\x1b[31mred\\x07\ttab\\x0d\\x9b \\ud800 ü\n" in out
 
-    def test_shows_what_a_terminal_has_no_letters_for(self, cache):
-        with closing(SqliteStore(cache)) as store:
-            store.put(a_record("colour", "grün"))
-        process = in_a_process(
-            "show", cache, "--search", "colour", env={**os.environ, "PYTHONIOENCODING": "ascii"}
-        )
-        out, err = process.communicate()
-        assert (process.returncode, err) == (0, b"")
-        assert b"gr\\xfcn" in out
-
 
 class TestExportAndImport:
     def test_round_trip(self, run, cache, tmp_path):
@@ -213,13 +178,6 @@ class TestExportAndImport:
         ]
         run("export", other, second)
         assert first.read_bytes() == second.read_bytes()
-
-    def test_to_the_standard_output(self, run, cache, tmp_path):
-        run("export", cache, tmp_path / "a.jsonl")
-        status, out, err = run("export", cache, "-")
-        assert (status, err) == (0, "")
-        assert out == (tmp_path / "a.jsonl").read_text()
-        assert not (tmp_path / "-").exists()
 
     def test_says_what_was_rejected(self, run, cache, tmp_path):
         path = tmp_path / "a.jsonl"
@@ -242,23 +200,6 @@ class TestExportAndImport:
         assert not (tmp_path / "b.jsonl").exists()
         assert "1 added, 2 already there" in run("import", cache, tmp_path / "a.jsonl")[1]
         assert run("export", cache, tmp_path / "b.jsonl")[0] == 0
-
-    def test_shows_a_bar_on_a_terminal_only(self, cache, tmp_path):
-        with closing(SqliteStore(cache)) as store:
-            for number in range(50):
-                store.put(a_record(f"more {number}", "x"))
-        ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        os.set_blocking(ours, False)
-        command = [
-            sys.executable, "-m", "llm_wrappers.cli", "cache", "export", cache, tmp_path / "a",
-        ]  # fmt: skip
-        subprocess.run(command, stderr=theirs, stdout=subprocess.DEVNULL, check=True)
-        shown = os.read(ours, 10_000).decode()
-        os.close(theirs)
-        os.close(ours)
-        assert "export" in shown
-        assert "/53" in shown
 
     def test_needs_no_bar(self, run, cache, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "tqdm", None)
@@ -369,11 +310,6 @@ class TestMistakes:
         assert "which is the cache itself" in err
         assert len(texts(cache)) == 3
 
-    def test_importing_what_is_not_there(self, run, cache, tmp_path):
-        status, _, err = run("import", cache, tmp_path / "nowhere.jsonl")
-        assert status == USER_ERROR
-        assert "nothing by that name" in err
-
 
 def as_nobody(*arguments):
     """Run the command without the rights of the superuser, who may write everything."""
@@ -384,6 +320,7 @@ def as_nobody(*arguments):
     os._exit(cli.main(["cache", *map(str, arguments)]))
 
 
+@pytest.mark.slow
 class TestCachesThatCannotBeWritten:
     @pytest.fixture
     def frozen(self, cache):
@@ -418,38 +355,14 @@ class TestCachesThatCannotBeWritten:
 
 
 class TestClosedPipes:
-    @pytest.mark.parametrize("arguments", [["show", "--limit", "999"], ["export"]], ids=" ".join)
-    def test_end_the_command_quietly(self, cache, arguments):
+    def test_end_the_command_quietly(self, cache):
         with closing(SqliteStore(cache)) as store:
             for number in range(300):
                 store.put(a_record(f"more {number}", "long " * 200))
-        action, *options = arguments
-        process = in_a_process(action, cache, *options, *(["-"] if action == "export" else []))
+        process = in_a_process("export", cache, "-")
         first = process.stdout.readline()
         process.stdout.close()
         with process.stderr:
             said = process.stderr.read()
         assert (process.wait(), said) == (141, b"")
-        assert first.startswith((b"key", b"{"))
-
-    def test_before_anything_was_written(self, cache):
-        process = in_a_process("stats", cache)
-        process.stdout.close()
-        with process.stderr:
-            said = process.stderr.read()
-        assert (process.wait(), said) == (141, b"")
-
-
-def test_help_names_all_actions_and_options(run):
-    _, out, _ = run("--help")
-    assert all(action in out for action in ("stats", "show", "export", "import", "prune"))
-    _, out, _ = run("prune", "--help")
-    for option in ("--older-than", "--model", "--max-entries", "--damaged", "--dry-run"):
-        assert option in out
-
-
-def test_lines_of_an_export_are_json(run, cache):
-    _, out, _ = run("export", cache, "-")
-    assert {json.loads(line)["completion"]["text"] for line in out.splitlines()} == {
-        "West.", "East.", "Under the HILL.",
-    }  # fmt: skip
+        assert first.startswith(b"{")

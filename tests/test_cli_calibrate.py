@@ -9,7 +9,7 @@ from llm_wrappers.cli import main
 DOORKEY = "minigrid:MiniGrid-DoorKey-5x5-v0"
 
 
-def test_it_plays_and_prints_a_threshold(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_plays_and_prints_a_threshold(capsys):
     arguments = ["calibrate", "--env", DOORKEY, "--steps", "60", "--seed", "3"]
     assert main(arguments) == 0
     first = capsys.readouterr().out
@@ -21,7 +21,7 @@ def test_it_plays_and_prints_a_threshold(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out == first
 
 
-def test_goals_encoder_and_matches_are_given(capsys: pytest.CaptureFixture[str]) -> None:
+def test_goals_encoder_and_matches_are_given(capsys):
     arguments = ["calibrate", "--env", "CartPole-v1", "--encoder", "hashing:64", "--steps", "40"]
     goals = ["--goals", "keep the pole up", "go left"]
     assert main([*arguments, *goals]) == 0
@@ -45,9 +45,7 @@ def test_goals_encoder_and_matches_are_given(capsys: pytest.CaptureFixture[str])
         ),
     ],
 )
-def test_a_mistake_is_said_in_one_line(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_mistake_is_said_in_one_line(arguments, message, capsys):
     assert main(["calibrate", *arguments]) == 2
     said = capsys.readouterr().err
     assert message in said

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from gymnasium.error import Error as GymnasiumError
 
 from llm_wrappers._version import __version__
-from llm_wrappers.cli import cache, calibrate, demo, guidance, write
+from llm_wrappers.cli import cache, demo, guidance, write
 from llm_wrappers.errors import GuidanceError, LLMError, UserError
 
 __all__ = ["main"]
@@ -57,5 +57,4 @@ def _parser() -> argparse.ArgumentParser:
     cache.add_command(commands)
     write.add_command(commands)
     guidance.add_commands(commands)
-    calibrate.add_command(commands)
     return parser

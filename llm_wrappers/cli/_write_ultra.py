@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 
-from llm_wrappers.cli._arguments import Commands, count, make_env
-from llm_wrappers.cli._client import add_client_options, client_of
-from llm_wrappers.cli._history import history_of
-from llm_wrappers.errors import AuthoringError, InvalidOptionError
+from llm_wrappers.cli._options import Commands, add_client_options, client_of, count, make_env
+from llm_wrappers.errors import (
+    AuthoringError,
+    IncompatibleEnvironmentError,
+    InvalidOptionError,
+)
+from llm_wrappers.trajectories.files import TrajectoryFiles, open_trajectories
+from llm_wrappers.trajectories.trajectory import Trajectory
 
 __all__ = ["add_method"]
+
+_POLICY = "policy_sha256"
 
 
 def add_method(methods: Commands) -> None:
@@ -52,7 +60,7 @@ def add_method(methods: Commands) -> None:
 
 def _write(options: argparse.Namespace) -> int:
     from llm_wrappers.methods import ultra
-    from llm_wrappers.methods.ultra._places import check_writable
+    from llm_wrappers.methods.ultra.guidance import check_writable
 
     asks = options.selector is None or options.corrector is None
     if asks and options.model is None:
@@ -64,7 +72,7 @@ def _write(options: argparse.Namespace) -> int:
         stack.callback(env.close)
         llm = stack.enter_context(client_of(options)) if asks else None
         try:
-            trajectories = history_of(model, env, options)
+            trajectories = _history(model, env, options)
             selector, corrector = ultra.resolve_guides(
                 env, llm=llm, selector=options.selector, corrector=options.corrector,
                 model=model, part=options.part, seed=options.seed,
@@ -97,3 +105,57 @@ def _policy(options: argparse.Namespace, env: gym.Env[Any, Any]) -> Any:
     if options.vec_normalize is not None:
         normalize_with(load_normalizer(options.vec_normalize), model, env)
     return model
+
+
+def _history(
+    model: Any, env: gym.Env[Any, Any], options: argparse.Namespace
+) -> Sequence[Trajectory]:
+    """Return as many episodes as asked for; those that are missing in the folder are played."""
+    folder, wanted = options.history, options.episodes
+    there = open_trajectories(folder) if folder is not None and folder.is_dir() else None
+    recorded = TrajectoryFiles(there.paths[:wanted] if there is not None else ())
+    policy = options.policy
+    digest = None if policy is None else hashlib.sha256(policy.read_bytes()).hexdigest()
+    for path, trajectory in zip(recorded.paths, recorded, strict=True):
+        _check(path, trajectory, env, digest, options.env)
+    missing = wanted - len(recorded)
+    if there is not None and len(recorded):
+        plays = f"{missing} more are played" if missing and model else "none are played"
+        print(f"{len(recorded)} of {len(there)} episodes in {folder} are used; {plays}\n")
+    if model is None and not len(recorded):
+        raise InvalidOptionError("give --policy, or a --history that has episodes")
+    if model is None or not missing:
+        return recorded
+    from llm_wrappers.sb3 import record_trajectories
+
+    played = record_trajectories(
+        model, env, episodes=missing, seed=options.seed + len(recorded), folder=folder,
+        metadata={_POLICY: digest}, progress_bar=True,
+    )  # fmt: skip
+    if not len(recorded):
+        return played
+    return TrajectoryFiles(open_trajectories(folder).paths[:wanted])
+
+
+def _check(
+    path: Path, trajectory: Trajectory, env: gym.Env[Any, Any], digest: str | None, env_id: str
+) -> None:
+    from llm_wrappers.trajectories._trees import map_leaves
+
+    played_in = trajectory.metadata.get("env_id") or env_id
+    first = map_leaves(trajectory.observations, lambda leaf: leaf[0])
+    if played_in != env_id:
+        raise IncompatibleEnvironmentError(
+            f"expected episodes of {env_id}, {path} is of {played_in}: name another --history"
+        )
+    if not env.observation_space.contains(first):
+        raise IncompatibleEnvironmentError(
+            f"expected episodes with observations of {env.observation_space}, {path} has others: "
+            "name another --history"
+        )
+    played_by = trajectory.metadata.get(_POLICY)
+    if None not in (played_by, digest) and played_by != digest:
+        raise InvalidOptionError(
+            f"expected episodes of the --policy, {path} was played by another one: name another "
+            "--history, or leave --policy out to use what is there"
+        )

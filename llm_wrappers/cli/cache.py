@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from itertools import islice
+from typing import Any
 
-from llm_wrappers.cli._arguments import Commands, count, duration
-from llm_wrappers.cli._cache_texts import printable, record_text, searchable, stats_text
+from llm_wrappers.cli._options import Commands, count, duration
 from llm_wrappers.errors import (
     CacheError,
     DependencyNotInstalled,
@@ -24,6 +25,7 @@ from llm_wrappers.llm.cache.files import Progress, export_answers, import_answer
 from llm_wrappers.llm.cache.redis_store import RedisStore
 from llm_wrappers.llm.cache.sqlite_store import SqliteStore
 from llm_wrappers.llm.cache.store import DamagedAnswerError, Record
+from llm_wrappers.llm.request import canonical_json
 
 __all__ = ["add_command"]
 
@@ -31,6 +33,9 @@ Store = SqliteStore | RedisStore
 
 _INCOMPLETE = 1
 _MOST_REASONS = 20
+_WIDTH = 10
+# A model's answer could otherwise move the cursor, or rename the terminal.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def add_command(commands: Commands) -> None:
@@ -74,7 +79,7 @@ def _add(
 
 def _stats(options: argparse.Namespace) -> int:
     with closing(_opened(options.cache, read_only=True)) as store:
-        print(stats_text(store.location, store.stats()))
+        print(_stats_text(store.location, store.stats()))
     return 0
 
 
@@ -84,11 +89,11 @@ def _show(options: argparse.Namespace) -> int:
         found = (
             record
             for record in _records(store, options.key.lower())
-            if not text or text in searchable(record)
+            if not text or text in _searchable(record)
         )
         shown = 0
         for record in islice(found, options.limit):
-            print(record_text(record))
+            print(_record_text(record))
             shown += 1
         if shown == options.limit and next(found, None) is not None:
             _say(f"there are more; `--limit {10 * options.limit}` shows more")
@@ -195,4 +200,67 @@ def _progress(label: str, *, total: int | None = None) -> Progress:
 
 
 def _say(text: str) -> None:
-    print(f"llm-wrappers: {printable(text)}", file=sys.stderr)
+    print(f"llm-wrappers: {_printable(text)}", file=sys.stderr)
+
+
+def _printable(text: str) -> str:
+    """Return a text that any terminal can show and none obeys."""
+    shown = _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    encoding = sys.stdout.encoding or "utf-8"
+    return shown.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _stats_text(location: str, stats: Mapping[str, Any]) -> str:
+    """Return the statistics of a cache as a table."""
+    rows = [
+        ("cache", location),
+        ("answers", f"{stats['answers']:,}"),
+        ("failures", f"{stats['failures']:,} remembered"),
+        ("size", f"{stats['bytes']:,} bytes"),
+        ("tokens", f"{stats['tokens']:,}"),
+        ("dollars", f"{stats['dollars']:,.4f} (where the price is known)"),
+        ("oldest", _moment(stats["oldest"])),
+        ("newest", _moment(stats["newest"])),
+        *(("model", f"{name}: {number:,}") for name, number in stats["models"].items()),
+    ]
+    return _printable("\n".join(f"{name:<{_WIDTH}}{text}" for name, text in rows))
+
+
+def _record_text(record: Record) -> str:
+    """Return a request with its answer."""
+    request, said = record.request, record.completion
+    rows = {
+        "key": record.key,
+        "model": request.model,
+        "answered": f"by {said.model or request.model} on {_moment(record.created)}",
+        "cost": f"{said.tokens:,} tokens, {_price(said.dollars)}, {said.seconds:.1f} s",
+        "finish": said.finish_reason,
+        "params": canonical_json(request.params) if request.params else "",
+        "schema": canonical_json(request.answer_schema) if request.answer_schema else "",
+        "sample": str(request.sample) if request.sample else "",
+        "version": request.prompt_version,
+    }
+    head = "\n".join(f"{name:<{_WIDTH}}{text}" for name, text in rows.items() if text)
+    turns = [(str(message.get("role", "")), message.get("content")) for message in request.messages]
+    body = "\n".join(f"--- {role}\n{_content(text)}" for role, text in turns)
+    return _printable(f"{head}\n{body}\n--- answer\n{said.text}\n")
+
+
+def _searchable(record: Record) -> str:
+    """Return all text of a request and its answer, in lower case."""
+    contents = [_content(message.get("content")) for message in record.request.messages]
+    return "\n".join([record.request.model, *contents, record.completion.text]).lower()
+
+
+def _content(content: Any) -> str:
+    return content if isinstance(content, str) else canonical_json(content)
+
+
+def _price(dollars: float | None) -> str:
+    return "price unknown" if dollars is None else f"${dollars:.6f}"
+
+
+def _moment(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

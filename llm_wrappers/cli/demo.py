@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from llm_wrappers.cli._arguments import Commands, count
+from llm_wrappers.cli._options import Commands, count
 from llm_wrappers.errors import require
 from llm_wrappers.worlds import ENV_IDS
 

@@ -1,4 +1,4 @@
-"""`llm-wrappers show` and `check`: what is in a guidance artefact, and whether it holds."""
+"""`llm-wrappers show`, `check` and `calibrate`: what guidance is, and whether it holds."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
-from llm_wrappers.cli._arguments import Commands, count, make_env
-from llm_wrappers.errors import GuidanceFileError
+from llm_wrappers.captions.batches import batch_of_one
+from llm_wrappers.captions.captioner import Captioner, batch_infos
+from llm_wrappers.captions.resolve import resolve_captioner
+from llm_wrappers.cli._options import Commands, count, make_env
+from llm_wrappers.embeddings import calibrate, resolve_encoder
+from llm_wrappers.errors import GuidanceFileError, InvalidOptionError
 from llm_wrappers.guidance.artefact import GuidanceArtefact, load_artefact
 from llm_wrappers.sandbox import validate_planner
 
@@ -23,7 +27,7 @@ _WRONG = 1
 
 
 def add_commands(commands: Commands) -> None:
-    """Add both commands to those that there are."""
+    """Add the commands to those that there are."""
     show = commands.add_parser("show", help="summarise a guidance folder")
     show.add_argument("folder", type=Path)
     show.set_defaults(run=_show)
@@ -41,6 +45,29 @@ def add_commands(commands: Commands) -> None:
     check.add_argument("--states", type=count, default=300, help="situations to record by playing")
     check.add_argument("--seed", type=int, default=0, help="seed of the playing")
     check.set_defaults(run=_check)
+    cosine = commands.add_parser(
+        "calibrate",
+        help="choose a similarity threshold for an encoder and an environment",
+        description="Play at random for a while, and compare what the environment says of each "
+        "step with the goals. Prints the cosines and a threshold.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    cosine.add_argument("--encoder", default="hashing", help="name of an encoder")
+    cosine.add_argument("--env", required=True, help="id of the environment")
+    cosine.add_argument(
+        "--goals", nargs="+", default=None, help="the goals; None for those the environment has"
+    )
+    cosine.add_argument(
+        "--match",
+        nargs=2,
+        action="append",
+        default=None,
+        metavar=("GOAL", "CAPTION"),
+        help="a goal and a caption that mean the same; may be repeated",
+    )
+    cosine.add_argument("--steps", type=count, default=500, help="steps to play")
+    cosine.add_argument("--seed", type=int, default=0, help="seed of the playing")
+    cosine.set_defaults(run=_calibrate)
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -87,7 +114,7 @@ def _check(options: argparse.Namespace) -> int:
 def _check_planner(
     artefact: GuidanceArtefact, env: gym.Env[Any, Any], options: argparse.Namespace
 ) -> bool:
-    from llm_wrappers.methods.sgrl.states import record_states
+    from llm_wrappers.methods.sgrl import record_states
 
     if artefact.planner_source is None:
         print("planner: none in this artefact")
@@ -114,10 +141,9 @@ def _check_guided(
     artefact: GuidanceArtefact, env: gym.Env[Any, Any], options: argparse.Namespace
 ) -> bool:
     """Check what play guided by the artefact meets, and print how its masks fare there."""
-    from llm_wrappers.captions.resolve import resolve_captioner
-    from llm_wrappers.methods.sgrl import states as play
-    from llm_wrappers.methods.sgrl._guide import Guide
+    from llm_wrappers.methods.sgrl import play
     from llm_wrappers.methods.sgrl.mask_audit import audit_guide
+    from llm_wrappers.methods.sgrl.play import Guide
 
     if not isinstance(env.action_space, gym.spaces.Discrete):
         print(f"guided play: none, it needs Discrete actions and these are {env.action_space}")
@@ -164,14 +190,10 @@ def _print_goals(audit: MaskAudit) -> None:
 
 
 def _goals(artefact: GuidanceArtefact, env: gym.Env[Any, Any]) -> tuple[str, ...]:
-    from llm_wrappers.captions.resolve import resolve_captioner
-
     return resolve_captioner(env).description.goals or tuple(artefact.masks or ())
 
 
 def _check_masks(artefact: GuidanceArtefact, env: gym.Env[Any, Any]) -> bool:
-    from llm_wrappers.captions.resolve import resolve_captioner
-
     description = resolve_captioner(env).description
     holds = True
     for goal, actions in (artefact.masks or {}).items():
@@ -182,3 +204,46 @@ def _check_masks(artefact: GuidanceArtefact, env: gym.Env[Any, Any]) -> bool:
             print(f"mask of {goal!r}: unknown goal, no action, or unknown actions {unknown}")
     print(f"masks: {len(artefact.masks or {})} goals")
     return holds
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    encoder = resolve_encoder(options.encoder)
+    env = make_env(options.env)
+    try:
+        captioner = resolve_captioner(env)
+        goals = options.goals or captioner.description.goals
+        if not goals:
+            raise InvalidOptionError(
+                f"{options.env} describes no goals: pass them with --goals 'GOAL' 'GOAL'"
+            )
+        captions = _transitions(env, captioner, steps=options.steps, seed=options.seed)
+    finally:
+        env.close()
+    matches = None if options.match is None else [(goal, text) for goal, text in options.match]
+    result = calibrate(encoder, goals, captions, matches=matches)
+    print(result)
+    return 0
+
+
+def _transitions(
+    env: gym.Env[Any, Any], captioner: Captioner, *, steps: int, seed: int
+) -> list[str]:
+    """Return what the environment says of each step of random play."""
+    env.action_space.seed(seed)
+    captions: list[str] = []
+    before = _facts(env, captioner, *env.reset(seed=seed))
+    for _ in range(steps):
+        action = env.action_space.sample()
+        observation, _, terminated, truncated, info = env.step(action)
+        after = _facts(env, captioner, observation, info)
+        captions.extend(captioner.transition_captions(before, [action], after))
+        before = after
+        if terminated or truncated:
+            before = _facts(env, captioner, *env.reset())
+    return captions
+
+
+def _facts(
+    env: gym.Env[Any, Any], captioner: Captioner, observation: Any, info: dict[str, Any]
+) -> Any:
+    return captioner.facts(batch_of_one(env.observation_space, observation), batch_infos(info))

@@ -5,6 +5,7 @@ from llm_wrappers.errors import require
 require("stable_baselines3", extra="sb3")
 require("sb3_contrib", extra="sb3")
 
+from llm_wrappers.methods.ultra.refining import Refinement, refine  # noqa: E402
 from llm_wrappers.sb3.baselines.fidelity import (  # noqa: E402
     FidelityScore,
     fidelity_scores,
@@ -22,7 +23,6 @@ from llm_wrappers.sb3.checkpoints import GuidanceCheckpointCallback  # noqa: E40
 from llm_wrappers.sb3.episode_log import EpisodeLogCallback, ProgressBarCallback  # noqa: E402
 from llm_wrappers.sb3.policy_corrector import PolicyCorrector  # noqa: E402
 from llm_wrappers.sb3.recording import record_trajectories  # noqa: E402
-from llm_wrappers.sb3.refining import Refinement, refine  # noqa: E402
 from llm_wrappers.sb3.relabel_callback import RelabelCallback  # noqa: E402
 from llm_wrappers.sb3.reweighing_callback import ReweighingCallback  # noqa: E402
 from llm_wrappers.sb3.run_report import RunReportCallback  # noqa: E402

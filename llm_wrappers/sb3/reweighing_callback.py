@@ -12,9 +12,8 @@ from llm_wrappers import checks
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.names import resolve_llm
-from llm_wrappers.methods.sgrl.reached_goals import Achieved, reached_goals
 from llm_wrappers.methods.sgrl.reweighing import Reweigher, ReweigherFunction, resolve_reweigher
-from llm_wrappers.methods.sgrl.reweighing_run import ReweighingRun
+from llm_wrappers.methods.sgrl.reweighing_run import Achieved, ReweighingRun, reached_goals
 
 __all__ = ["ReweighingCallback"]
 

@@ -19,7 +19,7 @@ from llm_wrappers.captions.generic import GenericCaptioner
 from llm_wrappers.captions.layers import SeenThrough
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import IncompatibleEnvironmentError
-from llm_wrappers.methods.lmgt.frame_captioner import FrameCaptioner
+from llm_wrappers.methods.lmgt import FrameCaptioner
 from llm_wrappers.worlds.classic.captioner import ClassicControlCaptioner
 from llm_wrappers.worlds.crafter.captioner import CrafterFamilyCaptioner
 from llm_wrappers.worlds.toy_text.blackjack import BlackjackCaptioner

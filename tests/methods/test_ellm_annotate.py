@@ -5,8 +5,7 @@ import pytest
 from ellm_doubles import caption_in, states_of
 
 from llm_wrappers.captions.resolve import resolve_captioner
-from llm_wrappers.errors import BudgetExceededError, InvalidOptionError
-from llm_wrappers.llm import Budget
+from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.methods import ellm
 from llm_wrappers.testing import ScriptedLLM
 
@@ -43,16 +42,6 @@ def test_the_seed_decides_what_is_met(env):
 def test_steps_bound_the_play(env):
     assert len(ellm.record_captions(env, states=1_000, steps=1)) == 1
     assert 1 < len(ellm.record_captions(env, states=1_000, steps=50)) <= 50
-
-
-def test_goes_on_where_a_budget_ended_it(env, tmp_path):
-    cache = tmp_path / "answers.sqlite"
-    poor = scripted(cache=cache, budget=Budget(calls=7), concurrency=1)
-    with pytest.raises(BudgetExceededError):
-        ellm.annotate(poor, env, states=20)
-    rich = scripted(cache=cache)
-    assert len(ellm.annotate(rich, env, states=20).suggestions) == 20
-    assert len(rich.requests) == 13
 
 
 def test_the_answers_are_those_that_training_looks_up(env, tmp_path):

@@ -17,7 +17,7 @@ from llm_wrappers.guidance.suggester import Suggester
 from llm_wrappers.llm import Budget, Completion
 from llm_wrappers.llm.prompt_template import PromptTemplate
 from llm_wrappers.methods.ellm import ClosedFormSuggester
-from llm_wrappers.methods.ellm._yes_or_no import yes_probability
+from llm_wrappers.methods.ellm.wording import yes_probability
 from llm_wrappers.testing import ScriptedLLM
 
 
@@ -45,13 +45,6 @@ class TestClosedForm:
         suggester.suggest(states_of(TREE, TREE))
         suggester.suggest(states_of(TREE, COW))
         assert len(suggester.llm.requests) == 2 * len(TOY.goals)
-
-    def test_log_probabilities_are_asked_for_unless_switched_off(self):
-        for logprobs, expected in ((True, (True, 5)), (False, (None, None))):
-            suggester = closed_over(logprobs=logprobs, candidates=["sleep"])
-            suggester.suggest(states_of(TREE))
-            (request,) = suggester.llm.requests
-            assert (request.params.get("logprobs"), request.params.get("top_logprobs")) == expected
 
     @pytest.mark.parametrize(
         ("answer", "threshold", "accepted"),

@@ -30,7 +30,7 @@ from stable_baselines3.common.vec_env import SubprocVecEnv
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import GuidanceWarning, InvalidRequestError
 from llm_wrappers.guidance.suggester_names import resolve_suggester
-from llm_wrappers.llm import LLM, Budget, allow_requests
+from llm_wrappers.llm import LLM, allow_requests
 from llm_wrappers.methods import ellm
 from llm_wrappers.testing import Fault, LLMServer
 
@@ -91,48 +91,6 @@ class TestOpenEnded:
         assert paid
         assert paid <= {"find the key", "go to the key", "pick up the key"}
 
-    def test_an_unreadable_answer_pays_nothing_and_is_not_asked_for_again(self, cache):
-        pytest.importorskip("minigrid")
-        with LLMServer("I would rather not say.") as server:
-            env = ellm.wrap(gym.make(MINIGRID), named("llm", server, cache))
-            with pytest.warns(GuidanceWarning, match="rather not say") as said:
-                results = played(env, 80)
-            asked = [caption_in(body) for body in server.requests]
-            stats = env.stats()["suggester"]
-            env.close()
-        assert len(said) == 1
-        assert all(reward == 0.0 for reward, _ in results)
-        assert len(asked) == len(set(asked)) == stats["failures_parse"] > 5
-        assert stats["texts"] > len(asked)
-
-    def test_a_spent_budget_leaves_plain_steps(self, cache):
-        pytest.importorskip("minigrid")
-        with LLMServer(key_goals) as server:
-            name = named("llm", server, cache, calls=3, budget="small")
-            env = ellm.wrap(gym.make(MINIGRID), name)
-            with pytest.warns(GuidanceWarning, match="budget"):
-                results = played(env, 80)
-            assert server.count == 3
-            stats = env.stats()
-            env.close()
-        assert len(results) == 80
-        assert stats["unanswered"] == stats["suggester"]["neutral"] > 0
-
-    def test_a_provider_that_fails_leaves_plain_steps_and_is_not_pressed(self, cache):
-        with LLMServer(suggestion, faults=[Fault.error(500)]) as server:
-            name = named("llm", server, cache, retries=0, retry_failed_after=0)
-            suggester = resolve_suggester(name, description=TOY)
-            with pytest.warns(GuidanceWarning, match="ProviderError"):
-                assert suggester.suggest(states_of(TREE)) == [None]
-            assert suggester.suggest(states_of(TREE)) == [("chop tree", "rest")]
-            assert server.count == 2
-        with LLMServer(suggestion, faults=[Fault.error(500)] * 9) as server:
-            patient = named("llm", server, cache, retries=0)
-            suggester = resolve_suggester(patient, description=TOY)
-            with pytest.warns(GuidanceWarning, match="ProviderError"):
-                assert [suggester.suggest(states_of(COW)) for _ in range(5)] == [[None]] * 5
-            assert server.count == 1
-
 
 REPLAY = """
 import json, sys
@@ -147,6 +105,7 @@ assert "litellm" not in sys.modules
 """
 
 
+@pytest.mark.slow
 def test_answers_outlive_the_process_that_asked(cache):
     with LLMServer(suggestion) as server:
         suggester = resolve_suggester(named("llm", server, cache), description=TOY)
@@ -176,6 +135,7 @@ class Guided:
         return ellm.wrap(gym.make(MINIGRID), self.suggester)
 
 
+@pytest.mark.slow
 def test_workers_ask_about_each_state_once_between_them(cache):
     pytest.importorskip("minigrid")
     description = resolve_captioner(gym.make(MINIGRID)).description
@@ -223,16 +183,6 @@ class TestClosedForm:
             assert higher.suggest(states_of(TREE)) == [()]
             assert server.count == len(TOY.goals)
 
-    def test_words_decide_where_no_log_probabilities_come(self, cache):
-        def without(reply):
-            choice = {**reply["choices"][0], "logprobs": None}
-            return {**reply, "choices": [choice]}
-
-        with LLMServer("Yes.", faults=[Fault("no_logprobs", without)] * 3) as server:
-            name = named("llm-closed", server, cache)
-            suggester = resolve_suggester(name, description=TOY)
-            assert suggester.suggest(states_of(TREE)) == [TOY.goals]
-
     def test_a_model_that_refuses_log_probabilities_says_what_to_do(self, cache):
         refusal = Fault.error(
             400, "logprobs is not supported with this model.", kind="invalid_request_error"
@@ -247,20 +197,6 @@ class TestClosedForm:
             plain = resolve_suggester(f"{name}&logprobs=false", description=TOY)
             assert plain.suggest(states_of(TREE)) == [()]
             assert "logprobs" not in server.requests[-1]
-
-
-def test_budgets_hold_while_states_are_asked_about_beforehand(cache):
-    pytest.importorskip("minigrid")
-    with LLMServer(key_goals) as server:
-        llm = LLM("openai/test", api_base=server.api_base, cache=cache, budget=Budget(calls=50))
-        annotation = ellm.annotate(llm, gym.make(MINIGRID), states=25)
-        assert server.count == len(annotation.suggestions) == 25
-        assert set(annotation.goals()) == {"go to the key", "pick up the key", "find the key"}
-        env = ellm.wrap(gym.make(MINIGRID), named("llm", server, cache, on_miss="neutral"))
-        played(env, 40)
-        assert server.count == 25
-        assert env.stats()["suggester"]["share_answered"] > 0.5
-        env.close()
 
 
 def test_the_program_of_the_page_runs(tmp_path, monkeypatch, capsys):

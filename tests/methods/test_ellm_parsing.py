@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_wrappers.methods.ellm.parsing import parse_goals
+from llm_wrappers.methods.ellm.wording import parse_goals
 
 WORDS = st.text("abcdefghijklmnop", min_size=1, max_size=8)
 GOALS = st.lists(WORDS, min_size=1, max_size=4).map(" ".join)

@@ -96,31 +96,11 @@ class TestOpenEnded:
         with pytest.warns(GuidanceWarning):
             assert suggester_over([chatty], strict=True).suggest(states_of(TREE)) == [()]
 
-    def test_the_prompt_shows_rules_verbs_and_state(self):
-        suggester = suggester_over()
-        suggester.suggest(states_of(TREE))
-        question = question_in(suggester.llm.requests[0])
-        assert "Toy-v0" in question
-        assert "You live in a small world." in question
-        assert "Verbs you may use: chop, eat, sleep" in question
-        assert question.endswith("You see a tree.\nWhat do you do?")
-
-    def test_the_prompt_may_list_the_goals(self):
-        suggester = suggester_over(prompt="ellm/open-goals")
-        suggester.suggest(states_of(TREE))
-        assert "- chop tree\n- eat cow\n- sleep" in question_in(suggester.llm.requests[0])
-
     def test_a_template_of_ones_own(self):
         template = PromptTemplate("At $env_id: $caption?")
         suggester = suggester_over(["- run"], prompt=template)
         assert suggester.suggest(states_of("A bear")) == [("run",)]
         assert question_in(suggester.llm.requests[0]) == "At Toy-v0: A bear?"
-
-    def test_another_template_is_another_question(self):
-        llm = ScriptedLLM(["- run", "- hide"])
-        for words, goals in (("$caption", ("run",)), ("$caption ", ("hide",))):
-            suggester = LLMSuggester(llm, TOY, prompt=PromptTemplate(words), on_miss="block")
-            assert suggester.suggest(states_of("A bear")) == [goals]
 
     def test_captions_in_another_form(self):
         suggester = suggester_over(caption=lambda facts: [COW for _ in facts])
@@ -131,20 +111,6 @@ class TestOpenEnded:
         llm = ScriptedLLM(["- push left"])
         LLMSuggester(llm, cart, on_miss="block").suggest(states_of("It leans."))
         assert "Verbs you may use: push\n" in question_in(llm.requests[0])
-
-    def test_a_spent_budget_leaves_states_without_goals(self, tmp_path):
-        budget = {"cache": tmp_path / "answers.sqlite", "budget": Budget(calls=1)}
-        suggester = suggester_over(llm_options=budget)
-        assert suggester.suggest(states_of(TREE)) == [("chop tree", "rest")]
-        with pytest.warns(GuidanceWarning, match="budget"):
-            assert suggester.suggest(states_of(COW)) == [None]
-        assert suggester.suggest(states_of(TREE)) == [("chop tree", "rest")]
-        assert len(suggester.llm.requests) == 1
-
-    def test_another_number_of_states_begins_anew(self):
-        suggester = suggester_over()
-        suggester.suggest(states_of(TREE, COW))
-        assert suggester.suggest(states_of(COW)) == [("eat cow",)]
 
     def test_pickles_with_its_client_and_begins_with_an_empty_memory(self, tmp_path):
         llm_options = {"cache": tmp_path / "answers.sqlite"}

@@ -23,8 +23,8 @@ from llm_wrappers.errors import (
 from llm_wrappers.guidance.states import States
 from llm_wrappers.llm import LLM, Budget, allow_requests
 from llm_wrappers.methods import lmgt
-from llm_wrappers.methods.lmgt.frame_info import png_base64
-from llm_wrappers.testing import LLMServer, ScriptedLLM, check_wrapper
+from llm_wrappers.methods.lmgt.frames import png_base64
+from llm_wrappers.testing import LLMServer, ScriptedLLM
 
 LAKE = "FrozenLake-v1"
 LEFT, DOWN, RIGHT = 0, 1, 2
@@ -133,9 +133,6 @@ class TestFrames:
         said = own.transition_captions(facts[:1], [RIGHT], facts[1:])
         assert said == plain.transition_captions(facts[:1], [RIGHT], facts[1:])
 
-    def test_it_keeps_the_contract_of_wrappers(self):
-        check_wrapper(lmgt.FrameInfoWrapper, make_env=Shades)
-
     def test_a_spec_rebuilds_it(self):
         env = lmgt.FrameInfoWrapper(lake())
         rebuilt = gym.make(gym.envs.registration.EnvSpec.from_json(env.spec.to_json()))
@@ -189,6 +186,7 @@ class TestDirect:
         assert {shade for shade, _ in shades} == {0, 60, 120}
         assert len(shades) == server.count == 4
 
+    @pytest.mark.slow
     def test_other_processes_send_their_pictures(self):
         envs = AsyncVectorEnv([lambda: lmgt.FrameInfoWrapper(Shades())] * 2)
         with LLMServer("SCORE: 1") as server:

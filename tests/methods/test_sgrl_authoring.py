@@ -26,7 +26,7 @@ from llm_wrappers.errors import AuthoringError, InvalidOptionError
 from llm_wrappers.guidance.artefact import load_artefact
 from llm_wrappers.llm import allow_requests
 from llm_wrappers.methods import sgrl
-from llm_wrappers.methods.sgrl.states import describe_facts
+from llm_wrappers.methods.sgrl.planner_author import describe_facts
 from llm_wrappers.testing import LLMServer, ScriptedLLM
 
 
@@ -150,12 +150,6 @@ class TestMasks:
         assert draft.without_mask == ["wait"]
         assert llm.usage["mask"].calls == 2
 
-    def test_goal_by_goal(self):
-        llm = ScriptedLLM(lambda request: MASKS)
-        draft = sgrl.write_masks(llm, self.description, per_goal=True)
-        assert len(llm.requests) == 3
-        assert set(draft.masks) == {"go left", "go right"}
-
     def test_needs_named_actions(self):
         nameless = EnvDescription(env_id="Toy-v0", rules="", goals=("go",))
         with pytest.raises(InvalidOptionError, match="named actions"):
@@ -186,14 +180,6 @@ class TestWriting:
         with pytest.raises(AuthoringError):
             sgrl.write_guidance(env, llm, tmp_path / "guidance", goals=GOALS, states=20, repairs=1)
         assert not (tmp_path / "guidance").exists()
-
-    def test_guides_an_agent(self, env, tmp_path):
-        llm = ScriptedLLM(["design", "first", GOOD, MASKS])
-        sgrl.write_guidance(env, llm, tmp_path, goals=GOALS, states=20)
-        guided = sgrl.wrap(env, f"file:{tmp_path}", goals=GOALS)
-        _, info = guided.reset(seed=0)
-        assert info["goal_text"] == "go left"
-        assert guided.action_masks().tolist() == [True, False]
 
 
 def answer_of(body):
@@ -237,12 +223,6 @@ class TestCommand:
             assert server.count == 3 + repairs
         assert "AuthoringError" in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
-
-    def test_a_budget_ends_it(self, tmp_path, capsys):
-        with LLMServer(answer=answer_of) as server, allow_requests(True):
-            assert self.write(tmp_path, server.api_base, "--calls", "2") == 1
-            assert server.count == 2
-        assert "BudgetExceededError" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         ("arguments", "says"),

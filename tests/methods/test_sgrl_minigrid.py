@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 from collections import deque
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import gymnasium as gym
 import minigrid  # noqa: F401  (registers the environments)
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
-from gymnasium.wrappers import FilterObservation
 from minigrid.core.actions import Actions
 from minigrid.core.world_object import Door, Key
 from minigrid.wrappers import ImgObsWrapper
@@ -25,7 +20,6 @@ from llm_wrappers.guidance import MaskBank, reference_artefact
 from llm_wrappers.guidance.plan import checked_plan
 from llm_wrappers.guidance.resolve import REFERENCES, resolve_planner
 from llm_wrappers.methods import sgrl
-from llm_wrappers.testing import check_wrapper
 from llm_wrappers.worlds.minigrid.captioner import MiniGridCaptioner
 
 SIZES = (5, 6, 8, 16)
@@ -37,21 +31,21 @@ ACTION = {name: index for index, name in enumerate(DESCRIPTION.action_names)}
 ROOT = Path(__file__).parents[2]
 
 
-def make(env_id: str = EIGHT) -> Any:
+def make(env_id=EIGHT):
     return gym.make(env_id, disable_env_checker=True)
 
 
-def open_actions(env: Any) -> set[str]:
+def open_actions(env):
     return {DESCRIPTION.action_names[index] for index in np.flatnonzero(env.action_masks())}
 
 
-def shortest_way(env: Any) -> list[int]:
+def shortest_way(env):
     """Return the fewest actions to the goal, from what only the simulator knows."""
     world = env.unwrapped
     grid = {(x, y): world.grid.get(x, y) for x in range(world.width) for y in range(world.height)}
     goal = next(place for place, thing in grid.items() if thing and thing.type == "goal")
 
-    def after(state: tuple[Any, ...], action: int) -> tuple[Any, ...]:
+    def after(state, action):
         (x, y), facing, has_key, is_open = state
         dx, dy = ((1, 0), (0, 1), (-1, 0), (0, -1))[facing]
         front, thing = (x + dx, y + dy), grid[x + dx, y + dy]
@@ -84,7 +78,7 @@ def shortest_way(env: Any) -> list[int]:
     raise AssertionError("there is no way to the goal")
 
 
-def play(env: Any, choose: Any, seed: int) -> tuple[float, list[str]]:
+def play(env, choose, seed):
     """Return the return of one episode and its goals without repetitions."""
     _, info = env.reset(seed=seed)
     goals, total, done = [info["goal_text"]], 0.0, False
@@ -131,7 +125,7 @@ class TestWrap:
         assert info["goal_text"] == "go to the goal"
         assert open_actions(env) == set(MOVES)
 
-    @pytest.mark.parametrize("mode", list(AutoresetMode))
+    @pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP])
     def test_a_vector_environment_has_the_goals_and_masks_of_single_ones(self, mode):
         singles = [sgrl.wrap(make(IDS[0])) for _ in range(3)]
         envs = sgrl.wrap(
@@ -155,35 +149,6 @@ class TestWrap:
                 break
             alone = [env.step(a)[4] for env, a in zip(singles, actions, strict=True)]
         envs.close()
-
-    def test_final_observations_have_goals_too(self):
-        envs = gym.make_vec(
-            IDS[0],
-            num_envs=2,
-            vectorization_mode="sync",
-            vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
-            max_steps=3,
-        )
-        envs = sgrl.wrap(envs)
-        envs.reset(seed=0)
-        for _ in range(3):
-            _, _, _, truncated, infos = envs.step(np.zeros(2, dtype=np.int64))
-        assert truncated.all()
-        for row in infos["final_obs"]:
-            assert set(row) == {"image", "direction", "mission", "goal"}
-        assert set(infos["final_info"]["goal_text"]) <= set(DESCRIPTION.goals)
-        envs.close()
-
-    def test_keeps_what_wrappers_must_keep(self):
-        def factory(env: Any) -> Any:
-            return sgrl.wrap(env, "reference:minigrid-doorkey")
-
-        def make_env() -> Any:
-            # The kit compares observations as arrays, which a mission is not.
-            return FilterObservation(gym.make(IDS[0], max_steps=20), ["image", "direction"])
-
-        unchecked = check_wrapper(factory, make_env=make_env)
-        assert {point.name for point in unchecked} == {"COPIES", "NEUTRAL"}
 
 
 class TestReferenceGuidance:
@@ -211,7 +176,7 @@ class TestReferenceGuidance:
             env.reset(seed=seed)
             way = iter(shortest_way(env))
 
-            def follow(env: Any, way: Any = way) -> int:
+            def follow(env, way=way):
                 action = next(way)
                 assert env.action_masks()[action], env.get_wrapper_attr("current_goal")()
                 return action
@@ -271,7 +236,7 @@ class TestReferenceGuidance:
     def test_a_policy_that_knows_nothing_succeeds_far_more_often(self):
         generator = np.random.default_rng(0)
 
-        def at_random(env: Any) -> int:
+        def at_random(env):
             return int(generator.choice(np.flatnonzero(env.action_masks())))
 
         wins = {}
@@ -282,7 +247,7 @@ class TestReferenceGuidance:
         assert wins["none"] <= 2
 
 
-def best_goal(**changes: Any) -> str:
+def best_goal(**changes):
     """Return the goal of the reference planner for facts that differ from an empty room."""
     planner = resolve_planner("reference:minigrid-doorkey", env_id=EIGHT, goals=DESCRIPTION.goals)
     view = np.ones((1, 7, 7, 3), np.uint8) * np.array([1, 0, 0], np.uint8)
@@ -293,11 +258,11 @@ def best_goal(**changes: Any) -> str:
     return DESCRIPTION.goals[checked_plan(answer, index).best]
 
 
-def test_the_walk_through_runs() -> None:
+def test_the_walk_through_runs():
     text = (ROOT / "docs" / "another-world.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
     assert len(blocks) >= 5
-    names: dict[str, Any] = {}
+    names = {}
     shorter = {r"learn\([\d_]+": "learn(128", "n_envs=8": "n_envs=2", "n_steps=128": "n_steps=64"}
     for block in blocks:
         for long, short in {**shorter, "batch_size=256": "batch_size=64"}.items():
@@ -309,55 +274,3 @@ def test_the_walk_through_runs() -> None:
     assert stats["GoalObservationWrapper"]["unknown_goals"] == 0
     assert stats["ActionMaskWrapper"]["masked_share"] == 1.0
     assert stats["ActionMaskWrapper"]["forbidden_actions"] == 0
-
-
-@pytest.fixture(scope="module")
-def benchmark() -> ModuleType:
-    path = ROOT / "benchmarks" / "sgrl_minigrid.py"
-    spec = importlib.util.spec_from_file_location("benchmark_sgrl_minigrid", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-class TestBenchmark:
-    def test_measures_of_one_run(self, benchmark):
-        lost = {"length": 100, "reward": 0.0, "env_steps": 100}
-        won = [{"length": 10, "reward": 0.9, "env_steps": 100 + step} for step in range(1, 301)]
-        found = benchmark.measures([lost] * 100 + won, limit=100)
-        assert found["success, all"] == 0.75
-        assert found["return, all"] == pytest.approx(0.75 * 0.91)
-        assert (found["success, last 100"], found["steps per episode, last 100"]) == (1.0, 10.0)
-        assert found["trained steps until 90 %"] == 190.0
-
-    def test_what_was_not_reached_is_left_open(self, benchmark):
-        lost = {"length": 100, "reward": 0.0, "env_steps": 100}
-        assert benchmark.measures([lost] * 200, 100)["trained steps until 90 %"] is None
-        assert set(benchmark.measures([], 100).values()) == {None}
-        runs = [dict.fromkeys(benchmark.MEASURES, value) for value in (None, 1000.0, 3000.0)]
-        assert benchmark.row("x", runs[:1])["return, all"] is None
-        assert benchmark.row("x", runs[1:])["return, all"] == 2000.0
-        assert benchmark.row("x", runs)["return, all"] == "2,000 (2 of 3 seeds)"
-
-    def test_success_by_quarter(self, benchmark):
-        ends = {10: 0.0, 25: 0.9, 26: 0.9, 80: 0.0, 100: 0.9, 101: 0.9}
-        episodes = [{"reward": reward, "env_steps": end} for end, reward in ends.items()]
-        quarters = benchmark.success_by_quarter(episodes, 100)
-        assert quarters == {"0 to 25": 0.5, "25 to 50": 1.0, "50 to 75": None, "75 to 100": 0.5}
-
-    def test_runs_and_does_not_train_again(self, benchmark, tmp_path, monkeypatch, capsys):
-        arguments = ["--env", IDS[0], "--arms", "sgrl", "--seeds", "0", "--steps", "256"]
-        arguments += ["--num-envs", "2", "--episodes", "2", "--out", str(tmp_path)]
-        monkeypatch.setattr(sys, "argv", ["sgrl_minigrid.py", *arguments])
-        benchmark.main()
-        first = capsys.readouterr().out
-        assert "sgrl, seed 0: " in first
-        names = [line.split("|")[1].strip() for line in first.splitlines() if line.startswith("|")]
-        assert names[2:5] == ["random", "random, guided", "sgrl"]
-        monkeypatch.setattr(benchmark.subprocess, "run", None)
-        benchmark.main()
-        again = capsys.readouterr().out
-        assert again.strip() in first
-        assert (tmp_path / IDS[0] / "table.md").read_text().strip() in again

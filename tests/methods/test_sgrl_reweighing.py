@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import warnings
-from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,9 +22,8 @@ from llm_wrappers.errors import (
 )
 from llm_wrappers.llm import Budget
 from llm_wrappers.methods import sgrl
-from llm_wrappers.methods.sgrl.reached_goals import reached_goals
-from llm_wrappers.methods.sgrl.reweighing_run import ReweighingRun
-from llm_wrappers.methods.sgrl.unlock_report import UnlockReport
+from llm_wrappers.methods.sgrl.reweighing import UnlockReport
+from llm_wrappers.methods.sgrl.reweighing_run import ReweighingRun, reached_goals
 from llm_wrappers.testing import ScriptedLLM
 
 GOALS = ("collect wood", "eat cow", "collect diamond")
@@ -35,12 +32,12 @@ rates = st.floats(0.0, 1.0)
 bounded = st.floats(0.1, 10.0)
 
 
-def report(*shares: float, steps: int = 2_000_000, **factors: float) -> UnlockReport:
+def report(*shares, steps=2000000, **factors):
     by_name = {name.replace("_", " "): factor for name, factor in factors.items()}
     return UnlockReport(steps, 40, dict(zip(GOALS, shares, strict=True)), by_name)
 
 
-def answer(**factors: Any) -> str:
+def answer(**factors):
     entries = [{"goal": name, "factor": factor} for name, factor in factors.items()]
     return json.dumps({"factors": entries})
 
@@ -49,7 +46,7 @@ def answer(**factors: Any) -> str:
 
 
 @given(st.lists(st.tuples(rates, bounded), min_size=2, max_size=6))
-def test_the_rule_is_monotone_and_bounded(goals: Any) -> None:
+def test_the_rule_is_monotone_and_bounded(goals):
     """Test 29 of the paper's behaviour: what is reached never gains on what is reached less."""
     names = [f"goal {number}" for number in range(len(goals))]
     shares = {name: rate for name, (rate, _) in zip(names, goals, strict=True)}
@@ -68,7 +65,7 @@ def test_the_rule_is_monotone_and_bounded(goals: Any) -> None:
                 assert after[shallow] / after[deep] <= before[shallow] / before[deep] * (1 + 1e-12)
 
 
-def test_the_rule_halves_what_every_episode_reaches_down_to_a_tenth() -> None:
+def test_the_rule_halves_what_every_episode_reaches_down_to_a_tenth():
     rule, factors, seen = sgrl.ReferenceReweigher(), {"collect wood": 1.0}, []
     for _ in range(5):
         factors = rule.factors(UnlockReport(1, 10, {"collect wood": 1.0}, factors))
@@ -79,22 +76,7 @@ def test_the_rule_halves_what_every_episode_reaches_down_to_a_tenth() -> None:
 # --- the language model ---
 
 
-def test_the_model_is_asked_what_it_needs_to_know_and_nothing_that_changes_by_chance() -> None:
-    llm = ScriptedLLM([answer(**{"eat cow": 0.5})])
-    reweigher = sgrl.LLMReweigher(llm, DESCRIPTION)
-    reweigher.factors(report(0.871, 0.5, 0.0, collect_wood=0.25))
-    prompt = str(llm.requests[0].messages[-1]["content"])
-    assert "Dig for diamonds." in prompt
-    assert "- collect wood: reached in 87% of episodes, factor 0.25\n" in prompt
-    assert "- collect diamond: reached in 0% of episodes, factor 1\n" in prompt
-    assert llm.usage["reweigh"].calls == 1
-    # The same percents after another number of steps: the answer is known.
-    reweigher.factors(report(0.8749, 0.4951, 0.001, steps=2_000_128, collect_wood=0.25))
-    assert len(llm.requests) == 1
-    assert llm.usage["reweigh"].cache_hits == 1
-
-
-def test_what_the_model_gets_wrong_is_dropped_clipped_and_counted() -> None:
+def test_what_the_model_gets_wrong_is_dropped_clipped_and_counted():
     reply = answer(**{"Collect_Wood": 99, "eat cow": -3, "find gold": 2.0, "collect diamond": 2.5})
     reweigher = sgrl.LLMReweigher(ScriptedLLM([reply, answer()]), DESCRIPTION)
     assert reweigher.factors(report(0.5, 0.5, 0.5)) == {
@@ -118,7 +100,7 @@ def test_what_the_model_gets_wrong_is_dropped_clipped_and_counted() -> None:
     ],
     ids=["provider", "no schema", "not a number", "budget"],
 )
-def test_without_an_answer_the_factors_stay(script: Any, options: Any) -> None:
+def test_without_an_answer_the_factors_stay(script, options):
     reweigher = sgrl.LLMReweigher(ScriptedLLM(script, **options), DESCRIPTION)
     with pytest.warns(GuidanceWarning, match=r"(?s)no new weights .*said once"):
         first = reweigher.factors(report(0.1, 0.5, 0.5, eat_cow=3.0))
@@ -128,7 +110,7 @@ def test_without_an_answer_the_factors_stay(script: Any, options: Any) -> None:
     assert reweigher.stats()["answers"] == 0
 
 
-def test_what_the_user_has_to_put_right_is_raised(tmp_path: Path) -> None:
+def test_what_the_user_has_to_put_right_is_raised(tmp_path):
     refused = ScriptedLLM([AuthenticationError("the key is refused")])
     with pytest.raises(AuthenticationError):
         sgrl.LLMReweigher(refused, DESCRIPTION).factors(report(0.1, 0.1, 0.1))
@@ -139,7 +121,7 @@ def test_what_the_user_has_to_put_right_is_raised(tmp_path: Path) -> None:
         sgrl.LLMReweigher(replay, DESCRIPTION).factors(report(0.1, 0.1, 0.1))
 
 
-def test_a_vocabulary_of_ones_own() -> None:
+def test_a_vocabulary_of_ones_own():
     llm = ScriptedLLM([answer(dig=2.0)])
     reweigher = sgrl.LLMReweigher(llm, DESCRIPTION, ["dig", "rest"])
     assert reweigher.factors(UnlockReport(0, 1, {"dig": 1.0})) == {"dig": 2.0, "rest": 1.0}
@@ -152,7 +134,7 @@ def test_a_vocabulary_of_ones_own() -> None:
 # --- names ---
 
 
-def test_names_objects_and_functions_are_resolved(tmp_path: Path) -> None:
+def test_names_objects_and_functions_are_resolved(tmp_path):
     assert isinstance(sgrl.resolve_reweigher("reference"), sgrl.ReferenceReweigher)
     present = report(1.0, 1.0, 1.0, eat_cow=3.0)
     assert sgrl.resolve_reweigher("none").factors(present) == {"eat cow": 3.0}
@@ -183,7 +165,7 @@ def test_names_objects_and_functions_are_resolved(tmp_path: Path) -> None:
         (dict, InvalidOptionError, "expected a reweigher"),
     ],
 )
-def test_what_is_no_reweigher_is_refused(reweigher: Any, error: Any, message: str) -> None:
+def test_what_is_no_reweigher_is_refused(reweigher, error, message):
     with pytest.raises(error, match=message):
         sgrl.resolve_reweigher(reweigher)
 
@@ -191,7 +173,7 @@ def test_what_is_no_reweigher_is_refused(reweigher: Any, error: Any, message: st
 # --- which goals an episode reached ---
 
 
-def test_achievements_that_are_goals_count() -> None:
+def test_achievements_that_are_goals_count():
     info = {"achievements": {"collect_wood": 2, "eat_cow": 0, "place_table": 1}}
     assert reached_goals(info, GOALS) == {"collect wood"}
     assert reached_goals({"achievements": {"Eat Cow": True}}, GOALS) == {"eat cow"}
@@ -205,7 +187,7 @@ def test_achievements_that_are_goals_count() -> None:
         ({"achievements": {"fly": 1}}, r"among the goals .*got \['fly'\]; pass achieved="),
     ],
 )
-def test_an_info_that_says_nothing_of_the_goals(info: Any, message: str) -> None:
+def test_an_info_that_says_nothing_of_the_goals(info, message):
     with pytest.raises(IncompatibleEnvironmentError, match=message):
         reached_goals(info, GOALS)
 
@@ -215,15 +197,15 @@ def test_an_info_that_says_nothing_of_the_goals(info: Any, message: str) -> None
     ["eat cow", ["fly"], None, {"eat cow", "fly"}, 1],
     ids=["text", "list", "none", "set", "number"],
 )
-def test_a_function_that_returns_no_goals(wrong: Any) -> None:
+def test_a_function_that_returns_no_goals(wrong):
     if isinstance(wrong, set):
         wrong = sorted(wrong)
     with pytest.raises(InvalidOptionError, match="expected achieved to return"):
         reached_goals({}, GOALS, lambda info: wrong)
 
 
-def test_a_function_of_ones_own_is_asked() -> None:
-    def achieved(info: Any) -> Any:
+def test_a_function_of_ones_own_is_asked():
+    def achieved(info):
         return {"eat cow"} if info["reward"] > 0 else set()
 
     assert reached_goals({"reward": 1}, GOALS, achieved) == {"eat cow"}
@@ -236,11 +218,11 @@ def test_a_function_of_ones_own_is_asked() -> None:
 class Recorder:
     """Keeps the reports, and answers from a list."""
 
-    def __init__(self, *answers: Any) -> None:
+    def __init__(self, *answers):
         self.answers = list(answers)
-        self.reports: list[UnlockReport] = []
+        self.reports = []
 
-    def factors(self, given: UnlockReport) -> Any:
+    def factors(self, given):
         self.reports.append(given)
         found = self.answers.pop(0)
         if isinstance(found, Exception):
@@ -248,7 +230,7 @@ class Recorder:
         return found
 
 
-def test_rates_are_of_the_episodes_since_the_last_time() -> None:
+def test_rates_are_of_the_episodes_since_the_last_time():
     recorder = Recorder({"eat cow": 2.0}, {})
     run = ReweighingRun(recorder, GOALS, every=100)
     for reached in (["eat cow"], ["eat cow", "collect wood"], [], []):
@@ -267,7 +249,7 @@ def test_rates_are_of_the_episodes_since_the_last_time() -> None:
     assert json.loads(json.dumps(first.as_dict())) == first.as_dict()
 
 
-def test_it_is_due_at_whole_periods_once_an_episode_has_finished() -> None:
+def test_it_is_due_at_whole_periods_once_an_episode_has_finished():
     run = ReweighingRun(Recorder({}, {}), GOALS, every=100, env_steps=250)
     assert run.due == 300
     run.advance(64)
@@ -295,7 +277,7 @@ def test_it_is_due_at_whole_periods_once_an_episode_has_finished() -> None:
     ],
     ids=["raises", "unknown goal", "zero", "nan", "nothing"],
 )
-def test_a_reweigher_that_fails_stops_nothing(wrong: Any, named: str) -> None:
+def test_a_reweigher_that_fails_stops_nothing(wrong, named):
     run = ReweighingRun(Recorder({"eat cow": 2.0}, wrong, wrong, {}), GOALS, every=10)
     run.reweigh()
     with pytest.warns(GuidanceWarning, match=named) as caught:
@@ -305,7 +287,7 @@ def test_a_reweigher_that_fails_stops_nothing(wrong: Any, named: str) -> None:
     assert run.reweigh()["eat cow"] == 1.0
 
 
-def test_what_the_user_got_wrong_and_interrupts_get_through() -> None:
+def test_what_the_user_got_wrong_and_interrupts_get_through():
     for error in (AuthenticationError("no key"), KeyboardInterrupt()):
         recorder = Recorder()
         recorder.factors = lambda given, error=error: (_ for _ in ()).throw(error)  # type: ignore[method-assign]
@@ -313,7 +295,7 @@ def test_what_the_user_got_wrong_and_interrupts_get_through() -> None:
             ReweighingRun(recorder, GOALS, every=10).reweigh()
 
 
-def test_a_run_goes_on_from_its_file(tmp_path: Path) -> None:
+def test_a_run_goes_on_from_its_file(tmp_path):
     path = tmp_path / "new" / "reweighing.json"
     run = ReweighingRun(Recorder({"eat cow": 2.0}), GOALS, every=100, path=path)
     assert path.exists()  # a place that cannot be written is found before training
@@ -339,20 +321,18 @@ def test_a_run_goes_on_from_its_file(tmp_path: Path) -> None:
     assert (later.env_steps, later.due) == (1_000, 300)
 
 
-def test_a_shorter_period_holds_at_once(tmp_path: Path) -> None:
+def test_a_shorter_period_holds_at_once(tmp_path):
     path = tmp_path / "reweighing.json"
     ReweighingRun(Recorder(), GOALS, every=2_000_000, path=path).save()
     assert ReweighingRun(Recorder(), GOALS, every=500, path=path).due == 500
 
 
-def test_a_save_that_fails_leaves_the_file_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_save_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     path = tmp_path / "reweighing.json"
     run = ReweighingRun(Recorder(), GOALS, every=100, path=path)
     before = path.read_bytes()
 
-    def full(*arguments: Any) -> None:
+    def full(*arguments):
         raise OSError("no space left")
 
     monkeypatch.setattr("os.replace", full)
@@ -363,7 +343,7 @@ def test_a_save_that_fails_leaves_the_file_as_it_was(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_saving_now_and_then_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saving_now_and_then_waits(tmp_path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(
         "llm_wrappers.methods.sgrl.reweighing_run.time.monotonic", lambda: clock[-1]
@@ -380,7 +360,7 @@ def test_saving_now_and_then_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', "\xff"])
-def test_a_file_that_is_something_else_is_refused_and_kept(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_something_else_is_refused_and_kept(tmp_path, content):
     path = tmp_path / "reweighing.json"
     path.write_text(content, encoding="latin-1")
     with pytest.raises(GuidanceFileError, match="delete it to begin anew"):
@@ -388,7 +368,7 @@ def test_a_file_that_is_something_else_is_refused_and_kept(tmp_path: Path, conte
     assert path.read_text(encoding="latin-1") == content
 
 
-def test_a_file_of_other_goals_and_a_folder_are_refused(tmp_path: Path) -> None:
+def test_a_file_of_other_goals_and_a_folder_are_refused(tmp_path):
     path = tmp_path / "reweighing.json"
     ReweighingRun(Recorder(), GOALS, every=100, path=path)
     with pytest.raises(InvalidOptionError, match=r"is of the goals .*not of \['fly'\]"):
@@ -398,12 +378,12 @@ def test_a_file_of_other_goals_and_a_folder_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("every", [0, -1, 2.0, True, "2"])
-def test_a_period_that_is_none(every: Any) -> None:
+def test_a_period_that_is_none(every):
     with pytest.raises(InvalidOptionError, match="every must be a whole number >= 1"):
         ReweighingRun(Recorder(), GOALS, every=every)
 
 
-def test_the_history_is_bounded() -> None:
+def test_the_history_is_bounded():
     run = ReweighingRun(sgrl.ReferenceReweigher(), GOALS, every=1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -17,8 +17,7 @@ from llm_wrappers.errors import (
     UnknownNameError,
 )
 from llm_wrappers.guidance import GuidanceArtefact, Provenance, reference_artefact, save_artefact
-from llm_wrappers.methods import sgrl
-from llm_wrappers.methods.sgrl.states import record_episodes, record_states, states_of
+from llm_wrappers.methods.sgrl.play import record_episodes, record_states, states_of
 
 DOOR_KEY = "MiniGrid-DoorKey-5x5-v0"
 REFERENCE = "reference:minigrid-doorkey"
@@ -186,9 +185,6 @@ class TestStates:
         assert few == [every[position * len(every) // 10] for position in range(10)]
         with pytest.raises(InvalidOptionError, match="states"):
             states_of(episodes, states=0)
-
-    def test_the_package_exports_it(self):
-        assert sgrl.record_states is record_states
 
 
 def achieved(states):

@@ -4,8 +4,8 @@ from llm_wrappers.methods.ellm.annotate import annotate, record_captions
 from llm_wrappers.methods.ellm.annotation import Annotation
 from llm_wrappers.methods.ellm.closed_form_suggester import ClosedFormSuggester
 from llm_wrappers.methods.ellm.llm_suggester import LLMSuggester
-from llm_wrappers.methods.ellm.parsing import parse_goals
 from llm_wrappers.methods.ellm.recipe import wrap
+from llm_wrappers.methods.ellm.wording import parse_goals
 
 __all__ = [
     "Annotation",

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias, cast
 
 from llm_wrappers import checks
 from llm_wrappers.captions.description import EnvDescription
-from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.errors import BatchError, InvalidOptionError, InvalidRequestError
 from llm_wrappers.guidance.states import States
-from llm_wrappers.llm import LLM, Answer, LiveSource
+from llm_wrappers.llm import LLM, Answer, Prompt
 from llm_wrappers.llm.live.source import OnMiss
 from llm_wrappers.llm.prompt_template import PromptTemplate
-from llm_wrappers.methods._one_line import one_line
-from llm_wrappers.methods._unreadable import Unreadable
-from llm_wrappers.methods.ellm._asking_with import AskingWith
-from llm_wrappers.methods.ellm._prompts import Prompts
-from llm_wrappers.methods.ellm._yes_or_no import yes_probability
+from llm_wrappers.methods._asking import AnswerReader, Question, one_line
 from llm_wrappers.methods.ellm.annotation import Annotation
+from llm_wrappers.methods.ellm.wording import filled, yes_probability
 
 __all__ = ["ClosedFormSuggester"]
 
@@ -84,26 +82,28 @@ class ClosedFormSuggester:
         self._candidates = _checked_candidates(candidates, description)
         self._threshold = checks.number("threshold", threshold, least=0, most=1)
         self._caption = caption
-        self._prompts = Prompts(prompt, description, changing=("caption", "goal"))
-        self._unreadable = Unreadable("as Yes or No", taken_as="no suggestion")
-        # A live source needs no more of a client than this.
-        self._client = cast(LLM, AskingWith(llm, _LOGPROBS if logprobs else {}, hint=_HINT))
-        self.source: LiveSource[float] = LiveSource(
-            self._client,
+        self._prompts = filled(prompt, description, changing=("caption", "goal"))
+        params = _LOGPROBS if logprobs else {}
+        self._reader: AnswerReader[float] = AnswerReader(
+            # Neither a reader nor a live source needs more of a client than this.
+            cast(LLM, _AskingWith(llm, params, hint=_HINT)),
             prompt=self._prompt,
-            parse=self._read,
+            version=self._prompts.version,
+            read=_probability,
+            unreadable=0.0,
+            expected="as Yes or No",
+            taken_as="no suggestion",
             purpose="suggest",
-            prompt_version=self._prompts.version,
             on_miss=on_miss,
             retry_failed_after=retry_failed_after,
         )
+        self.source = self._reader.source
 
     def suggest(self, states: States) -> list[tuple[str, ...] | None]:
         """Return the accepted candidates of each state, None where nothing is known yet."""
         asked = self._asked_about(self.captions(states))
-        texts = [text for pairs in asked for text in pairs]
-        answers = iter(self.source.answers(texts))
-        return [self._accepted({text: next(answers) for text in pairs}) for pairs in asked]
+        answers = iter(self._reader.answers([pair for pairs in asked for pair in pairs]))
+        return [self._accepted({pair: next(answers) for pair in pairs}) for pairs in asked]
 
     def captions(self, states: States) -> list[str]:
         """Return the captions that the model reads, one line per state."""
@@ -124,15 +124,10 @@ class ClosedFormSuggester:
         """
         states = list(dict.fromkeys(one_line(caption) for caption in captions))
         asked = self._asked_about(states)
-        texts = list(dict.fromkeys(text for pairs in asked for text in pairs))
-        answers = self._client.ask_many(
-            [self._prompt(text) for text in texts],
-            purpose="suggest",
-            prompt_version=self._prompts.version,
-            progress_bar=progress_bar,
-        )
-        known = {t: yes_probability(a.completion) for t, a in zip(texts, answers, strict=True)}
-        accepted = (self._accepted({text: known[text] for text in pairs}) or () for pairs in asked)
+        questions = (pair for pairs in asked for pair in pairs)
+        answers = self._reader.ask_all(questions, progress_bar=progress_bar)
+        known = {pair: _probability(answer) for pair, answer in answers.items()}
+        accepted = (self._accepted({pair: known[pair] for pair in pairs}) or () for pairs in asked)
         return Annotation(
             suggestions=dict(zip(states, accepted, strict=True)),
             unreadable=sum(probability is None for probability in known.values()),
@@ -140,44 +135,35 @@ class ClosedFormSuggester:
 
     def stats(self) -> dict[str, float]:
         """Return the counters of `LiveSource.stats`; what it calls texts are pairs here."""
-        return self._unreadable.added_to(self.source.stats())
+        return self._reader.stats()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ClosedFormSuggester:
         # Gymnasium deep-copies constructor arguments; a copy would begin without a memory.
         return self
 
-    def _asked_about(self, captions: Sequence[str]) -> list[list[str]]:
+    def _asked_about(self, captions: Sequence[str]) -> list[list[Question]]:
         if callable(self._candidates):
             candidates = self._candidates(captions)
         else:
             candidates = [self._candidates] * len(captions)
         return [
-            [f"{caption}\n{goal}" for goal in dict.fromkeys(map(one_line, goals))]
+            [Question(caption, goal=goal) for goal in dict.fromkeys(map(one_line, goals))]
             for caption, goals in zip(captions, candidates, strict=True)
         ]
 
-    def _accepted(self, pairs: Mapping[str, float | None]) -> tuple[str, ...] | None:
-        known = {text: value for text, value in pairs.items() if value is not None}
+    def _accepted(self, pairs: Mapping[Question, float | None]) -> tuple[str, ...] | None:
+        known = {pair.goal: value for pair, value in pairs.items() if value is not None}
         if pairs and not known:
             return None
-        return tuple(
-            text.partition("\n")[2] for text, value in known.items() if value > self._threshold
-        )
+        return tuple(goal for goal, value in known.items() if value > self._threshold)
 
-    def _prompt(self, text: str) -> str:
-        caption, _, goal = text.partition("\n")
-        return self._prompts.fill(caption=caption, goal=goal)
-
-    def _read(self, answer: Answer[Any]) -> float:
-        probability = yes_probability(answer.completion)
-        if probability is None:
-            self._unreadable.note(answer.text)
-            return 0.0
-        return probability
+    def _prompt(self, pair: Question) -> str:
+        return self._prompts.fill(caption=pair.caption, goal=pair.goal)
 
 
 def _checked_candidates(
-    candidates: Sequence[str] | CandidateFunction | None, description: EnvDescription
+    candidates: Sequence[str] | CandidateFunction | None,
+    description: EnvDescription,
 ) -> tuple[str, ...] | CandidateFunction:
     if callable(candidates):
         return candidates
@@ -192,3 +178,47 @@ def _checked_candidates(
             f"{description.env_id or 'the environment'} itself names {len(description.goals)} goals"
         )
     return tuple(dict.fromkeys(one_line(goal) for goal in goals))
+
+
+class _AskingWith:
+    """A client with parameters of its own, which says what to do if a provider refuses them."""
+
+    def __init__(self, llm: LLM, params: Mapping[str, Any], *, hint: str) -> None:
+        self._llm = llm
+        self._params = dict(params)
+        self._hint = hint
+
+    @property
+    def concurrency(self) -> int:
+        return self._llm.concurrency
+
+    def ask(self, prompt: Prompt, **options: Any) -> Answer[Any]:
+        with self._explained():
+            return self._llm.ask(prompt, params=self._params, **options)
+
+    def ask_many(self, prompts: Iterable[Prompt], **options: Any) -> list[Answer[Any]]:
+        with self._explained():
+            answers: list[Answer[Any]] = self._llm.ask_many(prompts, params=self._params, **options)
+            return answers
+
+    def look_up(self, prompts: Iterable[Prompt], **options: Any) -> list[Answer[Any] | None]:
+        return self._llm.look_up(prompts, params=self._params, **options)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except InvalidRequestError as error:
+            raise self._with_hint(error) from error
+        except BatchError as batch:
+            errors = {place: self._with_hint(error) for place, error in batch.errors.items()}
+            raise BatchError(str(batch), answers=batch.answers, errors=errors) from batch
+
+    def _with_hint(self, error: Exception) -> Exception:
+        if type(error) is not InvalidRequestError:
+            return error
+        return InvalidRequestError(f"{error}. {self._hint}")
+
+
+def _probability(answer: Answer[Any]) -> float | None:
+    return yes_probability(answer.completion)

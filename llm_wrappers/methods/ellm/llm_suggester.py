@@ -8,16 +8,13 @@ from typing import Any
 from llm_wrappers import checks
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.guidance.states import States
-from llm_wrappers.llm import LLM, Answer, LiveSource
+from llm_wrappers.llm import LLM, Answer
 from llm_wrappers.llm.live.source import OnMiss
 from llm_wrappers.llm.prompt_template import PromptTemplate
-from llm_wrappers.methods._client_options import client_and_options
-from llm_wrappers.methods._one_line import one_line
-from llm_wrappers.methods._unreadable import Unreadable
-from llm_wrappers.methods.ellm._prompts import Prompts
+from llm_wrappers.methods._asking import AnswerReader, client_and_options, one_line
 from llm_wrappers.methods.ellm.annotation import Annotation
 from llm_wrappers.methods.ellm.closed_form_suggester import ClosedFormSuggester
-from llm_wrappers.methods.ellm.parsing import parse_goals
+from llm_wrappers.methods.ellm.wording import filled, parse_goals
 
 __all__ = ["LLMSuggester", "closed_form", "open_ended"]
 
@@ -80,21 +77,24 @@ class LLMSuggester:
         self._strict = checks.flag("strict", strict)
         self._max_goals = checks.whole("max_goals", max_goals, least=1, or_none="for all")
         self._caption = caption
-        self._prompts = Prompts(prompt, description, changing=("caption",))
-        self._unreadable = Unreadable("as lines like '- chop tree'", taken_as="no suggestion")
-        self.source: LiveSource[tuple[str, ...]] = LiveSource(
+        self._prompts = filled(prompt, description, changing=("caption",))
+        self._reader: AnswerReader[tuple[str, ...]] = AnswerReader(
             llm,
             prompt=self._prompt,
-            parse=self._read,
+            version=self._prompts.version,
+            read=self._goals,
+            unreadable=(),
+            expected="as lines like '- chop tree'",
+            taken_as="no suggestion",
             purpose="suggest",
-            prompt_version=self._prompts.version,
             on_miss=on_miss,
             retry_failed_after=retry_failed_after,
         )
+        self.source = self._reader.source
 
     def suggest(self, states: States) -> list[tuple[str, ...] | None]:
         """Return the suggested goals of each state, None where there is no answer yet."""
-        return self.source.answers(self.captions(states))
+        return self._reader.answers(self.captions(states))
 
     def captions(self, states: States) -> list[str]:
         """Return the captions that the model reads, one line per state."""
@@ -113,22 +113,16 @@ class LLMSuggester:
         Raises:
             LLMWrappersError: As `LLM.ask_many` says.
         """
-        states = list(dict.fromkeys(one_line(caption) for caption in captions))
-        answers = self.llm.ask_many(
-            [self._prompt(state) for state in states],
-            purpose="suggest",
-            prompt_version=self._prompts.version,
-            progress_bar=progress_bar,
-        )
-        goals = [self._goals(answer) for answer in answers]
+        answers = self._reader.ask_all(map(one_line, captions), progress_bar=progress_bar)
+        goals = {state: self._goals(answer) for state, answer in answers.items()}
         return Annotation(
-            suggestions={state: found or () for state, found in zip(states, goals, strict=True)},
-            unreadable=sum(found is None for found in goals),
+            suggestions={state: found or () for state, found in goals.items()},
+            unreadable=sum(found is None for found in goals.values()),
         )
 
     def stats(self) -> dict[str, float]:
         """Return the counters of `LiveSource.stats`."""
-        return self._unreadable.added_to(self.source.stats())
+        return self._reader.stats()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LLMSuggester:
         # Gymnasium deep-copies constructor arguments; a copy would begin without a memory.
@@ -136,12 +130,6 @@ class LLMSuggester:
 
     def _prompt(self, caption: str) -> str:
         return self._prompts.fill(caption=caption)
-
-    def _read(self, answer: Answer[Any]) -> tuple[str, ...]:
-        goals = self._goals(answer)
-        if goals is None:
-            self._unreadable.note(answer.text)
-        return goals or ()
 
     def _goals(self, answer: Answer[Any]) -> tuple[str, ...] | None:
         goals = parse_goals(answer.text, strict=self._strict)
@@ -151,15 +139,7 @@ class LLMSuggester:
 def open_ended(rest: str, *, description: EnvDescription) -> LLMSuggester:
     """Return the suggester that a name ``"llm:MODEL?OPTIONS"`` stands for.
 
-    Args:
-        rest: What stands behind ``"llm:"``: a model, and options of `resolve_llm` and of
-            `LLMSuggester` (`on_miss`, `prompt`, `strict`, `max_goals`,
-            `retry_failed_after`).
-        description: Of the environment.
-
-    Raises:
-        InvalidOptionError: If an option is wrong or given twice.
-        UnknownNameError: If there is no model.
+    The options are those of `resolve_llm` and of `LLMSuggester`.
 
     >>> toy = EnvDescription(env_id="Toy-v0", rules="Find the key.")
     >>> suggester = open_ended(
@@ -167,6 +147,7 @@ def open_ended(rest: str, *, description: EnvDescription) -> LLMSuggester:
     ... )
     >>> suggester.llm.mode, suggester.source.on_miss
     ('replay', 'block')
+
     """
     llm, options = client_and_options(rest, _OPEN_OPTIONS)
     return LLMSuggester(llm, description, **options)
@@ -175,19 +156,8 @@ def open_ended(rest: str, *, description: EnvDescription) -> LLMSuggester:
 def closed_form(rest: str, *, description: EnvDescription) -> ClosedFormSuggester:
     """Return the suggester that a name ``"llm-closed:MODEL?OPTIONS"`` stands for.
 
-    Args:
-        rest: What stands behind ``"llm-closed:"``: a model, and options of `resolve_llm` and of
-            `ClosedFormSuggester` (`on_miss`, `prompt`, `candidates` as a JSON list,
-            `threshold`, `logprobs`, `retry_failed_after`).
-        description: Of the environment.
+    The options are those of `resolve_llm` and of `ClosedFormSuggester`, candidates as a JSON list.
 
-    Raises:
-        InvalidOptionError: If an option is wrong or given twice, or there are no candidates.
-        UnknownNameError: If there is no model.
-
-    >>> toy = EnvDescription(env_id="Toy-v0", rules="Find the key.", goals=("take the key",))
-    >>> closed_form("openai/gpt-4.1-mini?threshold=0.9", description=toy).source.on_miss
-    'neutral'
     """
     llm, options = client_and_options(rest, _CLOSED_OPTIONS)
     return ClosedFormSuggester(llm, description, **options)

@@ -6,18 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 
-from llm_wrappers.captions.captioner import Captioner
+from llm_wrappers.captions.captioner import Captioner, Facts
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance.judge import Judge, JudgeFunction, Judgements
 from llm_wrappers.guidance.judges import TableJudge, resolve_judge
 from llm_wrappers.guidance.states import States
 from llm_wrappers.llm import LLM
-from llm_wrappers.methods.lmgt.enumerate_states import enumerate_states
 from llm_wrappers.methods.lmgt.llm_judge import LLMJudge
 
-__all__ = ["annotate", "ask_all", "questions_about"]
+__all__ = ["all_judgements", "annotate", "enumerate_states", "questions_about"]
+
+_HARD_SUMS, _SOFT_SUMS, _DEALER_CARDS = range(4, 22), range(12, 22), range(1, 11)
 
 
 def annotate(
@@ -63,7 +65,7 @@ def annotate(
     judge = resolve_judge(judge, description=description)
     states, asked = questions_about(env, states=states, actions=actions, captioner=captioner)
     reads = _telling_facts(states.facts)
-    judgements = ask_all(judge, states, asked, progress_bar=progress_bar)
+    judgements = all_judgements(judge, states, asked, progress_bar=progress_bar)
     rows = zip(states.facts, asked, judgements, strict=True)
     return TableJudge(
         [(facts, action, value) for facts, action, value in rows if value is not None], reads=reads
@@ -99,17 +101,10 @@ def questions_about(
     return States(facts, speaks.state_captions), choices * len(listed)
 
 
-def ask_all(
+def all_judgements(
     judge: Judge, states: States, actions: Sequence[Any], *, progress_bar: bool | None = None
 ) -> Judgements:
-    """Return a judge's answers to all questions, waiting for those of a language model.
-
-    Args:
-        judge: One with a method ``prefill`` is asked by that.
-        states: The n states.
-        actions: The n actions.
-        progress_bar: As in `LLM.ask_many`; only for a language model.
-    """
+    """Return a judge's answers to n questions, waiting for those of a language model."""
     prefill = getattr(judge, "prefill", None)
     if prefill is None:
         return judge.judge(states, actions)
@@ -138,3 +133,66 @@ def _telling_facts(facts: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
             f"a table can tell them apart; got {sorted(first)}"
         )
     return names
+
+
+def enumerate_states(env: gym.Env[Any, Any], captioner: Captioner | None = None) -> States:
+    """Return all states in which an agent has to act.
+
+    For ``Blackjack-v1`` these are 280 hands: sums of 4 to 21 without and of 12 to 21 with a usable
+    ace, against ten cards of the dealer. For an environment with Discrete observations they are
+    those that its transition model ``P`` (FrozenLake, CliffWalking, Taxi) can reach and in which
+    the episode goes on; without a model, all observations.
+
+    Args:
+        env: The environment; it is neither reset nor stepped.
+        captioner: None for the environment's own.
+
+    Raises:
+        IncompatibleEnvironmentError: If its states cannot be listed.
+
+    >>> len(enumerate_states(gym.make("Blackjack-v1")))
+    280
+    >>> len(enumerate_states(gym.make("FrozenLake-v1")))  # 16 tiles without 4 holes and the goal
+    11
+    """
+    speaks = resolve_captioner(env, captioner)
+    space = env.observation_space
+    if isinstance(space, gym.spaces.Discrete):
+        observations: Any = np.array(_discrete_states(env, space))
+    elif _is_blackjack(env):
+        observations = _blackjack_hands()
+    else:
+        raise IncompatibleEnvironmentError(
+            "expected an environment whose states can be listed: Blackjack-v1, or Discrete "
+            f"observations, such as FrozenLake-v1; got {space}. Give states=..., for example those "
+            "that you have recorded"
+        )
+    facts: Sequence[Facts] = speaks.facts(observations, {})
+    return States(facts, speaks.state_captions)
+
+
+def _is_blackjack(env: gym.Env[Any, Any]) -> bool:
+    spec = env.unwrapped.spec
+    own_space = env.observation_space == env.unwrapped.observation_space
+    return spec is not None and spec.id == "Blackjack-v1" and own_space
+
+
+def _blackjack_hands() -> tuple[np.ndarray[Any, Any], ...]:
+    sums = [(total, 0) for total in _HARD_SUMS] + [(total, 1) for total in _SOFT_SUMS]
+    hands = [(total, card, ace) for total, ace in sums for card in _DEALER_CARDS]
+    return tuple(np.array(column) for column in zip(*hands, strict=True))
+
+
+def _discrete_states(env: gym.Env[Any, Any], space: gym.spaces.Discrete[Any]) -> list[int]:
+    base: Any = env.unwrapped
+    has_model = hasattr(base, "P") and hasattr(base, "initial_state_distrib")
+    if not has_model or space != base.observation_space:
+        return list(range(int(space.start), int(space.start + space.n)))
+    found = {int(state) for state in np.flatnonzero(base.initial_state_distrib)}
+    waiting = list(found)
+    while waiting:
+        outcomes = [o for action in base.P[waiting.pop()].values() for o in action]
+        reached = {int(state) for p, state, _, ended in outcomes if p > 0 and not ended}
+        waiting.extend(reached - found)
+        found |= reached
+    return sorted(found)

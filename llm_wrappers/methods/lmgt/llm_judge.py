@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from llm_wrappers.captions.description import EnvDescription
@@ -10,11 +11,14 @@ from llm_wrappers.guidance.states import States
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.live.source import OnMiss
 from llm_wrappers.llm.prompt_template import PromptTemplate
-from llm_wrappers.methods._one_line import one_line
-from llm_wrappers.methods._words import action_in_words
-from llm_wrappers.methods.lmgt._prompts import Example, Prompts
-from llm_wrappers.methods.lmgt._scoring import Scoring, StateAndAction
-from llm_wrappers.methods.lmgt.parsing import parse_score
+from llm_wrappers.methods._asking import (
+    AnswerReader,
+    Question,
+    action_in_words,
+    from_text,
+    one_line,
+)
+from llm_wrappers.methods.lmgt.wording import Example, filled, parse_score
 
 __all__ = ["LLMJudge"]
 
@@ -81,20 +85,21 @@ class LLMJudge:
         }  # fmt: skip
         self._caption = caption
         self._action_words = action_words
-        self._prompts = Prompts(
+        self._prompts = filled(
             prompt,
             description,
             changing=("caption", "action"),
             knowledge=knowledge,
             examples=examples,
         )
-        self._scoring: Scoring[int] = Scoring(
+        self._reader: AnswerReader[int] = AnswerReader(
             llm,
             prompt=self._prompt,
             version=self._prompts.version,
-            parse=parse_score,
-            neutral=0,
-            expected="a line like 'SCORE: +1'",
+            read=partial(from_text, parse_score),
+            unreadable=0,
+            expected="that ends with a line like 'SCORE: +1'",
+            taken_as="neutral",
             purpose="judge",
             on_miss=on_miss,
             retry_failed_after=retry_failed_after,
@@ -102,7 +107,7 @@ class LLMJudge:
 
     def judge(self, states: States, actions: Sequence[Any]) -> list[int | None]:
         """Return the judgement of each state and action, None where there is no answer yet."""
-        return self._scoring.answers(self._questions(states, actions))
+        return self._reader.answers(self._questions(states, actions))
 
     def prefill(
         self, states: States, actions: Sequence[Any], *, progress_bar: bool | None = None
@@ -122,7 +127,7 @@ class LLMJudge:
         Raises:
             LLMWrappersError: As `LLM.ask_many` says.
         """
-        return self._scoring.ask_all(self._questions(states, actions), progress_bar=progress_bar)
+        return self._reader.values(self._questions(states, actions), progress_bar=progress_bar)
 
     def rephrased(
         self, prompt: str | PromptTemplate, *, examples: Sequence[Example] = ()
@@ -139,23 +144,21 @@ class LLMJudge:
 
     def stats(self) -> dict[str, float]:
         """Return the counters of `LiveSource.stats`."""
-        return self._scoring.stats()
+        return self._reader.stats()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LLMJudge:
         # Gymnasium deep-copies constructor arguments; a copy would begin without a memory.
         return self
 
-    def _questions(self, states: States, actions: Sequence[Any]) -> list[StateAndAction]:
+    def _questions(self, states: States, actions: Sequence[Any]) -> list[Question]:
         captions = states.captions if self._caption is None else self._caption(states.facts)
         pairs = zip(captions, self._named(actions), strict=True)
-        return [
-            StateAndAction(one_line(action), caption=one_line(caption)) for caption, action in pairs
-        ]
+        return [Question(one_line(caption), action=one_line(action)) for caption, action in pairs]
 
     def _named(self, actions: Sequence[Any]) -> Sequence[str]:
         if self._action_words is not None:
             return self._action_words(actions)
         return [action_in_words(action, self.description.action_names) for action in actions]
 
-    def _prompt(self, question: StateAndAction) -> str:
+    def _prompt(self, question: Question) -> str:
         return self._prompts.fill(caption=question.caption, action=question.action)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from llm_wrappers.captions.description import EnvDescription
@@ -10,10 +11,8 @@ from llm_wrappers.guidance.states import States
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.live.source import OnMiss
 from llm_wrappers.llm.prompt_template import PromptTemplate
-from llm_wrappers.methods._one_line import one_line
-from llm_wrappers.methods.lmgt._prompts import Prompts
-from llm_wrappers.methods.lmgt._scoring import Scoring
-from llm_wrappers.methods.lmgt.parsing import parse_number
+from llm_wrappers.methods._asking import AnswerReader, from_text, one_line
+from llm_wrappers.methods.lmgt.wording import filled, parse_number
 
 __all__ = ["LLMPotential"]
 
@@ -64,19 +63,20 @@ class LLMPotential:
     ) -> None:
         self.llm = llm
         self._caption = caption
-        self._prompts = Prompts(
+        self._prompts = filled(
             "lmgt/potential" if prompt is None else prompt,
             description,
             changing=("caption",),
             knowledge=knowledge,
         )
-        self._scoring: Scoring[float] = Scoring(
+        self._reader: AnswerReader[float] = AnswerReader(
             llm,
             prompt=self._prompt,
             version=self._prompts.version,
-            parse=parse_number,
-            neutral=0.0,
-            expected="a line like 'SCORE: 0.5'",
+            read=partial(from_text, parse_number),
+            unreadable=0.0,
+            expected="that ends with a line like 'SCORE: 0.5'",
+            taken_as="neutral",
             purpose="potential",
             on_miss=on_miss,
             retry_failed_after=retry_failed_after,
@@ -84,7 +84,7 @@ class LLMPotential:
 
     def values(self, states: States) -> list[float | None]:
         """Return the potential of each state, None where there is no answer yet."""
-        return self._scoring.answers(self._questions(states))
+        return self._reader.answers(self._questions(states))
 
     def prefill(self, states: States, *, progress_bar: bool | None = None) -> list[float]:
         """Ask about states beforehand, and wait; the answers are in the client's cache.
@@ -99,11 +99,11 @@ class LLMPotential:
         Raises:
             LLMWrappersError: As `LLM.ask_many` says.
         """
-        return self._scoring.ask_all(self._questions(states), progress_bar=progress_bar)
+        return self._reader.values(self._questions(states), progress_bar=progress_bar)
 
     def stats(self) -> dict[str, float]:
         """Return the counters of `LiveSource.stats`."""
-        return self._scoring.stats()
+        return self._reader.stats()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LLMPotential:
         # Gymnasium deep-copies constructor arguments; a copy would begin without a memory.

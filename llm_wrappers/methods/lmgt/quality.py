@@ -11,10 +11,50 @@ from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.judge import Judge, JudgeFunction, Judgements
 from llm_wrappers.guidance.judges.names import JUDGES
 from llm_wrappers.guidance.states import States
-from llm_wrappers.methods.lmgt.annotate import ask_all
-from llm_wrappers.methods.lmgt.comparison import Comparison, compare
+from llm_wrappers.methods.lmgt.annotate import all_judgements
 
-__all__ = ["JudgeQuality", "audit_judge"]
+__all__ = ["Comparison", "JudgeQuality", "audit_judge", "compare"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two sets of judgements of the same states and actions.
+
+    Args:
+        compared: Where both have one.
+        agreement: The share of these in which they are equal; None if there are none.
+        opposed: The share in which one approves and the other disapproves.
+        kappa: Cohen's kappa, agreement beyond chance: 1 is always, 0 is what two judges with these
+            shares of answers reach by chance. None where chance alone explains all.
+    """
+
+    compared: int
+    agreement: float | None
+    opposed: float | None
+    kappa: float | None
+
+    def __str__(self) -> str:
+        if self.agreement is None:
+            return "nothing to compare"
+        kappa = "" if self.kappa is None else f", kappa {self.kappa:.2f}"
+        return f"{self.agreement:.1%} equal, {self.opposed:.1%} opposed{kappa} ({self.compared})"
+
+
+def compare(mine: Judgements, theirs: Judgements) -> Comparison:
+    """Compare two sets of n judgements."""
+    pairs = [
+        (one, other)
+        for one, other in zip(mine, theirs, strict=True)
+        if one is not None and other is not None
+    ]
+    if not pairs:
+        return Comparison(0, None, None, None)
+    agreement = sum(one == other for one, other in pairs) / len(pairs)
+    opposed = sum(one * other < 0 for one, other in pairs) / len(pairs)
+    first, second = (Counter(column) for column in zip(*pairs, strict=True))
+    chance = sum(first[value] * second[value] for value in (-1, 0, 1)) / len(pairs) ** 2
+    kappa = None if chance == 1.0 else (agreement - chance) / (1 - chance)
+    return Comparison(len(pairs), agreement, opposed, kappa)
 
 
 @dataclass(frozen=True)
@@ -99,7 +139,7 @@ def audit_judge(
         )
 
     def answers_of(other: Judge | JudgeFunction) -> Judgements:
-        found = ask_all(JUDGES.adapted(other), states, actions, progress_bar=progress_bar)
+        found = all_judgements(JUDGES.adapted(other), states, actions, progress_bar=progress_bar)
         return _checked(found, len(states), "answers")
 
     before = _unreadable(judge)

@@ -13,12 +13,17 @@ from llm_wrappers.guidance.states import States
 from llm_wrappers.llm import LLM, Prompt
 from llm_wrappers.llm.live.source import OnMiss
 from llm_wrappers.llm.prompt_template import PromptTemplate
-from llm_wrappers.methods._words import action_in_words
-from llm_wrappers.methods.lmgt._prompts import Example, Prompts
-from llm_wrappers.methods.lmgt._scoring import Scoring, StateAndAction
-from llm_wrappers.methods.lmgt.frame_captioner import FRAME
+from llm_wrappers.methods._asking import (
+    AnswerReader,
+    FilledPrompt,
+    Question,
+    action_in_words,
+    from_text,
+    one_line,
+)
+from llm_wrappers.methods.lmgt.frames import FRAME
 from llm_wrappers.methods.lmgt.llm_judge import LLMJudge
-from llm_wrappers.methods.lmgt.parsing import parse_score
+from llm_wrappers.methods.lmgt.wording import Example, filled, parse_score
 
 __all__ = ["VisionJudge"]
 
@@ -80,19 +85,20 @@ class VisionJudge:
         self.llm = llm
         self._names = description.action_names
         self._words_judge: LLMJudge | None = None
-        self._prompts: Prompts | None = None
+        self._prompts: FilledPrompt | None = None
         if mode == "caption":
             self._words_judge = LLMJudge(judge_llm or llm, description, **wording, **live)
-            self._seeing: Scoring[Any] = _describing(llm, live)
+            self._seeing: AnswerReader[Any] = _describing(llm, live)
             return
-        self._prompts = Prompts(description=description, changing=("caption", "action"), **wording)
-        self._seeing = Scoring(
+        self._prompts = filled(description=description, changing=("caption", "action"), **wording)
+        self._seeing = AnswerReader(
             llm,
             prompt=self._prompt,
             version=self._prompts.version,
-            parse=parse_score,
-            neutral=0,
-            expected="a line like 'SCORE: +1'",
+            read=partial(from_text, parse_score),
+            unreadable=0,
+            expected="that ends with a line like 'SCORE: +1'",
+            taken_as="neutral",
             purpose="judge",
             **live,
             **_MEMORY,
@@ -131,9 +137,9 @@ class VisionJudge:
         pictures = _pictures(states)
         if self._words_judge is None:
             questions = self._questions(pictures, actions)
-            judged: list[int] = self._seeing.ask_all(questions, progress_bar=progress_bar)
+            judged: list[int] = self._seeing.values(questions, progress_bar=progress_bar)
             return judged
-        words = self._seeing.ask_all(pictures, progress_bar=progress_bar)
+        words = self._seeing.values(pictures, progress_bar=progress_bar)
         described = _states_in_words(states, words, range(len(words)))
         return self._words_judge.prefill(described, actions, progress_bar=progress_bar)
 
@@ -146,25 +152,26 @@ class VisionJudge:
         # Gymnasium deep-copies constructor arguments; a copy would begin without a memory.
         return self
 
-    def _questions(self, pictures: Sequence[str], actions: Sequence[Any]) -> list[StateAndAction]:
+    def _questions(self, pictures: Sequence[str], actions: Sequence[Any]) -> list[Question]:
         names = [action_in_words(action, self._names) for action in actions]
-        return [StateAndAction(name, frame=png) for png, name in zip(pictures, names, strict=True)]
+        return [Question(action=name, frame=png) for png, name in zip(pictures, names, strict=True)]
 
-    def _prompt(self, question: StateAndAction) -> Prompt:
+    def _prompt(self, question: Question) -> Prompt:
         assert self._prompts is not None
         text = self._prompts.fill(caption=_IN_THE_PICTURE, action=question.action)
         return _with_picture(text, question.frame)
 
 
-def _describing(llm: LLM, live: dict[str, Any]) -> Scoring[Any]:
+def _describing(llm: LLM, live: dict[str, Any]) -> AnswerReader[Any]:
     template = PromptTemplate.packaged("lmgt/describe")
-    return Scoring(
+    return AnswerReader(
         llm,
         prompt=partial(_with_picture, template.fill()),
         version=template.version,
-        parse=_words_of,
-        neutral="Nothing can be made out.",
-        expected="a description of the picture",
+        read=partial(from_text, _words_of),
+        unreadable="Nothing can be made out.",
+        expected="that ends with a description of the picture",
+        taken_as="neutral",
         purpose="describe",
         **live,
         **_MEMORY,
@@ -172,7 +179,7 @@ def _describing(llm: LLM, live: dict[str, Any]) -> Scoring[Any]:
 
 
 def _words_of(answer: str | None) -> str | None:
-    return " ".join((answer or "").split()) or None
+    return one_line(answer or "") or None
 
 
 def _with_picture(text: str, png: str) -> Prompt:

@@ -14,12 +14,41 @@ from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.planner import Planner, PlannerFunction
-from llm_wrappers.methods.sgrl._episode import Episode
-from llm_wrappers.methods.sgrl._goal_audit import GoalAudit, share
-from llm_wrappers.methods.sgrl._guide import Guide
-from llm_wrappers.methods.sgrl._mask_tally import MaskTally
+from llm_wrappers.methods.sgrl.play import Episode, Guide
 
 __all__ = ["GoalAudit", "MaskAudit", "audit_guide", "audit_masks"]
+
+
+@dataclass(frozen=True)
+class GoalAudit:
+    """What recorded play says about one goal and its mask.
+
+    Args:
+        masked: Whether the goal has a mask.
+        planned: In how many states it was in the plan.
+        reached: How often it was reached, by an action that can have an effect where that is known.
+        forbidden: How many of these actions its mask forbids.
+        allowed: How many (state, action) pairs its mask allows, over the states in which it was in
+            the plan; None if it has no mask, or nobody knows which actions have an effect.
+        idle: How many of these pairs are without effect; None likewise.
+    """
+
+    masked: bool
+    planned: int
+    reached: int
+    forbidden: int
+    allowed: int | None
+    idle: int | None
+
+    @property
+    def over_strict(self) -> float | None:
+        """The share of the actions that reached the goal which its mask forbids."""
+        return _share(self.forbidden, self.reached) if self.masked else None
+
+    @property
+    def over_loose(self) -> float | None:
+        """The share of the allowed pairs that are without effect."""
+        return _share(self.idle, self.allowed)
 
 
 @dataclass(frozen=True)
@@ -46,12 +75,12 @@ class MaskAudit:
     def over_strict(self) -> float | None:
         """The share of the actions that reached a masked goal which its mask forbids."""
         masked = [goal for goal in self.goals.values() if goal.masked]
-        return share(sum(goal.forbidden for goal in masked), sum(goal.reached for goal in masked))
+        return _share(sum(goal.forbidden for goal in masked), sum(goal.reached for goal in masked))
 
     @property
     def over_loose(self) -> float | None:
         """The share of the (state, action) pairs allowed by a planned goal without effect."""
-        return share(self._total("idle"), self._total("allowed"))
+        return _share(self._total("idle"), self._total("allowed"))
 
     @property
     def never_proposed(self) -> tuple[str, ...]:
@@ -160,7 +189,7 @@ def audit_masks(
         InvalidOptionError: If there are no goals, or a mask is no mask.
         UnknownNameError: If a name is not known.
 
-    >>> from llm_wrappers.methods.sgrl.states import record_episodes
+    >>> from llm_wrappers.methods.sgrl import record_episodes
     >>> env = gym.make("CartPole-v1")
     >>> audit = audit_masks(
     ...     {"go left": [0]}, record_episodes(env, steps=50), env=env, goals=["go left"],
@@ -184,30 +213,48 @@ def audit_masks(
 
 
 def audit_guide(guide: Guide, episodes: Sequence[Episode], captioner: Captioner) -> MaskAudit:
-    """Do what `audit_masks` does, for a planner and masks that are bound already.
-
-    Args:
-        guide: The planner and the masks.
-        episodes: What was recorded.
-        captioner: Tells what actions did and, if it can, which can have an effect.
-    """
+    """Do what `audit_masks` does, for a planner and masks that are bound already."""
     masked = np.array([goal in guide.bank.masks for goal in guide.goals], dtype=np.bool_)
-    tally = MaskTally(guide.bank.matrix(guide.goals), masked)
+    rows = guide.bank.matrix(guide.goals)
+    planned, reached, forbidden, allowed, idle = np.zeros((5, len(rows)), dtype=np.int64)
+    fallbacks = contradictions = 0
+    knows_legality = False
     for episode in episodes:
         plans = guide.plans(episode.facts[:-1])
         legal = _legal(episode, captioner)
-        tally.add_plans(plans)
-        tally.add_reached(
-            _reached(episode, captioner, guide.goals), guide.flat(episode.actions), legal
-        )
-        if legal is not None:
-            tally.add_legality(plans, legal)
+        knows_legality |= legal is not None
+        told = _reached(episode, captioner, guide.goals)
+        for step, (plan, action) in enumerate(zip(plans, guide.flat(episode.actions), strict=True)):
+            open_ = None if legal is None else legal[step]
+            if open_ is None or open_[action]:
+                reached[told[step]] += 1
+                forbidden[[goal for goal in told[step] if not rows[goal, action]]] += 1
+            if plan.failed:
+                fallbacks += 1
+                continue
+            planned[list(plan.goals)] += 1
+            if open_ is None or not plan.goals:
+                continue
+            goals = [goal for goal in plan.goals if masked[goal]]
+            allowed[goals] += rows[goals].sum(axis=1)
+            idle[goals] += (rows[goals] & ~open_).sum(axis=1)
+            contradictions += bool(masked[plan.best] and not (rows[plan.best] & open_).any())
     return MaskAudit(
-        goals=tally.goals(guide.goals),
+        goals={
+            name: GoalAudit(
+                masked=bool(masked[row]),
+                planned=int(planned[row]),
+                reached=int(reached[row]),
+                forbidden=int(forbidden[row]),
+                allowed=int(allowed[row]) if knows_legality and masked[row] else None,
+                idle=int(idle[row]) if knows_legality and masked[row] else None,
+            )
+            for row, name in enumerate(guide.goals)
+        },
         transitions=sum(len(episode.actions) for episode in episodes),
         guided=sum(len(episode.actions) for episode in episodes if episode.guided),
-        fallbacks=tally.fallbacks,
-        contradictions=tally.contradictions if tally.knows_legality else None,
+        fallbacks=fallbacks,
+        contradictions=contradictions if knows_legality else None,
     )
 
 
@@ -228,5 +275,9 @@ def _reached(episode: Episode, captioner: Captioner, goals: Sequence[str]) -> li
 
 
 def _rate(part: int | None, whole: int | None) -> str:
-    found = share(part, whole)
+    found = _share(part, whole)
     return "n/a" if found is None else f"{part} of {whole} ({found:.1%})"
+
+
+def _share(part: int | None, whole: int | None) -> float | None:
+    return None if part is None or not whole else part / whole

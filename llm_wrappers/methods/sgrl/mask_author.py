@@ -11,7 +11,7 @@ from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.prompt_template import PromptTemplate
-from llm_wrappers.methods._names import plain
+from llm_wrappers.methods._asking import plain
 
 __all__ = ["MaskDraft", "write_masks"]
 

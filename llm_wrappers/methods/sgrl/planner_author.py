@@ -13,16 +13,16 @@ from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import AuthoringError, InvalidOptionError
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.prompt_template import PromptTemplate
-from llm_wrappers.methods.sgrl.states import describe_facts
 from llm_wrappers.sandbox import ValidationReport, validate_planner
 
-__all__ = ["PlannerDraft", "write_planner"]
+__all__ = ["PlannerDraft", "describe_facts", "write_planner"]
 
 _CODE = re.compile(r"```[a-zA-Z]*[ \t]*\r?\n(.*?)```", re.DOTALL)
 _CLASS = "OptimizedGoalGenerator"
 _SAMPLES = 4
 # The most recorded states that a version is tried on.
 _MOST_STATES = 600
+_MOST_VALUES = 8
 _NO_CODE = f"The answer has no Python code block that defines the class {_CLASS}."
 
 
@@ -167,3 +167,39 @@ def _situation(
             json.dumps(dict(state), default=list) for state in states[::step][:_SAMPLES]
         ),
     }
+
+
+def describe_facts(states: Sequence[Mapping[str, Any]]) -> str:
+    """Return one line per fact of recorded states: its name, its type, and the values seen."""
+    names = dict.fromkeys(name for state in states for name in state)
+    return "\n".join(
+        f"- `{name}`: {_described([state[name] for state in states if name in state])}"
+        for name in names
+    )
+
+
+def _described(values: Sequence[Any]) -> str:
+    known = [value for value in values if value is not None]
+    text = _kind(known) if known else "None in all situations so far"
+    return f"{text}, or None" if known and len(known) < len(values) else text
+
+
+def _kind(values: Sequence[Any]) -> str:
+    first = values[0]
+    if isinstance(first, bool):
+        return "True or False"
+    if isinstance(first, int | float):
+        name = "whole number" if all(isinstance(value, int) for value in values) else "number"
+        return f"{name}, {min(values):.4g} to {max(values):.4g}"
+    if isinstance(first, str):
+        return f"text, one of {_listed(set(values))}"
+    if isinstance(first, tuple | list | frozenset | set):
+        return f"{type(first).__name__} of {_listed({item for value in values for item in value})}"
+    return type(first).__name__
+
+
+def _listed(values: set[Any]) -> str:
+    shown = [repr(value) for value in sorted(values, key=repr)]
+    if len(shown) > _MOST_VALUES:
+        shown = [*shown[:_MOST_VALUES], "..."]
+    return ", ".join(shown) or "nothing so far"

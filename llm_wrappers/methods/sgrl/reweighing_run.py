@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, NonNegativeInt
 
 from llm_wrappers import checks
-from llm_wrappers.errors import GuidanceWarning, InvalidOptionError, UserError
+from llm_wrappers.errors import (
+    GuidanceFileError,
+    GuidanceWarning,
+    IncompatibleEnvironmentError,
+    InvalidOptionError,
+    UserError,
+)
+from llm_wrappers.guidance._whole_file import write_whole
 from llm_wrappers.guidance.factors import checked_factors
-from llm_wrappers.methods.sgrl._reweighing_state import ReweighingState
-from llm_wrappers.methods.sgrl.reweighing import Reweigher
-from llm_wrappers.methods.sgrl.unlock_report import UnlockReport
+from llm_wrappers.methods._asking import plain
+from llm_wrappers.methods.sgrl.reweighing import Reweigher, UnlockReport
 
-__all__ = ["ReweighingRun"]
+__all__ = ["Achieved", "ReweighingRun", "reached_goals"]
+
+Achieved: TypeAlias = "Callable[[Mapping[str, Any]], Collection[str]]"
 
 _LONGEST_HISTORY = 100
 _SECONDS_BETWEEN_SAVES = 1.0
+_BEGIN_ANEW = "name another file, or delete it to begin anew"
+_PASS_ACHIEVED = (
+    "pass achieved=, a function from the info of an episode's last step to the goals that the "
+    "episode reached"
+)
 
 
 class ReweighingRun:
@@ -172,8 +187,8 @@ class ReweighingRun:
             )
         return self.factors
 
-    def _state(self) -> ReweighingState:
-        return ReweighingState(
+    def _state(self) -> _State:
+        return _State(
             env_steps=self.env_steps,
             due=self.due,
             count=self.count,
@@ -185,11 +200,11 @@ class ReweighingRun:
         )
 
     def _load(self, path: Path) -> None:
-        state = ReweighingState.read(path)
+        state = _State.read(path)
         if sorted(state.reached) != sorted(self.goals):
             raise InvalidOptionError(
-                f"{path} is of the goals {list(state.reached)}, not of {list(self.goals)}; name "
-                "another file, or delete it to begin anew"
+                f"{path} is of the goals {list(state.reached)}, not of {list(self.goals)}; "
+                f"{_BEGIN_ANEW}"
             )
         self.env_steps = max(state.env_steps, self.env_steps)
         # A period that was made shorter holds from now on.
@@ -199,3 +214,79 @@ class ReweighingRun:
         self.reached = {goal: state.reached[goal] for goal in self.goals}
         self.factors = self._by_goal(state.factors)
         self.history = state.history
+
+
+class _State(BaseModel):
+    """What a run keeps in its file, written whole or not at all."""
+
+    format: Literal[1] = 1
+    env_steps: NonNegativeInt
+    due: NonNegativeInt
+    count: NonNegativeInt
+    failures: NonNegativeInt
+    episodes: NonNegativeInt
+    reached: dict[str, NonNegativeInt]
+    factors: dict[str, float]
+    history: list[dict[str, Any]]
+
+    @classmethod
+    def read(cls, path: Path) -> _State:
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise GuidanceFileError(f"cannot read {path}: {error}; {_BEGIN_ANEW}") from error
+        except ValueError as error:
+            raise GuidanceFileError(
+                f"expected the state of a re-weighting run in {path}, got something else; "
+                f"{_BEGIN_ANEW}: {error}"
+            ) from error
+
+    def write(self, path: Path) -> None:
+        write_whole(path, self.model_dump_json(indent=1) + "\n")
+
+
+def reached_goals(
+    info: Mapping[str, Any], goals: Sequence[str], achieved: Achieved | None = None
+) -> frozenset[str]:
+    """Return the goals that an episode reached.
+
+    Args:
+        info: The info of its last step.
+        goals: The goal vocabulary.
+        achieved: From the info to the goals reached; None reads ``info["achievements"]``, a
+            mapping of name to count as Crafter and Craftax-Classic give it, where an underscore is
+            as good as a space. Achievements that are no goals are left out.
+
+    >>> info = {"achievements": {"collect_wood": 3, "eat_cow": 0}}
+    >>> sorted(reached_goals(info, ["collect wood", "eat cow", "wake up"]))
+    ['collect wood']
+
+    """
+    if achieved is None:
+        return _from_achievements(info, goals)
+    reached = achieved(info)
+    if isinstance(reached, str) or not isinstance(reached, Collection):
+        raise InvalidOptionError(f"expected achieved to return a list of goals, got {reached!r}")
+    unknown = [goal for goal in reached if goal not in goals]
+    if unknown:
+        raise InvalidOptionError(
+            f"expected achieved to return goals of the vocabulary {list(goals)}, got {unknown}"
+        )
+    return frozenset(reached)
+
+
+def _from_achievements(info: Mapping[str, Any], goals: Sequence[str]) -> frozenset[str]:
+    achievements = info.get("achievements")
+    if not isinstance(achievements, Mapping):
+        raise IncompatibleEnvironmentError(
+            "expected info['achievements'], name -> count, at the end of an episode, got "
+            f"{achievements!r}; {_PASS_ACHIEVED}"
+        )
+    known = {plain(goal): goal for goal in goals}
+    counts = {known[plain(name)]: n for name, n in achievements.items() if plain(name) in known}
+    if not counts:
+        raise IncompatibleEnvironmentError(
+            f"expected achievements among the goals {list(goals)}, got {list(achievements)}; "
+            f"{_PASS_ACHIEVED}"
+        )
+    return frozenset(goal for goal, count in counts.items() if count > 0)

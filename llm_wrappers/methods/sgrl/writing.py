@@ -13,11 +13,17 @@ from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.guidance.artefact import GuidanceArtefact, Provenance, save_artefact
 from llm_wrappers.llm import LLM
-from llm_wrappers.methods.sgrl._exploration import Exploration
-from llm_wrappers.methods.sgrl.mask_audit import MaskAudit
+from llm_wrappers.methods.sgrl.mask_audit import MaskAudit, audit_masks
 from llm_wrappers.methods.sgrl.mask_author import MaskDraft, write_masks
 from llm_wrappers.methods.sgrl.planner_author import PlannerDraft, write_planner
-from llm_wrappers.methods.sgrl.states import record_states
+from llm_wrappers.methods.sgrl.play import (
+    GUIDED_STEPS_PER_STATE,
+    Episode,
+    record_episodes,
+    record_states,
+    states_of,
+)
+from llm_wrappers.sandbox import MontyRuntime
 
 __all__ = ["write_guidance"]
 
@@ -66,23 +72,40 @@ def write_guidance(
     recorded = record_states(env, states=states, seed=seed, captioner=captioner)
     ask_masks = partial(write_masks, llm, description, goals=goals, per_goal=per_goal)
     named = bool(description.action_names)
-    exploration = (
-        Exploration(env, captioner, ask_masks=ask_masks, goals=goals, states=states, seed=seed)
-        if guided_play and named and isinstance(env.action_space, gym.spaces.Discrete)
-        else None
-    )
+    masks: MaskDraft | None = None
+    audit: MaskAudit | None = None
+    episodes: list[Episode] = []
+
+    def met_guided(source: str) -> list[dict[str, Any]]:
+        # The masks are asked for here, so that a planner that never passes costs no more questions.
+        nonlocal masks, episodes
+        masks = ask_masks()
+        with MontyRuntime(source) as first:
+            episodes = record_episodes(
+                env,
+                steps=states * GUIDED_STEPS_PER_STATE,
+                seed=seed,
+                captioner=captioner,
+                guided_by=(first, masks.masks),
+                goals=goals,
+            )
+        return states_of(episodes, states=states)
+
+    plays = guided_play and named and isinstance(env.action_space, gym.spaces.Discrete)
     planner = write_planner(
         llm,
         description,
         recorded,
         goals=goals,
         repairs=repairs,
-        more_states=exploration.states if exploration else None,
+        more_states=met_guided if plays else None,
     )
-    masks: MaskDraft | None = None
-    audit: MaskAudit | None = None
-    if exploration:
-        masks, audit = exploration.masks, exploration.audit(planner.source)
+    if masks is not None:
+        # Repairs may have changed the planner since the play.
+        with MontyRuntime(planner.source) as last:
+            audit = audit_masks(
+                masks.masks, episodes, env=env, planner=last, captioner=captioner, goals=goals
+            )
     elif named:
         masks = ask_masks()
     artefact = GuidanceArtefact(

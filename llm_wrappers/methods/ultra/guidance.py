@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llm_wrappers import checks
 from llm_wrappers._version import __version__
-from llm_wrappers.errors import GuidanceError, GuidanceWarning
+from llm_wrappers.errors import GuidanceError, GuidanceFileError, GuidanceWarning
 from llm_wrappers.guidance.critical.corrector import Corrector
 from llm_wrappers.guidance.critical.critical_state import CriticalState
 from llm_wrappers.guidance.critical.critical_states import CriticalStates
@@ -18,15 +20,85 @@ from llm_wrappers.guidance.critical.moment import CriticalMoment
 from llm_wrappers.guidance.critical.selector import Selector
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.usage import Counts, Usage
-from llm_wrappers.methods.ultra._asking import MISSING
-from llm_wrappers.methods.ultra._history import History
-from llm_wrappers.methods.ultra._places import check_writable
+from llm_wrappers.methods._asking import MISSING
+from llm_wrappers.methods.ultra.history import History
 from llm_wrappers.methods.ultra.llm_corrector import LLMCorrector
 from llm_wrappers.methods.ultra.llm_selector import LLMSelector
-from llm_wrappers.methods.ultra.report import UltraReport
 from llm_wrappers.trajectories.trajectory import Trajectory
 
-__all__ = ["write_guidance"]
+__all__ = ["UltraReport", "check_writable", "write_guidance"]
+
+_SAID_ELSEWHERE = ("questions", "moments", "selected", "corrected")
+
+
+@dataclass(frozen=True)
+class UltraReport:
+    """The table of critical states that was written, and how it came about.
+
+    Args:
+        critical_states: The table, with its provenance.
+        moments: What the selector returned.
+        episodes: How many episodes were looked at.
+        steps: How many steps they have.
+        corrected: How many moments have advice.
+        selector_stats: The counters of this run of the selector, {} if it has none.
+        corrector_stats: Those of the corrector.
+        usage: What language models used in this run.
+        complete: False if questions to a model have no answer; asked again, they may have.
+    """
+
+    critical_states: CriticalStates
+    moments: Sequence[CriticalMoment]
+    episodes: int
+    steps: int
+    corrected: int
+    selector_stats: Mapping[str, Any]
+    corrector_stats: Mapping[str, Any]
+    usage: Usage
+    complete: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the counts as plain data for JSON, the table left out."""
+        return {
+            "episodes": self.episodes,
+            "steps": self.steps,
+            "selected": len(self.moments),
+            "corrected": self.corrected,
+            "keys": len(self.critical_states),
+            "conflicts": self.critical_states.counts["conflicts"],
+            "complete": self.complete,
+            "selector": dict(self.selector_stats),
+            "corrector": dict(self.corrector_stats),
+            "usage": self.usage.as_dict(),
+        }
+
+    def __str__(self) -> str:
+        total = self.usage.total
+        price = f"${total.dollars:.4g}" + (", not all prices known" * bool(total.unpriced_calls))
+        rows = [
+            ("episodes", f"{self.episodes} of {self.steps} steps altogether"),
+            ("selected", f"{len(self.moments)} moments{_others(self.selector_stats)}"),
+            ("corrected", f"{self.corrected} of them{_others(self.corrector_stats)}"),
+            ("table", f"{len(self.critical_states)} keys, {self._conflicts()} with conflicts"),
+            ("requests", f"{total.calls}, answers from the cache: {total.cache_hits}"),
+            ("tokens", f"{total.prompt_tokens} asked, {total.completion_tokens} answered"),
+            ("price", price),
+            ("complete", "yes" if self.complete else "no: run it again to ask for the rest"),
+        ]
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:{width}}  {value}" for name, value in rows)
+
+    def _conflicts(self) -> int:
+        return self.critical_states.counts["conflicts"]
+
+
+def _others(stats: Mapping[str, Any]) -> str:
+    said = [
+        f"{name.replace('_', ' ')} {count}"
+        for name, count in stats.items()
+        if isinstance(count, int) and count and name not in _SAID_ELSEWHERE
+    ]
+    return f" ({', '.join(said)})" if said else ""
 
 
 def write_guidance(
@@ -122,6 +194,21 @@ def write_guidance(
         usage=used,
         **counts,
     )
+
+
+def check_writable(path: str | Path) -> None:
+    """Say that a file cannot be written before anything is played or paid; make its folder."""
+    target = Path(path)
+    if target.is_dir():
+        raise GuidanceFileError(f"expected a file for the table, got the folder {target}: name one")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GuidanceFileError(
+            f"cannot make the folder of {target}: {error.strerror}; name another place"
+        ) from error
+    if not os.access(target if target.exists() else target.parent, os.W_OK):
+        raise GuidanceFileError(f"{target} may not be written; name another place")
 
 
 def _save(table: CriticalStates, out: str | Path) -> None:

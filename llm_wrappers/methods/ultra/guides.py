@@ -8,6 +8,7 @@ from urllib.parse import quote_plus
 import gymnasium as gym
 
 from llm_wrappers.captions.captioner import Captioner
+from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.critical.corrector import Corrector
@@ -15,10 +16,16 @@ from llm_wrappers.guidance.critical.correctors import resolve_corrector
 from llm_wrappers.guidance.critical.selector import Selector
 from llm_wrappers.guidance.critical.selectors import resolve_selector
 from llm_wrappers.llm import LLM, resolve_llm
+from llm_wrappers.methods._asking import client_and_options
 from llm_wrappers.methods.ultra.llm_corrector import LLMCorrector
 from llm_wrappers.methods.ultra.llm_selector import LLMSelector
 
-__all__ = ["resolve_guides"]
+__all__ = ["corrector", "resolve_guides", "selector"]
+
+_OF_THE_SELECTOR = (
+    "prompt_tokens", "overlap", "show_every", "episodes_per_question", "instructions",
+)  # fmt: skip
+_OF_THE_CORRECTOR = ("part", "batch", "context_steps", "instructions")
 
 
 def resolve_guides(
@@ -74,3 +81,76 @@ def resolve_guides(
     if isinstance(corrector, str) and part is not None:
         corrector += ("&" if "?" in corrector else "?") + f"part={quote_plus(part)}"
     return resolve_selector(selector, **context), resolve_corrector(corrector, **context)
+
+
+def selector(
+    rest: str,
+    *,
+    description: EnvDescription | None = None,
+    action_space: gym.Space[Any] | None = None,
+    model: Any = None,
+    env: gym.Env[Any, Any] | None = None,
+    seed: int = 0,
+) -> LLMSelector:
+    """Return the selector that a name ``"llm:MODEL?OPTIONS"`` stands for.
+
+    The options are those of `resolve_llm` and of `LLMSelector`. What is not given of the
+    environment is taken from `env`, whose captioner speaks for episodes recorded without captions.
+
+    >>> toy = EnvDescription(env_id="Toy-v0", rules="Find the key.")
+    >>> selector("openai/gpt-5-mini?prompt_tokens=8000", description=toy).llm.name
+    'llm:openai/gpt-5-mini'
+
+    """
+    llm, options = client_and_options(rest, _OF_THE_SELECTOR)
+    captioner = None if env is None else resolve_captioner(env)
+    return LLMSelector(
+        llm,
+        _description(description, captioner),
+        action_space=_action_space(action_space, env),
+        captioner=captioner,
+        **options,
+    )
+
+
+def corrector(
+    rest: str,
+    *,
+    description: EnvDescription | None = None,
+    action_space: gym.Space[Any] | None = None,
+    model: Any = None,
+    env: gym.Env[Any, Any] | None = None,
+    seed: int = 0,
+) -> LLMCorrector:
+    """Return the corrector that a name ``"llm:MODEL?OPTIONS"`` stands for, as `selector` does.
+
+    Raises:
+        InvalidOptionError: If there is no description or action space.
+
+    """
+    space = _action_space(action_space, env)
+    if space is None:
+        raise InvalidOptionError(
+            "a corrector that asks a model needs the actions: pass action_space=... or env=..."
+        )
+    llm, options = client_and_options(rest, _OF_THE_CORRECTOR)
+    captioner = None if env is None else resolve_captioner(env)
+    return LLMCorrector(
+        llm, _description(description, captioner), space, captioner=captioner, **options
+    )
+
+
+def _action_space(
+    space: gym.Space[Any] | None, env: gym.Env[Any, Any] | None
+) -> gym.Space[Any] | None:
+    return env.action_space if space is None and env is not None else space
+
+
+def _description(description: EnvDescription | None, captioner: Captioner | None) -> EnvDescription:
+    if description is not None:
+        return description
+    if captioner is None:
+        raise InvalidOptionError(
+            "a model has to be told about the environment: pass description=... or env=..."
+        )
+    return captioner.description

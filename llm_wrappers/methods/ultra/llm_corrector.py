@@ -19,13 +19,11 @@ from llm_wrappers.guidance.critical.critical_state import CriticalState
 from llm_wrappers.guidance.critical.moment import CriticalMoment
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.prompt_template import PromptTemplate
-from llm_wrappers.methods._one_line import one_line
-from llm_wrappers.methods.ultra._actions import action_form
-from llm_wrappers.methods.ultra._asking import MISSING, ask_all
-from llm_wrappers.methods.ultra._correction import UNUSABLE, answer_model, usable_corrections
-from llm_wrappers.methods.ultra._options import instructions_block
-from llm_wrappers.methods.ultra._places import states_of
-from llm_wrappers.methods.ultra._steps import StepWriter, heading
+from llm_wrappers.methods._asking import MISSING, ask_tolerantly, one_line
+from llm_wrappers.methods.ultra.actions import action_form
+from llm_wrappers.methods.ultra.answers import UNUSABLE, answer_model, usable_corrections
+from llm_wrappers.methods.ultra.episodes import StepWriter, heading, instructions_block
+from llm_wrappers.methods.ultra.history import states_of
 from llm_wrappers.trajectories.trajectory import Trajectory
 
 __all__ = ["LLMCorrector"]
@@ -137,7 +135,7 @@ class LLMCorrector:
         """
         states: dict[tuple[int, int], Any] = {}
         questions = list(self._questions(trajectories, moments, analyses, states))
-        asked = ask_all(
+        answers, missing = ask_tolerantly(
             self.llm,
             [self._prompt(question) for question in questions],
             schema=self._schema,
@@ -146,13 +144,13 @@ class LLMCorrector:
             progress_bar=self._progress_bar,
         )
         advice: dict[tuple[int, int], tuple[Any, float]] = {}
-        for question, answer in zip(questions, asked.answers, strict=True):
+        for question, answer in zip(questions, answers, strict=True):
             said = [] if answer is None else answer.corrections  # type: ignore[attr-defined]
             advice |= usable_corrections(
                 said, question.moments, form=self._form, counts=self._counts
             )
         found = [_advised(moment, states, advice) for moment in moments]
-        self._counts.update(asked.missing)
+        self._counts.update(missing)
         self._counts.update(
             questions=len(questions),
             moments=len(found),

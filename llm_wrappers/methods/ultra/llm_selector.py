@@ -15,18 +15,22 @@ from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.critical.moment import CriticalMoment
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.prompt_template import PromptTemplate
-from llm_wrappers.methods._one_line import one_line
-from llm_wrappers.methods.ultra._asking import MISSING, ask_all
-from llm_wrappers.methods.ultra._identification import (
+from llm_wrappers.methods._asking import MISSING, ask_tolerantly, one_line
+from llm_wrappers.methods.ultra.answers import (
     DROPPED,
     Identification,
     most_important,
     usable_moments,
 )
-from llm_wrappers.methods.ultra._options import instructions_block
-from llm_wrappers.methods.ultra._steps import StepWriter
-from llm_wrappers.methods.ultra._tokens import about_tokens
-from llm_wrappers.methods.ultra._windows import Excerpt, Windows, allowed_steps, packed
+from llm_wrappers.methods.ultra.episodes import (
+    Excerpt,
+    StepWriter,
+    Windows,
+    about_tokens,
+    allowed_steps,
+    instructions_block,
+    packed,
+)
 from llm_wrappers.trajectories.trajectory import Trajectory
 
 __all__ = ["LLMSelector"]
@@ -138,7 +142,7 @@ class LLMSelector:
         most = checks.whole("per_episode", per_episode, least=1)
         lengths: dict[int, int] = {}
         groups = self._questions(trajectories, most, lengths)
-        asked = ask_all(
+        answers, missing = ask_tolerantly(
             self.llm,
             [self._prompt(group, most) for group in groups],
             schema=Identification,
@@ -147,10 +151,10 @@ class LLMSelector:
             progress_bar=self._progress_bar,
         )
         self._counts.update(questions=len(groups))
-        self._counts.update(asked.missing)
+        self._counts.update(missing)
         answered = [
             (group, answer)
-            for group, answer in zip(groups, asked.answers, strict=True)
+            for group, answer in zip(groups, answers, strict=True)
             if answer is not None
         ]
         self.analyses = _analyses(answered, len(lengths))
