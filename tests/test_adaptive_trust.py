@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_wrappers.adaptive_trust import AdaptiveTrust, evidence, resolve_trusted
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.schedules import Linear, resolve_schedule
+from llm_wrappers.trust import AdaptiveTrust, evidence, resolve_trusted
 
 finite = st.floats(-1e6, 1e6)
 pairs = st.lists(st.tuples(st.integers(-3, 3).map(float), finite), max_size=60)
