@@ -27,8 +27,8 @@ from llm_wrappers.methods.ultra.guidance import write_guidance
 from llm_wrappers.methods.ultra.guides import resolve_guides
 from llm_wrappers.methods.ultra.recipe import wrap
 from llm_wrappers.methods.ultra.report import UltraReport
-from llm_wrappers.sb3._training_env import training_env
 from llm_wrappers.sb3.callbacks import GuidanceCallback
+from llm_wrappers.sb3.models import training_env
 from llm_wrappers.sb3.recording import record_trajectories
 from llm_wrappers.sb3.relabel_callback import RelabelCallback
 from llm_wrappers.trajectories.trajectory import Trajectory

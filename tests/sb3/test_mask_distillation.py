@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.sb3 import MaskDistillationCallback
-from llm_wrappers.sb3.baselines.mask_distillation import masked_mass_loss
+from llm_wrappers.sb3.baselines.relaxed_masks import masked_mass_loss
 
 ROOMS = np.eye(3, dtype=np.float32)
 # Each action is open in one room and closed in another, except the last, which is never open.

@@ -18,8 +18,6 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from hypothesis import given
-from hypothesis import strategies as st
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
@@ -29,9 +27,8 @@ from llm_wrappers import GoalObservationWrapper, RewardShiftWrapper
 from llm_wrappers.errors import GuidanceFileError, InvalidOptionError
 from llm_wrappers.guidance import GuidanceArtefact, Provenance, save_artefact
 from llm_wrappers.llm.completion import Completion
-from llm_wrappers.llm.usage import PURPOSES, Counts, Usage
+from llm_wrappers.llm.usage import Counts, Usage
 from llm_wrappers.sb3 import RunReportCallback, as_vec_env
-from llm_wrappers.sb3._run_figures import added, subtracted, summed, usage_as_json, usage_from_json
 from llm_wrappers.testing import ScriptedEnv, ScriptedLLM
 from llm_wrappers.wrappers import vector
 
@@ -508,38 +505,3 @@ class TestOptions:
     def test_a_folder_without_guidance(self, path, tmp_path):
         with pytest.raises(GuidanceFileError, match="no-such"):
             RunReportCallback(path, artefacts=[tmp_path / "no-such"])
-
-
-LEAVES = st.dictionaries(st.sampled_from("abc"), st.integers(0, 10**9), max_size=3)
-STATS = st.dictionaries(st.sampled_from(["Goal", "Mask"]), LEAVES, max_size=2)
-COUNTS = st.builds(
-    Counts, calls=st.integers(0, 99), prompt_tokens=st.integers(0, 9999),
-    completion_tokens=st.integers(0, 9999), unpriced_calls=st.integers(0, 2),
-    cache_hits=st.integers(0, 9), failures=st.integers(0, 9),
-    dollars=st.integers(0, 10**6).map(lambda millionths: millionths / 1e6),
-)  # fmt: skip
-USAGES = st.dictionaries(st.sampled_from(PURPOSES), COUNTS.filter(lambda c: c.calls)).map(
-    lambda rows: Usage(tuple(rows.items()))
-)
-
-
-class TestArithmetic:
-    @given(STATS, STATS)
-    def test_what_was_added_can_be_taken_away(self, one, other):
-        left = subtracted(summed([one, other]), one)
-        for wrapper, counts in other.items():
-            for name, count in counts.items():
-                assert left[wrapper][name] == count
-
-    @given(USAGES, USAGES)
-    def test_usage_is_added_by_purpose(self, one, other):
-        both = added(one, other)
-        assert set(both) == set(one) | set(other)
-        for purpose in both:
-            assert both[purpose] == one[purpose] + other[purpose]
-
-    @given(USAGES)
-    def test_usage_goes_through_a_file(self, usage):
-        again = usage_from_json(json.loads(json.dumps(usage_as_json(usage))))
-        assert usage_as_json(again) == usage_as_json(usage)
-        assert {p: c.calls for p, c in again.items()} == {p: c.calls for p, c in usage.items()}

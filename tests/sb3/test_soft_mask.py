@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.sb3 import SoftMaskCallback, SoftMaskPolicy
-from llm_wrappers.sb3.baselines.soft_mask import soft_masked_logits
+from llm_wrappers.sb3.baselines.relaxed_masks import soft_masked_logits
 
 FALLING = {"kind": "linear", "start": 1.0, "end": 0.0}
 ACTIONS = 4

@@ -23,9 +23,15 @@ from llm_wrappers.errors import (
 )
 from llm_wrappers.guidance.critical.selector import Selector
 from llm_wrappers.sb3 import record_trajectories
-from llm_wrappers.sb3._blinding_env import BLINDED, KEPT, BlindingEnv
-from llm_wrappers.sb3._frozen_model import FrozenModel
-from llm_wrappers.sb3.baselines.state_mask import StateMask, named_state_mask, train_state_mask
+from llm_wrappers.sb3.baselines.state_mask import (
+    BLINDED,
+    KEPT,
+    BlindingEnv,
+    StateMask,
+    named_state_mask,
+    train_state_mask,
+)
+from llm_wrappers.sb3.models import FrozenModel
 from llm_wrappers.trajectories.trajectory import Trajectory
 
 QUICK: dict[str, Any] = {"n_steps": 256, "batch_size": 128, "n_epochs": 4, "learning_rate": 3e-3}
@@ -242,7 +248,7 @@ def test_long_episodes_are_looked_at_in_parts(mask: StateMask, monkeypatch: Any)
     observations = np.random.default_rng(0).normal(size=(26, 4))
     long = Trajectory(observations, np.zeros(25, int), np.ones(25), False, True)
     [whole] = mask.importances([long])
-    monkeypatch.setattr("llm_wrappers.sb3._frozen_model._BATCH", 7)
+    monkeypatch.setattr("llm_wrappers.sb3.models._BATCH", 7)
     [parts] = mask.importances([long])
     assert parts == pytest.approx(whole)
     assert len(np.unique(whole)) == 25

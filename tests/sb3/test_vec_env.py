@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, Ve
 from vec_doubles import MODES, Masker, NativeEnv, ToyEnv, make_cartpole, make_toy, pop_episodes
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
-from llm_wrappers.sb3._infos import info_rows
+from llm_wrappers.sb3._bridging import info_rows
 from llm_wrappers.sb3.vec_env import as_vec_env
 
 
