@@ -25,7 +25,7 @@ from stable_baselines3 import PPO
 from trainings import INTERRUPTED, Run, Trainings, say
 
 import llm_wrappers
-from llm_wrappers.demo.comparison import Measured
+from llm_wrappers.demo.report import Measured
 from llm_wrappers.demo.training import PPO_OPTIONS
 from llm_wrappers.errors import LLMWrappersError
 from llm_wrappers.methods import ellm

@@ -21,7 +21,7 @@ from trainings import INTERRUPTED, Run, Trainings, say
 
 import llm_wrappers
 from llm_wrappers.demo import ARMS, Experiment
-from llm_wrappers.demo.comparison import write_comparison
+from llm_wrappers.demo.report import write_comparison
 from llm_wrappers.demo.training import PPO_OPTIONS, RunResult, train_arm
 from llm_wrappers.errors import LLMWrappersError
 

@@ -148,7 +148,7 @@ def resolve_schedule(schedule: float | Mapping[str, Any] | Schedule) -> Schedule
 
     Raises:
         InvalidOptionError: If it stands for none, is outside [0, 1] at the start or the end, or is
-            adaptive: see `llm_wrappers.adaptive_trust` for the wrappers that can use these.
+            adaptive: see `llm_wrappers.trust` for the wrappers that can use these.
 
     >>> resolve_schedule(0.5)(0.1)
     0.5

@@ -48,7 +48,8 @@ PUBLIC = [
     "wrappers",
 ]
 BUILTINS = {"Exception", "UserWarning"}
-CHANGELOG = Path(llm_wrappers.__file__).parents[1] / "CHANGELOG.md"
+ROOT = Path(llm_wrappers.__file__).parents[1]
+CHANGELOG, DOCS = ROOT / "CHANGELOG.md", ROOT / "docs"
 
 
 def run_python(code):
@@ -103,7 +104,7 @@ class TestPublicNames:
             _ = llm_wrappers.Wrapper
 
     @pytest.mark.parametrize(
-        "module", ["captions", "embeddings", "errors", "guidance", "sb3", "wrappers"]
+        "module", ["captions", "embeddings", "errors", "guidance", "sb3", "worlds", "wrappers"]
     )
     def test_each_subpackage_lists_what_it_has(self, module):
         loaded = import_module(f"llm_wrappers.{module}")
@@ -168,3 +169,17 @@ def test_the_changelog_begins_with_this_version():
         headings = re.findall(r"^## \[?([\w.]+)", CHANGELOG.read_text(), flags=re.MULTILINE)
         is_release = ".dev" not in llm_wrappers.__version__
         assert headings[0] == (llm_wrappers.__version__ if is_release else "Unreleased")
+
+
+@pytest.mark.skipif(not DOCS.exists(), reason="the docs are not installed with the package")
+@pytest.mark.parametrize(
+    "page", [DOCS / "architecture.md", *sorted(DOCS.glob("decisions/*.md"))], ids=lambda p: p.name
+)
+def test_each_path_that_is_explained_is_in_the_tree(page):
+    """Whole paths from the root or from the package, and the ends of those."""
+    folders = [ROOT / name for name in ("llm_wrappers", "tests", "docs", "benchmarks", "examples")]
+    tree = [path for folder in folders for path in (folder, *folder.rglob("*"))]
+    known = {f"/{p.relative_to(ROOT)}{'/' if p.is_dir() else ''}" for p in tree}
+    named = re.findall(r"`([\w./-]+(?:\.py|/))`", page.read_text())
+    lost = [name for name in named if not any(path.endswith(f"/{name}") for path in known)]
+    assert lost == []

@@ -96,8 +96,7 @@ def _write(options: argparse.Namespace) -> int:
 
 
 def _policy(options: argparse.Namespace, env: gym.Env[Any, Any]) -> Any:
-    from llm_wrappers.sb3._training_env import normalize_with
-    from llm_wrappers.sb3.model_files import load_model, load_normalizer
+    from llm_wrappers.sb3.models import load_model, load_normalizer, normalize_with
 
     if options.policy is None:
         return None

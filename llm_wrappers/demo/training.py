@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from sb3_contrib import MaskablePPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
-from llm_wrappers.demo.arms import ARMS, Arm
-from llm_wrappers.demo.blank_encoder import BlankEncoder
-from llm_wrappers.demo.facts_observation import FactsObservation
-from llm_wrappers.demo.goal_history import GoalHistoryCallback
+from llm_wrappers.demo.arms import ARMS, Arm, make_envs
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
-from llm_wrappers.guidance import resolve_planner
-from llm_wrappers.guidance.resolve import REFERENCES
-from llm_wrappers.methods import sgrl
 from llm_wrappers.sb3 import (
     EpisodeLogCallback,
     GridExtractor,
@@ -33,9 +27,8 @@ from llm_wrappers.sb3 import (
     SoftMaskPolicy,
     as_vec_env,
 )
-from llm_wrappers.worlds import ENV_IDS
 
-__all__ = ["PPO_OPTIONS", "RunResult", "make_envs", "train_arm"]
+__all__ = ["PPO_OPTIONS", "RunResult", "train_arm"]
 
 PPO_OPTIONS: dict[str, Any] = {
     "n_steps": 32,
@@ -74,35 +67,6 @@ class RunResult:
     interrupted: bool
 
 
-def make_envs(env_id: str, arm: Arm, num_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
-    """Return the vector environment of one arm.
-
-    Args:
-        env_id: One of `llm_wrappers.worlds.ENV_IDS`.
-        arm: The arm.
-        num_envs: The number of sub-environments.
-
-    Raises:
-        UnknownNameError: If the environment is not one of them.
-    """
-    if env_id not in ENV_IDS:
-        raise UnknownNameError(f"env must be one of {sorted(ENV_IDS)}, got {env_id!r}")
-    native = gym.spec(env_id).vector_entry_point is not None
-    in_same_step = {} if native else {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
-    envs = gym.make_vec(env_id, num_envs=num_envs, vector_kwargs=in_same_step)
-    if arm.wrap is None:
-        return FactsObservation(envs, _facts_read(env_id)) if arm.facts_shown else envs
-    options = {**arm.wrap, "encoder": BlankEncoder()} if arm.goal_hidden else arm.wrap
-    wrapped: gym.vector.VectorEnv[Any, Any, Any] = sgrl.wrap(envs, **options)
-    return wrapped
-
-
-def _facts_read(env_id: str) -> tuple[str, ...]:
-    planner = resolve_planner(f"reference:{REFERENCES[env_id]}", env_id=env_id, goals=())
-    reads: tuple[str, ...] = planner.reads  # type: ignore[attr-defined]  # ours all say it
-    return reads
-
-
 def train_arm(
     name: str,
     *,
@@ -138,7 +102,8 @@ def train_arm(
     _compile(env_id, num_envs)
     vec_env = as_vec_env(make_envs(env_id, arm, num_envs))
     options = _model_options(num_envs, is_picture=env_id == _PICTURES)
-    model = _algorithm(arm)(_policy(arm, vec_env), vec_env, seed=seed, **options)
+    algorithm: Any = MaskablePPO if arm.masked else PPO
+    model = algorithm(_policy(arm, vec_env), vec_env, seed=seed, **options)
     log = EpisodeLogCallback(folder / "stats.jsonl")
     bar = ProgressBarCallback(f"{name}, seed {seed}", log)
     callbacks = [log, *_callbacks(arm, folder), *([bar] if progress_bar else [])]
@@ -174,14 +139,6 @@ def _compile(env_id: str, num_envs: int) -> None:
     envs.close()
 
 
-def _algorithm(arm: Arm) -> Callable[..., Any]:
-    if not arm.masked:
-        return PPO
-    from sb3_contrib import MaskablePPO
-
-    return MaskablePPO
-
-
 def _policy(arm: Arm, vec_env: Any) -> Any:
     if arm.soft is not None:
         return SoftMaskPolicy
@@ -203,7 +160,7 @@ def _model_options(num_envs: int, *, is_picture: bool) -> dict[str, Any]:
 def _callbacks(arm: Arm, folder: Path) -> list[BaseCallback]:
     callbacks: list[BaseCallback] = []
     if arm.wrap is not None:
-        callbacks += [GuidanceCallback(), GoalHistoryCallback(folder / "goals.json")]
+        callbacks += [GuidanceCallback(), _GoalHistoryCallback(folder / "goals.json")]
     if arm.distil:
         callbacks.append(MaskDistillationCallback())
     if arm.soft is not None:
@@ -212,3 +169,32 @@ def _callbacks(arm: Arm, folder: Path) -> list[BaseCallback]:
         path = folder / "reweighing.json"
         callbacks.append(ReweighingCallback(every=arm.reweigh_every, path=path))
     return callbacks
+
+
+class _GoalHistoryCallback(BaseCallback):
+    """Writes to a JSON file how many steps each goal was active, rollout by rollout.
+
+    It holds ``{"env_steps": [...], "goals": {goal: [steps in each rollout]}}``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._env_steps: list[int] = []
+        self._goals: dict[str, list[int]] = {}
+        self._before: dict[str, int] = {}
+
+    def _on_rollout_end(self) -> None:
+        (stats,) = self.training_env.env_method("all_stats", indices=[0])
+        steps = stats["GoalObservationWrapper"]["goal_steps"]
+        self._env_steps.append(self.num_timesteps)
+        for goal, count in steps.items():
+            self._goals.setdefault(goal, []).append(count - self._before.get(goal, 0))
+        self._before = dict(steps)
+        content = {"env_steps": self._env_steps, "goals": self._goals}
+        temporary = self._path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+        temporary.replace(self._path)  # a crash leaves the file of the rollout before
+
+    def _on_step(self) -> bool:
+        return True

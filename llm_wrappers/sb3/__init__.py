@@ -13,13 +13,19 @@ from llm_wrappers.sb3.baselines.fidelity import (  # noqa: E402
 )
 from llm_wrappers.sb3.baselines.grid_extractor import GridExtractor  # noqa: E402
 from llm_wrappers.sb3.baselines.guided_exploration import GuidedDQN  # noqa: E402
-from llm_wrappers.sb3.baselines.mask_distillation import MaskDistillationCallback  # noqa: E402
+from llm_wrappers.sb3.baselines.relaxed_masks import (  # noqa: E402
+    MaskDistillationCallback,
+    SoftMaskCallback,
+    SoftMaskPolicy,
+)
 from llm_wrappers.sb3.baselines.rnd import RandomNetworkDistillation  # noqa: E402
-from llm_wrappers.sb3.baselines.soft_mask import SoftMaskCallback, SoftMaskPolicy  # noqa: E402
 from llm_wrappers.sb3.baselines.state_mask import StateMask, train_state_mask  # noqa: E402
 from llm_wrappers.sb3.baselines.value_gap import critic_values, value_gap_selector  # noqa: E402
-from llm_wrappers.sb3.callbacks import GuidanceCallback, set_progress_of  # noqa: E402
-from llm_wrappers.sb3.checkpoints import GuidanceCheckpointCallback  # noqa: E402
+from llm_wrappers.sb3.callbacks import (  # noqa: E402
+    GuidanceCallback,
+    GuidanceCheckpointCallback,
+    set_progress_of,
+)
 from llm_wrappers.sb3.episode_log import EpisodeLogCallback, ProgressBarCallback  # noqa: E402
 from llm_wrappers.sb3.policy_corrector import PolicyCorrector  # noqa: E402
 from llm_wrappers.sb3.recording import record_trajectories  # noqa: E402

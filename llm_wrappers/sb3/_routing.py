@@ -1,4 +1,4 @@
-"""Who answers to a name: a wrapper of the whole vector environment, or the sub-environments."""
+"""Who answers to a name: a wrapper of a whole vector environment, or its sub-environments."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 import gymnasium as gym
+from gymnasium.error import AlreadyPendingCallError, ClosedEnvironmentError
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv, VectorWrapper
+from gymnasium.vector.async_vector_env import AsyncState
 from stable_baselines3.common.env_util import is_wrapped
+from stable_baselines3.common.vec_env import VecEnv
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
-from llm_wrappers.sb3._workers import ask_workers, wrapped_workers
 
-__all__ = ["Routing", "layers"]
+__all__ = ["AnyEnv", "AnyVectorEnv", "Routing", "ask", "is_any_env", "layers", "tell_if_known"]
 
 AnyVectorEnv: TypeAlias = "VectorEnv[Any, Any, Any]"
+AnyEnv: TypeAlias = "gym.Env[Any, Any] | AnyVectorEnv | VecEnv"
 
 # Every vector environment has these and they speak of the batch, so they say nothing about who
 # owns a name.
@@ -40,12 +43,7 @@ class Routing:
 
     A name belongs to the outermost layer that defines it, beyond what every `VectorEnv` has, and
     else to the sub-environments. `__getattr__` is not asked: a forwarding wrapper owns nothing.
-
-    Args:
-        envs: A Gymnasium vector environment with any wrappers around it.
-
-    Attributes:
-        sub_envs: The sub-environments that are objects of this process; empty if there are none.
+    `sub_envs` are those that are objects of this process.
     """
 
     def __init__(self, envs: AnyVectorEnv) -> None:
@@ -61,18 +59,14 @@ class Routing:
         self._owners = self._layers[:-1] if holds_sub_envs else self._layers
 
     def has(self, name: str) -> bool:
-        """Return whether the batch or all sub-environments know ``name``; nothing is called."""
+        """Return whether the batch or all sub-environments know a name; nothing is called."""
         if self._owner(name) is not None or name in _SINGLE:
             return True
         everywhere = range(self._envs.num_envs)
         return self._in_sub_envs(name, everywhere) or self._in_api(name)
 
     def get(self, name: str, indices: Sequence[int]) -> list[Any]:
-        """Return one value for each index.
-
-        Raises:
-            AttributeError: If neither the batch nor the sub-environments know ``name``.
-        """
+        """Return one value for each index."""
         owner = self._owner(name)
         if owner is not None:
             return [getattr(owner, name)] * len(indices)
@@ -86,12 +80,7 @@ class Routing:
         raise AttributeError(f"neither {self._envs} nor its sub-environments have {name!r}")
 
     def set(self, name: str, value: Any, indices: Sequence[int]) -> None:
-        """Set an attribute where it is defined; unknown ones are created on the sub-environments.
-
-        Raises:
-            AttributeError: If nobody knows ``name`` and there are no sub-environments.
-            InvalidOptionError: If only some indices are asked for and all would be changed.
-        """
+        """Set an attribute where it is defined; unknown ones are created on sub-environments."""
         owner = self._owner(name)
         if owner is not None:
             if set(indices) != set(range(self._envs.num_envs)):
@@ -104,17 +93,12 @@ class Routing:
             for index in indices:
                 self.sub_envs[index].set_wrapper_attr(name, value)
         elif self._remote is not None:
-            ask_workers(self._remote, indices, "_setattr", (name, value))
+            _ask_workers(self._remote, indices, "_setattr", (name, value))
         else:
             raise AttributeError(f"no layer of {self._envs} has {name!r}")
 
     def call(self, name: str, indices: Sequence[int], *args: Any, **kwargs: Any) -> list[Any]:
-        """Call a method and return one result for each index.
-
-        Raises:
-            AttributeError: If neither the batch nor the sub-environments know ``name``.
-            IncompatibleEnvironmentError: If a batched method does not return n rows.
-        """
+        """Call a method and return one result for each index."""
         owner = self._owner(name)
         if owner is None and self._in_sub_envs(name, indices):
             return self._call_sub_envs(name, indices, *args, **kwargs)
@@ -136,7 +120,7 @@ class Routing:
         if any(isinstance(layer, wrapper_class) for layer in self._layers):
             return [True] * len(indices)
         if self._remote is not None:
-            return wrapped_workers(self._remote, indices, wrapper_class)
+            return _wrapped_workers(self._remote, indices, wrapper_class)
         if not self.sub_envs:
             return [False] * len(indices)
         return [is_wrapped(self.sub_envs[index], wrapper_class) for index in indices]
@@ -164,4 +148,112 @@ class Routing:
             methods = [self.sub_envs[index].get_wrapper_attr(name) for index in indices]
             return [method(*args, **kwargs) for method in methods]
         assert self._remote is not None
-        return ask_workers(self._remote, indices, "_call", (name, args, kwargs))
+        return _ask_workers(self._remote, indices, "_call", (name, args, kwargs))
+
+
+# --- environments of any kind: single, of Gymnasium's vectors, or of SB3's ---
+
+
+def is_any_env(value: Any) -> bool:
+    """Return whether a value is an environment of one of the three kinds."""
+    return isinstance(value, gym.Env | VectorEnv | VecEnv)
+
+
+def ask(env: AnyEnv, name: str, *args: Any) -> Any:
+    """Call a method and return its answer: of the first sub-environment, where each has its own."""
+    if isinstance(env, VecEnv):
+        return env.env_method(name, *args, indices=[0])[0]
+    if isinstance(env, VectorEnv):
+        return Routing(env).call(name, [0], *args)[0]
+    return env.get_wrapper_attr(name)(*args)
+
+
+def tell_if_known(env: AnyEnv, name: str, *args: Any) -> None:
+    """Call a method in all sub-environments, if they have it."""
+    if isinstance(env, VecEnv):
+        if env.has_attr(name):
+            env.env_method(name, *args)
+    elif isinstance(env, VectorEnv):
+        routing = Routing(env)
+        if routing.has(name):
+            routing.call(name, range(env.num_envs), *args)
+    elif env.has_wrapper_attr(name):
+        env.get_wrapper_attr(name)(*args)
+
+
+# --- workers of an AsyncVectorEnv, which itself only asks all of them ---
+
+_LOOK = "_kinds_of_wrappers"
+
+
+def _ask_workers(
+    envs: AsyncVectorEnv[Any, Any], indices: Sequence[int], command: str, data: Any
+) -> list[Any]:
+    """Send a command to some workers and return one answer for each index.
+
+    The command is ``"_call"`` with ``(name, args, kwargs)``, or ``"_setattr"`` with
+    ``(name, value)``. What is raised in a worker is raised here, and ends it.
+    """
+    envs._assert_is_running()
+    if envs._state != AsyncState.DEFAULT:
+        doing = envs._state.value
+        raise AlreadyPendingCallError(
+            f"expected a vector environment that waits for nothing, got one in the middle of "
+            f"{doing}_async: call {doing}_wait() before you ask its sub-environments",
+            doing,
+        )
+    # The type says otherwise, but what has ended leaves None in the place of its pipe.
+    pipes: list[Any] = [envs.parent_pipes[index] for index in indices]
+    if None in pipes:
+        ended = [index for index, pipe in zip(indices, pipes, strict=True) if pipe is None]
+        raise ClosedEnvironmentError(
+            f"the workers {ended} of {envs} ended with an exception before; build it anew"
+        )
+    for pipe in pipes:
+        pipe.send((command, data))
+    answers, successes = [], [True] * envs.num_envs
+    for index, pipe in zip(indices, pipes, strict=True):
+        answer, successes[index] = pipe.recv()
+        answers.append(answer)
+    envs._raise_if_errors(successes)
+    return answers
+
+
+def _wrapped_workers(
+    envs: AsyncVectorEnv[Any, Any], indices: Sequence[int], wrapper_class: type[Any]
+) -> list[bool]:
+    """Return for each index whether the sub-environment has such a wrapper, or a subclass of it."""
+    found = _ask_workers(envs, indices, "_call", (_LOOK, (_Lesson(),), {}))
+    wanted = _name_of(wrapper_class)
+    return [wanted in kinds for kinds in found]
+
+
+class _Lesson:
+    """Teaches the process that receives it to name the wrappers of an environment.
+
+    A worker calls methods of its environment and nothing else, and no method of Gymnasium's tells
+    the classes of a stack: the text of `str(env)` does not name base classes, and raises in
+    environments that have another (MiniGrid, before a reset).
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _learn, ()
+
+
+def _learn() -> None:
+    setattr(gym.Env, _LOOK, _kinds_of_wrappers)
+
+
+def _kinds_of_wrappers(env: Any, _lesson: None) -> set[str]:
+    """Return the names of the classes of all wrappers of a stack, and of their base classes."""
+    found: set[str] = set()
+    while isinstance(env, gym.Wrapper):
+        found.update(map(_name_of, type(env).__mro__))
+        env = env.env
+    return found
+
+
+def _name_of(kind: type[Any]) -> str:
+    # In a process that was spawned the main module has another name.
+    module = "__main__" if kind.__module__ == "__mp_main__" else kind.__module__
+    return f"{module}.{kind.__qualname__}"

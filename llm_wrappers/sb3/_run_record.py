@@ -1,4 +1,4 @@
-"""What is known of a training run, and the file in which it stands."""
+"""What is known of a training run, the figures that follow from it, and the file they stand in."""
 
 from __future__ import annotations
 
@@ -6,41 +6,29 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.guidance.artefact import GuidanceArtefact
+from llm_wrappers.guidance.program import hash_of
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.usage import Counts, Usage
-from llm_wrappers.sb3._run_figures import (
-    added,
-    counts_from_json,
-    per_million,
-    subtracted,
-    summed,
-    usage_as_json,
-    usage_from_json,
-)
 
-__all__ = ["RunRecord", "read_report"]
+__all__ = ["RunRecord", "authoring_entry", "counters", "read_report"]
 
 _FORMAT = 1
+_MILLION = 1_000_000
+_HAND = "hand"
 
 
 class RunRecord:
     """The figures of one call of ``learn``, on top of those of the calls that it continues.
 
-    It holds no environment and no model, so that it can be written when these are gone.
-
-    Args:
-        path: The file.
-        about: What does not change: algorithm, versions, seed.
-        llms: The clients whose usage counts from now on.
-        authoring: An entry for each artefact; see `authoring_entry`.
-        earlier: The report that this run continues; empty for a new one.
-        model_steps: The steps that the model has done before.
-        stats: The counters of the wrappers until now.
+    It holds no environment and no model, so that it can be written when these are gone. It goes on
+    from the report `earlier`, and from `stats`, what the wrappers have counted until now.
     """
 
     def __init__(
@@ -52,7 +40,7 @@ class RunRecord:
         authoring: Sequence[Mapping[str, Any]],
         earlier: Mapping[str, Any],
         model_steps: int,
-        stats: Mapping[str, Any] | None,
+        stats: Mapping[str, Any],
     ) -> None:
         self._path = path
         self._about = dict(about)
@@ -76,9 +64,9 @@ class RunRecord:
         earlier = self._earlier.get("llm", {}).get("training")
         if not self._llms and earlier is None:
             return None
-        total = usage_from_json(earlier or {})
+        total = _usage_from_json(earlier or {})
         for llm, before in zip(self._llms, self._usage_before, strict=True):
-            total = added(total, llm.usage - before)
+            total = total - (Usage() - (llm.usage - before))  # a usage can only be subtracted
         return total
 
     @property
@@ -87,19 +75,14 @@ class RunRecord:
         done: int = self._earlier.get("env_steps", {}).get("reported", 0)
         return done + self.model_steps - self._first_step
 
-    def note_guidance(self, stats: Mapping[str, Any], latest: Mapping[str, Any]) -> None:
-        """Keep the counters of the wrappers as they are now.
-
-        Args:
-            stats: The counters, summed over the sub-environments.
-            latest: The numbers that are no counters.
-        """
-        here = subtracted(stats, self._stats_before or {})
+    def note_guidance(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Keep the statistics of the wrappers as they are now, a row for each stack."""
+        here = _subtracted(counters(rows), self._stats_before)
         earlier = (self._earlier.get("guidance") or {}).get("counters", {})
         self._guidance = {
             "as_of_env_steps": self.steps,
-            "counters": summed([earlier, here]),
-            "latest": dict(latest),
+            "counters": counters([earlier, here]),
+            "latest": _settings(rows),
         }
 
     def figures(self) -> dict[str, Any]:
@@ -139,11 +122,11 @@ class RunRecord:
             "steps_per_second": run_steps / seconds if seconds else None,
             "guidance": self._guidance or self._earlier.get("guidance"),
             "llm": {
-                "training": None if used is None else usage_as_json(used),
+                "training": None if used is None else _usage_as_json(used),
                 "authoring": self._authoring,
                 "per_1m_env_steps": {
-                    "training": per_million(None if used is None else used.total, self.steps),
-                    "with_authoring": per_million(self._altogether(used), self.steps),
+                    "training": _per_million(None if used is None else used.total, self.steps),
+                    "with_authoring": _per_million(self._altogether(used), self.steps),
                 },
             },
         }
@@ -153,7 +136,7 @@ class RunRecord:
         if (used is None and not totals) or None in totals:
             return None
         start = Counts() if used is None else used.total
-        return sum((counts_from_json(total["total"]) for total in totals), start)
+        return sum((_counts_from_json(total["total"]) for total in totals), start)
 
 
 def read_report(path: Path) -> dict[str, Any]:
@@ -174,3 +157,116 @@ def read_report(path: Path) -> dict[str, Any]:
         f"expected no file or a run report of format {_FORMAT} at {path}, got something else; move "
         "it away, or give another path"
     )
+
+
+# --- counters of the wrappers ---
+
+
+def counters(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the sums of the whole numbers in nested statistics, which count something.
+
+    >>> counters([{"Mask": {"states": 4, "xi": 0.5, "goals": {"eat": 3}}}, {"Mask": {"states": 2}}])
+    {'Mask': {'states': 6, 'goals': {'eat': 3}}}
+    """
+    return _combined([_only(row, int) for row in rows], sum)
+
+
+def _settings(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the other numbers, which are as they are now, as their means over the rows."""
+    return _combined([_only(row, float) for row in rows], lambda values: sum(values) / len(values))
+
+
+def _subtracted(now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what nested counters counted since an earlier moment."""
+    return {
+        name: _subtracted(value, before.get(name, {}))
+        if isinstance(value, Mapping)
+        else value - before.get(name, 0)
+        for name, value in now.items()
+    }
+
+
+def _only(stats: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in stats.items():
+        if isinstance(value, Mapping):
+            inner = _only(value, kind)
+            found |= {name: inner} if inner else {}
+        elif type(value) is kind:
+            found[name] = value
+    return found
+
+
+def _combined(rows: Sequence[Mapping[str, Any]], combine: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        values = [row[name] for row in rows if name in row]
+        is_nested = isinstance(values[0], Mapping)
+        found[name] = _combined(values, combine) if is_nested else combine(values)
+    return found
+
+
+# --- what language models used ---
+
+
+def authoring_entry(artefact: GuidanceArtefact) -> dict[str, Any]:
+    """Return what writing an artefact took: nothing if by hand, None if nobody wrote it down."""
+    where = artefact.provenance
+    used = None
+    if where.author == _HAND or where.usage:
+        used = _usage_as_json(_recorded_usage(where.usage))
+    source = artefact.planner_source
+    return {
+        "author": where.author,
+        "environment": where.environment,
+        "planner_sha256": None if source is None else hash_of(source),
+        "usage": used,
+    }
+
+
+def _recorded_usage(recorded: Mapping[str, Any]) -> Usage:
+    try:
+        return _usage_from_json(recorded)
+    except (AttributeError, TypeError) as error:
+        raise InvalidOptionError(
+            "expected the usage in an artefact's provenance as `Usage.as_dict` gives it, got "
+            f"{dict(recorded)!r}; save the artefact with what was recorded, or with usage={{}}"
+        ) from error
+
+
+def _usage_as_json(usage: Usage) -> dict[str, Any]:
+    return {
+        "total": _counts_as_json(usage.total),
+        "purposes": {purpose: _counts_as_json(counts) for purpose, counts in usage.rows},
+    }
+
+
+def _usage_from_json(data: Mapping[str, Any]) -> Usage:
+    """Return the usage that `_usage_as_json` or `Usage.as_dict` wrote down."""
+    rows = data.get("purposes", {}).items()
+    return Usage(tuple((purpose, _counts_from_json(counts)) for purpose, counts in rows))
+
+
+def _counts_as_json(counts: Counts) -> dict[str, Any]:
+    return {**counts.as_dict(), "tokens": counts.tokens, "dollars": _dollars(counts)}
+
+
+def _counts_from_json(data: Mapping[str, Any]) -> Counts:
+    return Counts(**{field.name: data.get(field.name) or 0 for field in fields(Counts)})
+
+
+def _dollars(counts: Counts) -> float | None:
+    # None is what nobody knows; 0 would be a claim.
+    return None if counts.unpriced_calls else counts.dollars
+
+
+def _per_million(counts: Counts | None, env_steps: int) -> dict[str, float | None] | None:
+    """Return what was used per 1,000,000 environment steps; None if that is not known."""
+    if counts is None or env_steps == 0:
+        return None
+    dollars = _dollars(counts)
+    return {
+        "calls": counts.calls * _MILLION / env_steps,
+        "tokens": counts.tokens * _MILLION / env_steps,
+        "dollars": None if dollars is None else dollars * _MILLION / env_steps,
+    }

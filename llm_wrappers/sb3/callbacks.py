@@ -1,24 +1,26 @@
-"""Driving schedules and logging guidance during training."""
+"""Driving schedules, logging guidance and saving its state during training."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, EveryNTimesteps
 
 from llm_wrappers.checks import flag, whole
 from llm_wrappers.errors import GuidanceWarning, InvalidOptionError
-from llm_wrappers.sb3._any_env import AnyEnv, ask, is_any_env, tell_if_known
-from llm_wrappers.sb3._evaluations import Evaluation, evaluations_among
-from llm_wrappers.sb3._extrinsic import ExtrinsicReturns
+from llm_wrappers.sb3._routing import AnyEnv, ask, is_any_env, tell_if_known
+from llm_wrappers.wrappers import save_guidance
 
-__all__ = ["GuidanceCallback", "set_progress_of"]
+__all__ = ["GuidanceCallback", "GuidanceCheckpointCallback", "set_progress_of"]
 
 _EPISODES_TO_COMPARE = 20
 _WIDEST = 33
+_EXTRINSIC = "extrinsic_reward"
 
 
 class GuidanceCallback(BaseCallback):
@@ -99,8 +101,8 @@ class GuidanceCallback(BaseCallback):
             flag("evaluation_training", evaluation_training)
         self._also = tuple(also)
         self._evaluation_training = evaluation_training
-        self._evaluations: list[Evaluation] = []
-        self._extrinsic = ExtrinsicReturns()
+        self._evaluations: list[_Evaluation] = []
+        self._extrinsic = _ExtrinsicReturns()
         self._outweighing_said = False
 
     @property
@@ -122,7 +124,7 @@ class GuidanceCallback(BaseCallback):
         if self.training_env.has_attr("shaping_gamma"):
             self._check_gamma()
         self._extrinsic.begin(self.model)
-        self._evaluations = evaluations_among(self.locals.get("callback"))
+        self._evaluations = _evaluations_among(self.locals.get("callback"))
         self._remember_progress()
         aside = [*self._also, *(evaluation.env for evaluation in self._evaluations)]
         self._tell(aside)
@@ -236,6 +238,127 @@ def set_progress_of(model: BaseAlgorithm, env: AnyEnv) -> float:
         raise InvalidOptionError(f"expected an environment, got {env!r}")
     tell_if_known(env, "set_progress", progress)
     return float(progress)
+
+
+class GuidanceCheckpointCallback(CheckpointCallback):
+    """SB3's `CheckpointCallback`, which also saves the guidance state of the training environment.
+
+    A model alone does not bring a run back: trust that was learned, counters and the moment of the
+    schedules are in the environment. They are written beside each checkpoint of the model as
+    ``<name_prefix>_guidance_<steps>_steps.json``, whole or not at all; `llm_wrappers.load_guidance`
+    reads them into an environment that is wrapped in the same way. Where there is no guidance no
+    such file is written.
+
+    The arguments are those of `stable_baselines3.common.callbacks.CheckpointCallback`.
+
+    Args:
+        save_freq: After how many calls, each a step of all sub-environments, it saves.
+        save_path: The folder; it is made where needed.
+        name_prefix: How the names of the files begin.
+        save_replay_buffer: Whether the replay buffer is saved too.
+        save_vecnormalize: Whether the statistics of `VecNormalize` are saved too.
+        verbose: As in Stable-Baselines3.
+    """
+
+    def _on_step(self) -> bool:
+        goes_on = super()._on_step()
+        if self.n_calls % self.save_freq == 0 and self.training_env.has_attr("guidance_state"):
+            path = self._checkpoint_path("guidance_", extension="json")
+            save_guidance(self.training_env, path)
+            if self.verbose >= 2:
+                print(f"Saving guidance state to {path}")
+        return goes_on
+
+
+class _Evaluation:
+    """A callback with an `eval_env`, and what has to let a step pass before it hears of it."""
+
+    def __init__(self, callback: Any, gates: tuple[EveryNTimesteps, ...]) -> None:
+        self._callback = callback
+        self._gates = gates
+
+    @property
+    def env(self) -> AnyEnv:
+        """The environment that is played in, as it is now."""
+        env: AnyEnv = self._callback.eval_env
+        return env
+
+    def is_due(self) -> bool:
+        """Return whether it may evaluate when the callbacks hear of the step just taken."""
+        for gate in self._gates:
+            if gate.model.num_timesteps - gate.last_time_trigger < gate.n_steps:
+                return False
+        every = getattr(self._callback, "eval_freq", None)
+        if not isinstance(every, int):
+            return True
+        # SB3 counts the call before it looks.
+        return every > 0 and (self._callback.n_calls + 1) % every == 0
+
+
+def _evaluations_among(callback: Any) -> list[_Evaluation]:
+    """Return what evaluates among a callback and all that it holds, however deep."""
+    seen: set[int] = set()
+
+    def found(value: Any, gates: tuple[EveryNTimesteps, ...]) -> Iterator[_Evaluation]:
+        if isinstance(value, list | tuple):
+            for item in value:
+                yield from found(item, gates)
+        elif isinstance(value, BaseCallback) and id(value) not in seen:
+            seen.add(id(value))
+            if is_any_env(getattr(value, "eval_env", None)):
+                yield _Evaluation(value, gates)
+            if isinstance(value, EveryNTimesteps):
+                gates = (*gates, value)
+            for name, held in vars(value).items():
+                # A parent of ours may be no part of this training.
+                if name != "parent":
+                    yield from found(held, gates)
+
+    return list(found(callback, ()))
+
+
+class _ExtrinsicReturns:
+    """Sums ``info["extrinsic_reward"]`` over episodes, as long as each of their steps has it."""
+
+    def __init__(self) -> None:
+        self._recent: deque[float] = deque()
+        self._running = np.zeros(0)
+        self._is_whole = np.zeros(0, np.bool_)
+        self._last_observation: Any = None
+
+    @property
+    def mean(self) -> float | None:
+        """The mean over the recent episodes; None if there are none."""
+        return float(np.mean(self._recent)) if self._recent else None
+
+    def begin(self, model: BaseAlgorithm) -> None:
+        """Begin a training: episodes that go on are gone on with, where they were followed."""
+        assert model.env is not None
+        if model.num_timesteps == 0:
+            self._recent.clear()
+        self._recent = deque(self._recent, maxlen=model._stats_window_size)
+        # A reset would have brought another observation.
+        is_followed = model._last_obs is self._last_observation
+        if not is_followed or len(self._running) != model.env.num_envs:
+            self._running = np.zeros(model.env.num_envs)
+            # Where training goes on, the beginning of the episode was missed.
+            self._is_whole = np.full(model.env.num_envs, model.num_timesteps == 0)
+
+    def add(self, infos: Sequence[Mapping[str, Any]], dones: Sequence[bool]) -> None:
+        """Take in a step of each sub-environment."""
+        for index, (info, done) in enumerate(zip(infos, dones, strict=True)):
+            if _EXTRINSIC in info:
+                self._running[index] += float(info[_EXTRINSIC])
+            else:
+                self._is_whole[index] = False
+            if done:
+                if self._is_whole[index]:
+                    self._recent.append(float(self._running[index]))
+                self._running[index], self._is_whole[index] = 0.0, True
+
+    def end(self, model: BaseAlgorithm) -> None:
+        """Note where a training ended, to know whether another goes on from there."""
+        self._last_observation = model._last_obs
 
 
 def _scalars(stats: Mapping[str, Any], prefix: str) -> list[tuple[str, float]]:

@@ -13,8 +13,7 @@ from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.critical.correctors._advice import Advice, episode_of, split_part
 from llm_wrappers.guidance.critical.critical_state import CriticalState
 from llm_wrappers.guidance.critical.moment import CriticalMoment
-from llm_wrappers.sb3._frozen_model import FrozenModel
-from llm_wrappers.sb3.model_files import load_model, load_normalizer
+from llm_wrappers.sb3.models import FrozenModel, load_model, load_normalizer
 from llm_wrappers.trajectories._trees import map_leaves
 from llm_wrappers.trajectories.trajectory import Trajectory
 

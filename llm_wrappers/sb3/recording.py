@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
-from llm_wrappers.sb3._training_env import check_spaces
+from llm_wrappers.sb3.models import check_spaces
 from llm_wrappers.sb3.vec_env import as_vec_env
 from llm_wrappers.trajectories.trajectory import Trajectory
 from llm_wrappers.wrappers import TrajectoryRecorder, vector

@@ -14,8 +14,8 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from llm_wrappers.captions.captioner import Captioner
-from llm_wrappers.sb3._training_env import training_env
 from llm_wrappers.sb3.callbacks import GuidanceCallback
+from llm_wrappers.sb3.models import training_env
 from llm_wrappers.sb3.recording import record_trajectories
 from llm_wrappers.sb3.relabel_callback import RelabelCallback
 from llm_wrappers.trajectories.trajectory import Trajectory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,11 +19,13 @@ from llm_wrappers._version import __version__
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.artefact import GuidanceArtefact, load_artefact
 from llm_wrappers.llm import LLM
-from llm_wrappers.sb3._run_figures import authoring_entry, counters, settings, summed
-from llm_wrappers.sb3._run_record import RunRecord, read_report
-from llm_wrappers.sb3._run_summary import summary_of
+from llm_wrappers.sb3._run_record import RunRecord, authoring_entry, counters, read_report
+from llm_wrappers.scores import format_table
 
 __all__ = ["RunReportCallback"]
+
+_COLUMNS = ("calls", "cache_hits", "failures", "tokens", "dollars")
+_UNKNOWN = "unknown"
 
 
 class RunReportCallback(BaseCallback):
@@ -103,7 +105,7 @@ class RunReportCallback(BaseCallback):
             raise InvalidOptionError(
                 "expected a training that has started, got none; pass this callback to `learn`"
             )
-        return summary_of(self._record.figures())
+        return _summary_of(self._record.figures())
 
     def close(self) -> None:
         """Write the report, where training ended by an exception; harmless if it has ended."""
@@ -129,7 +131,6 @@ class RunReportCallback(BaseCallback):
         self.close()
         self._rollouts = 0
         self._has_stats = self.training_env.has_attr("all_stats")
-        rows = self._stats()
         self._record = RunRecord(
             self._path,
             about=self._about(),
@@ -137,7 +138,7 @@ class RunReportCallback(BaseCallback):
             authoring=self._authoring,
             earlier=read_report(self._path) if self.num_timesteps else {},
             model_steps=self.num_timesteps,
-            stats=summed(counters(row) for row in rows),
+            stats=counters(self._stats()),
         )
         # The record knows nothing of this callback, which may therefore end before it.
         weakref.finalize(self, self._record.end, "stopped")
@@ -172,7 +173,7 @@ class RunReportCallback(BaseCallback):
     def _note(self) -> None:
         rows = self._stats()
         if rows:
-            self._running.note_guidance(summed(counters(row) for row in rows), settings(rows))
+            self._running.note_guidance(rows)
 
     def _stats(self) -> list[Any]:
         if not self._has_stats:
@@ -215,3 +216,56 @@ def _check_sequence(name: str, given: Any, kinds: Any) -> None:
     if not isinstance(given, list | tuple) or not all(isinstance(item, kinds) for item in given):
         expected = "LLM clients" if name == "llms" else "GuidanceArtefact objects or folders"
         raise InvalidOptionError(f"expected {name} as a list of {expected}, got {given!r}")
+
+
+def _summary_of(report: Mapping[str, Any]) -> str:
+    """Return the figures of a report in a few lines and tables."""
+    steps, seconds = report["env_steps"], report["seconds"]
+    speed = report["steps_per_second"] or 0.0
+    blocks = [
+        f"Training {report['status']}: {steps['run']:,} environment steps in "
+        f"{seconds['run']:.1f} s ({speed:,.0f} per second); {steps['reported']:,} steps in all"
+    ]
+    if report["guidance"]:
+        blocks.append(format_table(list(_guidance_rows(report["guidance"]))))
+    if report["llm"]["training"] is not None or report["llm"]["authoring"]:
+        blocks.append(format_table(list(_llm_rows(report["llm"]))))
+    return "\n\n".join(blocks)
+
+
+def _guidance_rows(guidance: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for part in ("counters", "latest"):
+        for wrapper, values in guidance[part].items():
+            for name, value in _flat(values):
+                yield {"wrapper": wrapper, "what": name, "value": value}
+
+
+def _llm_rows(llm: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    training, rates = llm["training"], llm["per_1m_env_steps"]
+    for purpose, counts in (training or {}).get("purposes", {}).items():
+        yield _row(f"training: {purpose}", counts)
+    if training is not None:
+        yield _row("training", training["total"])
+        yield _row("training, per 1,000,000 steps", rates["training"])
+    for entry in llm["authoring"]:
+        used = entry["usage"]
+        yield _row(f"writing, by {entry['author']}", None if used is None else used["total"])
+    if llm["authoring"]:
+        yield _row("with writing, per 1,000,000 steps", rates["with_authoring"])
+
+
+def _row(name: str, counts: Mapping[str, Any] | None) -> dict[str, Any]:
+    if counts is None:
+        return {"language model": name, **dict.fromkeys(_COLUMNS, _UNKNOWN)}
+    shown = {column: counts.get(column) for column in _COLUMNS}
+    if shown["dollars"] is None:
+        shown["dollars"] = _UNKNOWN
+    return {"language model": name, **shown}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}: ")
+        else:
+            yield f"{prefix}{name}", value

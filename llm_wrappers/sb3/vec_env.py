@@ -14,19 +14,18 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
-from llm_wrappers.sb3._checks import (
+from llm_wrappers.sb3._bridging import (
     SAME_STEP_ADVICE,
-    AnyVectorEnv,
+    EpisodeTotals,
     autoreset_mode,
     check_action_space,
     check_are_distinct,
     check_is_vector_env,
     check_partial_resets,
+    info_rows,
     observation_parts,
 )
-from llm_wrappers.sb3._episodes import EpisodeTotals
-from llm_wrappers.sb3._infos import info_rows
-from llm_wrappers.sb3._routing import Routing
+from llm_wrappers.sb3._routing import AnyVectorEnv, Routing
 
 __all__ = ["GymnasiumVecEnv", "as_vec_env"]
 

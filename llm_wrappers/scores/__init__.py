@@ -1,9 +1,13 @@
 """What a training run achieved: the Crafter score, statistics over seeds, logs and tables."""
 
-from llm_wrappers.scores.crafter import crafter_score, official_score, success_rates
-from llm_wrappers.scores.episodes import EpisodeLog, read_episodes
-from llm_wrappers.scores.statistics import bootstrap_interval, interquartile_mean
-from llm_wrappers.scores.table import format_table
+from llm_wrappers.scores.episodes import (
+    EpisodeLog,
+    crafter_score,
+    official_score,
+    read_episodes,
+    success_rates,
+)
+from llm_wrappers.scores.table import bootstrap_interval, format_table, interquartile_mean
 
 __all__ = [
     "EpisodeLog",

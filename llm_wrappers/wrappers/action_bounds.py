@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance.mask_bank import BoundsBank
 from llm_wrappers.guidance.parts import Tally
-from llm_wrappers.guidance.trust import ScheduledCoin
 from llm_wrappers.schedules import Schedule
+from llm_wrappers.trust import ScheduledCoin
 from llm_wrappers.wrappers._core import Place, Step
 from llm_wrappers.wrappers._guided import Guided
 from llm_wrappers.wrappers._layer import Layer

@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_wrappers import checks
-from llm_wrappers.adaptive_trust import refuse_trust, resolve_trusted
 from llm_wrappers.captions.batches import take_rows
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance.critical._closeness import Closeness
 from llm_wrappers.guidance.critical._no_hits import NoHits
 from llm_wrappers.guidance.critical.critical_states import CriticalStates, resolve_critical_states
 from llm_wrappers.guidance.mask_bank import flat_action_count
-from llm_wrappers.guidance.trust import ScheduledCoin, TrustEvidence
 from llm_wrappers.schedules import Schedule
+from llm_wrappers.trust import ScheduledCoin, TrustEvidence, refuse_trust, resolve_trusted
 from llm_wrappers.wrappers._core import Core, Place, Start, Step
 from llm_wrappers.wrappers._guided import Guided
 from llm_wrappers.wrappers._layer import Layer

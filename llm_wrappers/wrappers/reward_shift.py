@@ -9,15 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_wrappers import checks
-from llm_wrappers.adaptive_trust import refuse_trust, resolve_trusted
 from llm_wrappers.captions.captioner import Captioner, Facts
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.judge import Judge, JudgeFunction
 from llm_wrappers.guidance.judges.names import resolve_judge, resolve_potential
 from llm_wrappers.guidance.parts import Part
 from llm_wrappers.guidance.potential import Potential, PotentialFunction
-from llm_wrappers.guidance.trust import EpisodeReturns, TrustEvidence
 from llm_wrappers.schedules import Schedule
+from llm_wrappers.trust import EpisodeReturns, TrustEvidence, refuse_trust, resolve_trusted
 from llm_wrappers.wrappers._core import Core, Place, Start, Step
 from llm_wrappers.wrappers._guided import Guided
 from llm_wrappers.wrappers._layer import Layer

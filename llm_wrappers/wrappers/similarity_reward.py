@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_wrappers import checks
-from llm_wrappers.adaptive_trust import refuse_trust, resolve_trusted
 from llm_wrappers.captions.captioner import Captioner, Facts, batch_infos
 from llm_wrappers.embeddings import Encoder, resolve_encoder
 from llm_wrappers.embeddings.similarity import NO_EFFECT, Match, Similarity
@@ -20,8 +19,8 @@ from llm_wrappers.guidance.parts import Tally
 from llm_wrappers.guidance.suggester import Suggester, SuggesterFunction
 from llm_wrappers.guidance.suggester_names import resolve_suggester
 from llm_wrappers.guidance.suggesting import Suggesting
-from llm_wrappers.guidance.trust import TrustEvidence
 from llm_wrappers.schedules import Schedule
+from llm_wrappers.trust import TrustEvidence, refuse_trust, resolve_trusted
 from llm_wrappers.wrappers._core import Core, Place, Start, Step, joined, joined_space
 from llm_wrappers.wrappers._guided import Guided
 from llm_wrappers.wrappers._layer import Layer

@@ -1,74 +1,54 @@
-"""The demo: what it trains and what it writes."""
+"""The demo: what it trains, what it writes, and what is left after Ctrl-C and errors."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
+import signal
 import subprocess
 import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from sb3_contrib import MaskablePPO
 from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+from tqdm import tqdm
 
 from llm_wrappers import cli
 from llm_wrappers.demo import ARMS, Experiment, run_experiment, training
-from llm_wrappers.demo.report import summarise, write_report
+from llm_wrappers.demo.arms import make_envs
+from llm_wrappers.demo.report import summarise
 from llm_wrappers.demo.training import RunResult, train_arm
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
-from llm_wrappers.scores import interquartile_mean, read_episodes
+from llm_wrappers.scores import read_episodes
 from llm_wrappers.worlds.crafter.captioner import ACHIEVEMENTS
 
 CRAFTAX = "llm_wrappers/CraftaxClassic-v1"
 CRAFTER = "llm_wrappers/Crafter-v1"
-N = 4
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short rollouts and little learning, for tests of everything else."""
-    for option, value in {"n_steps": 16, "batch_size": 64, "n_epochs": 1}.items():
-        monkeypatch.setitem(training.PPO_OPTIONS, option, value)
+N, STEPS = 4, 1536
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("demo") / "out"
+def said(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return the folder that the demo wrote, and what it said."""
+    out = tmp_path_factory.mktemp("demo") / "out"
+    arguments = ["--steps", str(STEPS), "--num-envs", str(N), "--out", str(out)]
+    with redirect_stdout(StringIO()) as said, redirect_stderr(StringIO()) as shown:
+        assert cli.main(["demo", *arguments]) == 0
+    return out, said.getvalue(), shown.getvalue()
 
 
 @pytest.fixture(scope="module")
-def process(out: Path) -> subprocess.CompletedProcess[str]:
-    """Return the demo as a user runs it, in a process of its own and an empty folder."""
-    arguments = ["--steps", "2048", "--num-envs", str(N), "--out", out.name]
-    return subprocess.run(
-        [sys.executable, "-m", "llm_wrappers.cli", "demo", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=out.parent,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-
-
-@pytest.fixture(scope="module")
-def demo(process: Any, out: Path) -> Path:
-    """Return the folder that the demo wrote."""
-    assert process.returncode == 0, process.stderr
-    return out
+def demo(said: Any) -> Path:
+    return said[0]
 
 
 def train(name: str, folder: Path, steps: int = 512, **options: Any) -> RunResult:
@@ -76,282 +56,274 @@ def train(name: str, folder: Path, steps: int = 512, **options: Any) -> RunResul
     return train_arm(name, steps=steps, folder=folder, **given)
 
 
-def check_picture(path: Path) -> None:
-    with Image.open(path) as picture:
-        assert picture.format == "PNG"
-        width, height = picture.size
-        colours = len(picture.convert("RGB").getcolors(width * height) or ())
-    assert width >= 600
-    assert height >= 400
-    assert colours > 20  # something is drawn
+# --- what the demo writes and says ---
 
 
-def make_result(
-    folder: Path, episodes: list[dict[str, Any]], arm: str = "ppo", **fields: Any
-) -> Any:
-    folder.mkdir(parents=True)
-    lines = [json.dumps(episode) + "\n" for episode in episodes]
-    (folder / "stats.jsonl").write_text("".join(lines))
-    given = {"seed": 0, "steps": 1000, "seconds": 4.0, "interrupted": False, **fields}
-    return RunResult(arm, folder=folder, **given)
-
-
-def make_episodes(count: int, seed: int) -> list[dict[str, Any]]:
-    generator = np.random.default_rng(seed)
-    return [
-        {
-            "length": int(generator.integers(1, 300)),
-            "reward": round(float(generator.normal()), 1),
-            **{f"achievement_{name}": int(generator.poisson(0.4)) for name in ACHIEVEMENTS},
-            "env_steps": 100 * (index + 1),
-        }
-        for index in range(count)
-    ]
-
-
-def score_by_hand(episodes: list[dict[str, Any]]) -> float:
-    logs = []
-    for name in ACHIEVEMENTS:
-        successes = [episode for episode in episodes if episode[f"achievement_{name}"] >= 1]
-        logs.append(math.log(1 + 100 * len(successes) / len(episodes)))
-    return math.exp(sum(logs) / 22) - 1
-
-
-# --- what the demo writes ---
-
-
-def test_the_demo_trains_both_arms_and_writes_everything(demo: Path) -> None:
+def test_both_arms_leave_their_episodes_pictures_and_table(said: Any) -> None:
+    demo, out, err = said
     for arm in ("ppo", "sgrl"):
         folder = demo / arm / "seed-0"
         episodes = read_episodes(folder / "stats.jsonl")
         assert len(episodes) >= 4
         for episode in episodes:
             assert {f"achievement_{name}" for name in ACHIEVEMENTS} < set(episode)
-            assert 1 <= episode["length"] <= episode["env_steps"] <= 2048
+            assert 1 <= episode["length"] <= episode["env_steps"] <= STEPS
         assert (folder / "goals.json").exists() == (arm == "sgrl")
+        assert f"{arm}, seed 0: 100%" in err
     for name in ("learning_curve.png", "goals.png"):
-        check_picture(demo / name)
-
-
-def test_the_table(demo: Path) -> None:
+        with Image.open(demo / name) as picture:
+            assert picture.format == "PNG"
+            assert min(picture.size) >= 400
+            # Something is drawn.
+            assert len(picture.convert("RGB").getcolors(picture.width * picture.height)) > 20
     table = (demo / "table.md").read_text()
-    assert f"{CRAFTAX}, 2,048 steps, 4 environments" in table
+    assert table in out
+    assert f"Everything is in {demo}" in out
+    assert f"{CRAFTAX}, {STEPS:,} steps, 4 environments" in table
     assert "written by hand, no language model" in table
-    lines = [line for line in table.splitlines() if line.startswith("|")]
+
+
+def test_the_table_and_the_summary_follow_from_the_episodes(demo: Path) -> None:
+    lines = [line for line in (demo / "table.md").read_text().splitlines() if line[:1] == "|"]
     header, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert [row[0] for row in rows] == ["ppo", "sgrl"]
     summaries = json.loads((demo / "summary.json").read_text())
+    assert [row[0] for row in rows] == ["ppo", "sgrl"] == [each["arm"] for each in summaries]
     for row, summary in zip(rows, summaries, strict=True):
         cells = dict(zip(header, row, strict=True))
-        assert cells["LLM calls"] == "0"
-        assert cells["seeds"] == "1"
+        assert (cells["LLM calls"], cells["seeds"], cells["95 % interval"]) == ("0", "1", "")
         assert cells["score"] == f"{summary['score']:.2f}"
         assert cells["return"] == f"{summary['return']:.2f}"
         assert cells["achievements/episode"] == f"{summary['achievements']:.2f}"
-        assert cells["95 % interval"] == ""  # one seed has no spread
-
-
-def test_the_summary_follows_from_the_episodes(demo: Path) -> None:
-    for summary in json.loads((demo / "summary.json").read_text()):
-        folder = demo / summary["arm"] / "seed-0"
-        lines = (folder / "stats.jsonl").read_text().splitlines()
-        episodes = [json.loads(line) for line in lines]
-        unlocked = [
-            sum(episode[f"achievement_{name}"] >= 1 for name in ACHIEVEMENTS)
-            for episode in episodes
-        ]
+        episodes = read_episodes(demo / summary["arm"] / "seed-0" / "stats.jsonl")
         assert summary["episodes"] == len(episodes)
-        assert summary["score"] == pytest.approx(score_by_hand(episodes))
         assert summary["return"] == pytest.approx(np.mean([e["reward"] for e in episodes]))
         assert summary["length"] == pytest.approx(np.mean([e["length"] for e in episodes]))
-        assert summary["achievements"] == pytest.approx(np.mean(unlocked))
-        assert summary["steps"] == 2048
-        assert summary["steps_per_second"] == pytest.approx(2048 / summary["seconds"])
-        assert summary["llm_calls"] == 0
-        assert summary["interrupted"] is False
+        assert summary["steps_per_second"] == pytest.approx(STEPS / summary["seconds"])
+        assert (summary["steps"], summary["llm_calls"], summary["interrupted"]) == (STEPS, 0, False)
 
 
 def test_the_goals_add_up(demo: Path) -> None:
     history = json.loads((demo / "sgrl" / "seed-0" / "goals.json").read_text())
     steps = history["env_steps"]
-    assert steps[-1] == 2048
     assert steps == sorted(set(steps))
+    assert steps[-1] == STEPS
     counts = np.array(list(history["goals"].values()))
     assert counts.shape == (22, len(steps))
     assert (counts >= 0).all()
     # One goal per step and sub-environment; the first states and those after an end come on top.
     episodes = len(read_episodes(demo / "sgrl" / "seed-0" / "stats.jsonl"))
-    assert 2048 <= counts.sum() <= 2048 + N + 2 * episodes
+    assert STEPS <= counts.sum() <= STEPS + N + 2 * episodes
 
 
 def test_the_models_can_be_loaded_and_used(demo: Path) -> None:
-    envs = training.make_envs(CRAFTAX, ARMS["sgrl"], N)
+    envs = make_envs(CRAFTAX, ARMS["sgrl"], N)
     observation, _ = envs.reset(seed=0)
     guided = MaskablePPO.load(demo / "sgrl" / "seed-0" / "model.zip", device="cpu")
     masks = envs.action_masks()
     actions, _ = guided.predict(observation, action_masks=masks)
     assert masks[np.arange(N), actions].all()
     plain = PPO.load(demo / "ppo" / "seed-0" / "model.zip", device="cpu")
-    actions, _ = plain.predict(observation["obs"])
-    assert actions.shape == (N,)
-    assert plain.num_timesteps == guided.num_timesteps == 2048
+    assert plain.predict(observation["obs"])[0].shape == (N,)
+    assert plain.num_timesteps == guided.num_timesteps == STEPS
+    assert plain.batch_size == 64
     envs.close()
 
 
-def test_what_the_demo_says(process: Any, demo: Path) -> None:
-    assert (demo / "table.md").read_text() in process.stdout
-    assert "Everything is in out" in process.stdout
-    for arm in ("ppo", "sgrl"):
-        assert f"{arm}, seed 0: 100%" in process.stderr
-    assert "Traceback" not in process.stderr
-    assert "Warning" not in process.stderr
-
-
-def test_the_same_seed_gives_the_same_run_in_any_process(demo: Path, tmp_path: Path) -> None:
-    arguments = ["--arms", "sgrl", "--steps", "2048", "--num-envs", str(N), "--no-progress"]
-    assert cli.main(["demo", *arguments, "--out", str(tmp_path)]) == 0
-    for name in ("stats.jsonl", "goals.json"):
-        first, second = (folder / "sgrl" / "seed-0" / name for folder in (demo, tmp_path))
-        assert first.read_bytes() == second.read_bytes()
-
-
-@pytest.mark.usefixtures("quick")
-def test_another_seed_is_another_run(tmp_path: Path) -> None:
+def test_the_seed_decides_the_run(demo: Path, tmp_path: Path) -> None:
     for seed in (0, 1):
-        train("ppo", tmp_path / str(seed), seed=seed)
-    first, second = ((tmp_path / seed / "stats.jsonl").read_bytes() for seed in "01")
-    assert first != second
+        train("sgrl", tmp_path / str(seed), steps=STEPS, seed=seed)
+    for name in ("stats.jsonl", "goals.json"):
+        first = (demo / "sgrl" / "seed-0" / name).read_bytes()
+        same, other = ((tmp_path / seed / name).read_bytes() for seed in "01")
+        assert first == same != other
+
+
+@pytest.mark.slow
+def test_the_demo_as_a_user_runs_it(tmp_path: Path) -> None:
+    runs = []
+    for out in ("one", "two"):
+        arguments = ["--steps", "2048", "--num-envs", str(N), "--out", out]
+        process = subprocess.run(
+            [sys.executable, "-m", "llm_wrappers.cli", "demo", *arguments],
+            capture_output=True, text=True, check=False, cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert process.returncode == 0, process.stderr
+        assert "Traceback" not in process.stderr
+        assert "Warning" not in process.stderr
+        runs.append((tmp_path / out / "sgrl" / "seed-0" / "stats.jsonl").read_bytes())
+    assert runs[0] == runs[1]
 
 
 # --- arms and environments ---
 
-
 # One of each kind of arm; the others differ from these in an option.
-ALWAYS = {"facts", "goals", "masks", "annealed", "soft", "distilled", "reweighed-50k"}
+ALWAYS = {"facts", "goals", "masks", "soft", "distilled"}
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=[] if name in ALWAYS else pytest.mark.slow) for name in ARMS],
 )
 def test_every_arm_trains(name: str, tmp_path: Path) -> None:
-    result = train(name, tmp_path)
-    assert (result.arm, result.steps, result.interrupted) == (name, 512, False)
+    result = train(name, tmp_path, steps=256)
+    assert (result.arm, result.steps, result.interrupted) == (name, 256, False)
     model = (MaskablePPO if ARMS[name].masked else PPO).load(tmp_path / "model.zip", device="cpu")
-    assert model.num_timesteps == 512
+    assert model.num_timesteps == 256
     for file in ("goals.json", "guidance.json"):
         assert (tmp_path / file).exists() == (ARMS[name].wrap is not None)
     (summary,) = summarise([result])
-    assert summary["episodes"] >= 1
+    assert (summary["arm"], summary["steps"]) == (name, 256)
 
 
-@pytest.mark.usefixtures("quick")
-def test_crafter(tmp_path: Path) -> None:
-    outcome = run_experiment(
-        Experiment(env_id=CRAFTER, steps=64, num_envs=2, out=tmp_path, progress_bar=False)
-    )
-    assert [result.arm for result in outcome.results] == ["ppo", "sgrl"]
-    assert [result.steps for result in outcome.results] == [64, 64]
-    assert CRAFTER in outcome.table
-    history = json.loads((tmp_path / "sgrl" / "seed-0" / "goals.json").read_text())
-    assert sum(map(sum, history["goals"].values())) >= 64
+def test_goals_are_weighed_anew_while_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    often = replace(ARMS["reweighed-50k"], reweigh_every=256)
+    monkeypatch.setattr(training, "ARMS", {**ARMS, "often": often})
+    (tmp_path / "reweighing.json").write_text("of an earlier run")
+    train("often", tmp_path, steps=1024)
+    stats = json.loads((tmp_path / "guidance.json").read_text())
+    factors = stats["GoalObservationWrapper"]["goal_factors"]
+    assert factors
+    assert set(factors) < {name.replace("_", " ") for name in ACHIEVEMENTS}
+    assert all(factor < 1.0 for factor in factors.values())
+    assert (tmp_path / "reweighing.json").read_text() != "of an earlier run"
 
 
-@pytest.mark.usefixtures("quick")
-def test_crafter_shows_facts_beside_its_pictures(tmp_path: Path) -> None:
-    train("facts", tmp_path, env_id=CRAFTER, num_envs=2, steps=32)
-    space = PPO.load(tmp_path / "model.zip", device="cpu").observation_space
-    assert {key: part.dtype.name for key, part in space.items()} == {
-        "facts": "float32",
-        "obs": "uint8",
-    }
-
-
-def test_the_batch_size_is_kept_where_it_fits(demo: Path) -> None:
-    rollout, batch = training.PPO_OPTIONS["n_steps"] * N, training.PPO_OPTIONS["batch_size"]
-    model = PPO.load(demo / "ppo" / "seed-0" / "model.zip", device="cpu")
-    assert model.batch_size == (batch if rollout % batch == 0 else math.gcd(rollout, batch))
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_batch_that_does_not_fit_is_made_smaller(
+def test_crafter_trains_too_and_a_batch_that_does_not_fit_is_made_smaller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(training.PPO_OPTIONS, "batch_size", 32)
     # SB3 warns of 48 steps in batches of 32, and warnings are errors here.
-    train("ppo", tmp_path, env_id=CRAFTER, num_envs=3, steps=1)
-    assert PPO.load(tmp_path / "model.zip", device="cpu").batch_size == 24
+    outcome = run_experiment(
+        Experiment(
+            env_id=CRAFTER, arms=["facts", "sgrl"], steps=48, num_envs=3, out=tmp_path,
+            progress_bar=False,
+        )
+    )  # fmt: skip
+    assert [(result.arm, result.steps) for result in outcome.results] == [
+        ("facts", 48),
+        ("sgrl", 48),
+    ]
+    assert CRAFTER in outcome.table
+    history = json.loads((tmp_path / "sgrl" / "seed-0" / "goals.json").read_text())
+    assert sum(map(sum, history["goals"].values())) >= 48
+    model = PPO.load(tmp_path / "facts" / "seed-0" / "model.zip", device="cpu")
+    assert model.batch_size == 24
+    parts = {key: part.dtype.name for key, part in model.observation_space.items()}
+    assert parts == {"facts": "float32", "obs": "uint8"}
 
 
-# --- what is left of earlier runs ---
-
-
-@pytest.mark.usefixtures("quick")
 def test_a_run_replaces_the_one_before(tmp_path: Path) -> None:
     train("sgrl", tmp_path)
-    assert read_episodes(tmp_path / "stats.jsonl")[-1]["env_steps"] > 64
     train("ppo", tmp_path, steps=64)
     assert not (tmp_path / "goals.json").exists()
-    ends = [episode["env_steps"] for episode in read_episodes_if_any(tmp_path / "stats.jsonl")]
-    assert all(end <= 64 for end in ends)
+    stats = tmp_path / "stats.jsonl"
+    assert all(e["env_steps"] <= 64 for e in (read_episodes(stats) if stats.exists() else []))
     assert PPO.load(tmp_path / "model.zip", device="cpu").num_timesteps == 64
 
 
-def read_episodes_if_any(path: Path) -> list[dict[str, Any]]:
-    return read_episodes(path) if path.exists() else []
+# --- Ctrl-C and errors ---
 
 
-def test_a_picture_of_goals_from_before_is_removed(tmp_path: Path) -> None:
-    (tmp_path / "goals.png").write_bytes(b"of an earlier experiment")
-    write_report([make_result(tmp_path / "run", make_episodes(3, 0))], tmp_path, title="")
-    assert not (tmp_path / "goals.png").exists()
+class RaiseAt(BaseCallback):
+    """Raises at a step, as Ctrl-C does."""
+
+    def __init__(self, call: int, error: BaseException) -> None:
+        super().__init__()
+        self.call, self.error = call, error
+
+    def _on_step(self) -> bool:
+        if self.n_calls == self.call:
+            raise self.error
+        return True
 
 
-# --- numbers ---
+@pytest.fixture
+def ends_early(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that lets training end by an error after a number of steps."""
+
+    def set_up(call: int, error: BaseException) -> None:
+        make = training._callbacks
+        monkeypatch.setattr(
+            training, "_callbacks", lambda *given: [*make(*given), RaiseAt(call, error)]
+        )
+
+    return set_up
 
 
-def test_the_last_episodes_are_summarised_apart(tmp_path: Path) -> None:
-    episodes = make_episodes(310, 1)
-    (summary,) = summarise([make_result(tmp_path / "run", episodes)])
-    last = episodes[10:]
-    assert summary["score"] == pytest.approx(score_by_hand(episodes))
-    assert summary["last_score"] == pytest.approx(score_by_hand(last))
-    assert summary["last_return"] == pytest.approx(np.mean([e["reward"] for e in last]))
-    assert summary["last_achievements"] == pytest.approx(
-        np.mean([sum(e[f"achievement_{name}"] >= 1 for name in ACHIEVEMENTS) for e in last])
+def test_an_interrupt_keeps_what_was_done(tmp_path: Path, ends_early: Any) -> None:
+    ends_early(300, KeyboardInterrupt())
+    outcome = run_experiment(
+        Experiment(arms=["sgrl", "ppo"], seeds=[0, 1], steps=4000, num_envs=N, out=tmp_path)
     )
-    assert summary["last_success_rates"]["eat_cow"] == pytest.approx(
-        np.mean([100 * (e["achievement_eat_cow"] >= 1) for e in last])
-    )
-    assert summary["steps_per_second"] == 250.0
+    assert outcome.interrupted
+    (result,) = outcome.results  # no other run was started
+    assert (result.arm, result.seed, result.steps, result.interrupted) == ("sgrl", 0, 1200, True)
+    assert "interrupted at 1,200 steps" in outcome.table
+    assert (tmp_path / "table.md").read_text() == outcome.table + "\n"
+    (summary,) = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["interrupted"] is True
+    assert summary["episodes"] == len(read_episodes(tmp_path / "sgrl" / "seed-0" / "stats.jsonl"))
+    model = MaskablePPO.load(tmp_path / "sgrl" / "seed-0" / "model.zip", device="cpu")
+    assert model.num_timesteps == 1200
+    assert not (tmp_path / "ppo").exists()
+    assert not tqdm._instances
 
 
-def test_seeds_are_summarised_with_an_interval(tmp_path: Path) -> None:
-    results = [
-        make_result(tmp_path / arm / str(seed), make_episodes(20, seed), arm, seed=seed)
-        for arm in ("ppo", "sgrl")
-        for seed in range(5)
-    ]
-    table = write_report(results, tmp_path, title="five seeds")
-    scores = [score_by_hand(make_episodes(20, seed)) for seed in range(5)]
-    lines = [line for line in table.splitlines() if line.startswith("|")]
-    assert len(lines) == 4
-    for line in lines[2:]:
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        assert cells[2:4] == ["5", f"{interquartile_mean(scores):.2f}"]
-        low, high = map(float, cells[4].split(" to "))
-        assert min(scores) - 0.01 <= low < high <= max(scores) + 0.01
+def test_an_interrupt_before_anything_was_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "make_envs", interrupt)
+    outcome = run_experiment(Experiment(out=tmp_path, num_envs=N))
+    assert (outcome.results, outcome.interrupted) == ([], True)
+    assert outcome.table == "nothing was trained"
+    assert not (tmp_path / "table.md").exists()
 
 
-def test_a_run_without_a_finished_episode(tmp_path: Path) -> None:
-    result = make_result(tmp_path / "run", [])
-    (result.folder / "stats.jsonl").unlink()
-    (summary,) = summarise([result])
-    assert (summary["episodes"], summary["score"], summary["return"]) == (0, 0.0, 0.0)
-    write_report([result], tmp_path, title="nothing ended")
-    with Image.open(tmp_path / "learning_curve.png") as picture:
-        assert picture.format == "PNG"
+def test_an_error_is_not_hidden(
+    tmp_path: Path, ends_early: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends_early(200, RuntimeError("the disk is full"))
+    with pytest.raises(RuntimeError, match="the disk is full"):
+        train("sgrl", tmp_path, steps=4000, progress_bar=True)
+    assert not tqdm._instances
+    assert "sgrl, seed 0" in capsys.readouterr().err
+    assert read_episodes(tmp_path / "stats.jsonl")
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_process_of_its_own(tmp_path: Path) -> None:
+    arguments = ["--arms", "sgrl", "ppo", "--steps", "10000000", "--num-envs", str(N)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "llm_wrappers.cli", "demo", *arguments, "--out", "out"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    folder = tmp_path / "out" / "sgrl" / "seed-0"
+    try:
+        # It must have trained for a while: an episode has ended, and a rollout was learned from.
+        deadline = time.monotonic() + 120
+        while not ((folder / "stats.jsonl").exists() and (folder / "goals.json").exists()):
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < deadline, "training has not begun"
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert (tmp_path / "out" / "table.md").read_text() in out
+    model = MaskablePPO.load(folder / "model.zip", device="cpu")
+    (summary,) = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["interrupted"] is True
+    assert summary["steps"] == model.num_timesteps > 0
+    assert not (tmp_path / "out" / "ppo").exists()
 
 
 # --- what is refused ---

@@ -37,12 +37,12 @@ class Layer(gym.Wrapper[Any, Any, Any, Any]):
         self.steps = states[0]["steps"]
 
 
-def make_vec_env(kind: str) -> VecEnv:
+def make_vec_env(kind: str, make: Any) -> VecEnv:
     if kind == "dummy":
-        return VecNormalize(DummyVecEnv([Layer] * 2), norm_obs=False)
+        return VecNormalize(DummyVecEnv([make] * 2), norm_obs=False)
     if kind == "subproc":
-        return SubprocVecEnv([Layer] * 2, start_method="fork")
-    return as_vec_env(SyncVectorEnv([Layer] * 2, autoreset_mode=AutoresetMode.SAME_STEP))
+        return SubprocVecEnv([make] * 2, start_method="fork")
+    return as_vec_env(SyncVectorEnv([make] * 2, autoreset_mode=AutoresetMode.SAME_STEP))
 
 
 def small_ppo(env: Any) -> PPO:
@@ -51,7 +51,7 @@ def small_ppo(env: Any) -> PPO:
 
 @pytest.mark.parametrize("kind", ["dummy", "subproc", "bridge"])
 def test_each_checkpoint_has_its_guidance_state(kind: str, tmp_path: Path) -> None:
-    vec_env = make_vec_env(kind)
+    vec_env = make_vec_env(kind, Layer)
     saver = GuidanceCheckpointCallback(
         24, str(tmp_path), name_prefix="run", save_vecnormalize=kind == "dummy"
     )
@@ -89,14 +89,7 @@ def test_a_checkpoint_brings_the_guidance_back(kind: str, tmp_path: Path) -> Non
     def make() -> gym.Env[Any, Any]:
         return RewardShiftWrapper(gym.make("CartPole-v1"), judge="constant:1")
 
-    def make_all() -> VecEnv:
-        if kind == "dummy":
-            return DummyVecEnv([make] * 2)
-        if kind == "subproc":
-            return SubprocVecEnv([make] * 2, start_method="fork")
-        return as_vec_env(SyncVectorEnv([make] * 2, autoreset_mode=AutoresetMode.SAME_STEP))
-
-    trained, fresh = make_all(), make_all()
+    trained, fresh = make_vec_env(kind, make), make_vec_env(kind, make)
     small_ppo(trained).learn(64, callback=GuidanceCheckpointCallback(32, str(tmp_path)))
     load_guidance(fresh, tmp_path / "rl_model_guidance_64_steps.json")
     judged = [

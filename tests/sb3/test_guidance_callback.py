@@ -3,62 +3,35 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import pytest
-import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorWrapper
 from sb3_contrib import MaskablePPO
-from stable_baselines3 import DQN, PPO
+from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.env_util import make_vec_env as make_vec_env_of_sb3
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
-from llm_wrappers import ActionMaskWrapper, GoalObservationWrapper
+from llm_wrappers import ActionMaskWrapper, GoalObservationWrapper, RewardShiftWrapper
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.sb3 import GuidanceCallback, as_vec_env
 from llm_wrappers.testing import ScriptedEnv
 from llm_wrappers.wrappers import vector
 
-GOALS = ["rest", "act"]
-MASKS = {"rest": [0], "act": [1, 2]}
+GOALS = ["rest", "act on"]
+MASKS = {"rest": [0], "act on": [1, 2]}
 FALLING = {"kind": "linear", "start": 1.0, "end": 0.0}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-class Recorder(gym.Wrapper):
+class Notes:
     """Notes each progress it is given, with the steps done before."""
 
-    def __init__(self, env: gym.Env) -> None:
-        super().__init__(env)
-        self.steps = 0
-        self.seen: list[tuple[int, float]] = []
-
-    def step(self, action: Any) -> Any:
-        self.steps += 1
-        return self.env.step(action)
-
-    def set_progress(self, progress: float) -> None:
-        self.seen.append((self.steps, progress))
-
-    def progress_seen(self) -> list[tuple[int, float]]:
-        return self.seen
-
-
-class VectorRecorder(VectorWrapper):
-    """The same around a vector environment."""
-
-    def __init__(self, env: gym.vector.VectorEnv) -> None:
+    def __init__(self, env: Any) -> None:
         super().__init__(env)
         self.steps = 0
         self.seen: list[tuple[int, float]] = []
@@ -74,6 +47,14 @@ class VectorRecorder(VectorWrapper):
         return self.seen
 
 
+class Recorder(Notes, gym.Wrapper[Any, Any, Any, Any]):
+    """Around a single environment."""
+
+
+class VectorRecorder(Notes, VectorWrapper):
+    """Around a vector environment."""
+
+
 def make_recorded() -> gym.Env:
     return Monitor(Recorder(ScriptedEnv()))
 
@@ -83,16 +64,12 @@ def make_scripted_vector(n: int = 2) -> SyncVectorEnv:
 
 
 def planner(facts: Any) -> Any:
-    return [[("act", 1.0)] for _ in facts]
+    return [[("act on", 1.0)] for _ in facts]
 
 
 def make_guided(schedule: Any = FALLING) -> gym.Env:
     env = GoalObservationWrapper(ScriptedEnv(), planner=planner, goals=GOALS)
     return ActionMaskWrapper(env, masks=MASKS, schedule=schedule)
-
-
-def make_guided_without_mask() -> gym.Env:
-    return GoalObservationWrapper(ScriptedEnv(), planner=planner, goals=GOALS)
 
 
 def make_guided_vector(n: int = 2) -> Any:
@@ -104,7 +81,7 @@ def make_vec_env(kind: str) -> VecEnv:
     if kind == "dummy":
         return DummyVecEnv([make_recorded] * 2)
     if kind == "subproc":
-        return SubprocVecEnv([make_recorded] * 2)
+        return SubprocVecEnv([make_recorded] * 2, start_method="fork")
     return as_vec_env(VectorRecorder(make_scripted_vector()))
 
 
@@ -144,48 +121,42 @@ def test_progress_with_an_off_policy_algorithm(kind: str) -> None:
     assert progress_of(vec_env) == [(0, 0.0), (10, 0.25), (20, 0.5), (30, 0.75), (40, 1.0)]
 
 
-def test_progress_goes_on_where_training_goes_on() -> None:
+# Calls of learn, each with a callback and what else it is given; and the progress that is heard.
+GOING_ON = {
+    "the second call knows of both": (
+        [(128, {}), (128, {"reset_num_timesteps": False})],
+        [(0, 0.0), (32, 0.5), (64, 1.0), (64, 0.5), (96, 0.75), (128, 1.0)],
+    ),
+    "over a total": (
+        [(128, {"total_steps": 256}), (128, {"total_steps": 256, "reset_num_timesteps": False})],
+        [(0, 0.0), (32, 0.25), (64, 0.5), (64, 0.5), (96, 0.75), (128, 1.0)],
+    ),
+    "a training of its own": (
+        [(64, {}), (64, {})],
+        [(0, 0.0), (32, 1.0), (32, 0.0), (64, 1.0)],
+    ),
+    "from where a trained model is guided": (
+        [(128, {"guided": False}), (128, {"start": 128, "reset_num_timesteps": False})],
+        [(64, 0.0), (96, 0.5), (128, 1.0)],
+    ),
+    "never above one": (
+        [(192, {"total_steps": 100})],
+        [(0, 0.0), (32, 0.64), (64, 1.0), (96, 1.0)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GOING_ON)
+def test_progress_over_several_trainings(name: str) -> None:
+    calls, heard = GOING_ON[name]
     vec_env = make_vec_env("dummy")
     model = small_ppo(vec_env)
-    model.learn(128, callback=GuidanceCallback())
-    model.learn(128, callback=GuidanceCallback(), reset_num_timesteps=False)
-    # The second call knows of both: 128 and 192 of 256.
-    first, second = [(0, 0.0), (32, 0.5), (64, 1.0)], [(64, 0.5), (96, 0.75), (128, 1.0)]
-    assert progress_of(vec_env) == [*first, *second]
-
-
-def test_progress_over_the_total_that_was_given() -> None:
-    vec_env = make_vec_env("dummy")
-    model = small_ppo(vec_env)
-    callback = GuidanceCallback(total_steps=256)
-    model.learn(128, callback=callback)
-    model.learn(128, callback=callback, reset_num_timesteps=False)
-    first, second = [(0, 0.0), (32, 0.25), (64, 0.5)], [(64, 0.5), (96, 0.75), (128, 1.0)]
-    assert progress_of(vec_env) == [*first, *second]
-    assert callback.progress == 1.0
-
-
-def test_progress_starts_again_with_a_training_of_its_own() -> None:
-    vec_env = make_vec_env("dummy")
-    model, callback = small_ppo(vec_env), GuidanceCallback()
-    for _ in range(2):
-        model.learn(64, callback=callback)
-    assert [progress for _, progress in progress_of(vec_env)] == [0.0, 1.0, 0.0, 1.0]
-
-
-def test_progress_begins_where_a_trained_model_is_guided() -> None:
-    vec_env = make_vec_env("dummy")
-    model = small_ppo(vec_env).learn(128)
-    callback = GuidanceCallback(start=model.num_timesteps)
-    model.learn(128, callback=callback, reset_num_timesteps=False)
-    assert progress_of(vec_env) == [(64, 0.0), (96, 0.5), (128, 1.0)]
-    assert callback.progress == 1.0
-
-
-def test_progress_never_exceeds_one() -> None:
-    vec_env = make_vec_env("dummy")
-    small_ppo(vec_env).learn(192, callback=GuidanceCallback(total_steps=100))
-    assert progress_of(vec_env) == [(0, 0.0), (32, 0.64), (64, 1.0), (96, 1.0)]
+    for steps, options in calls:
+        given = dict(options)
+        learn = {key: given.pop(key) for key in ("reset_num_timesteps",) if key in given}
+        callback = GuidanceCallback(**given) if given.pop("guided", True) else None
+        model.learn(steps, callback=callback, **learn)
+    assert progress_of(vec_env) == heard
 
 
 @pytest.mark.parametrize(
@@ -218,12 +189,13 @@ def test_counters_can_be_read_back_from_the_log(tmp_path: Path) -> None:
         vec_env.env_method("all_stats", indices=[0])[0][name]
         for name in ("ActionMaskWrapper", "GoalObservationWrapper")
     )
+    goal_steps = "guidance/GoalObservationWrapper/goal_steps"
     expected = {
         "guidance/ActionMaskWrapper/xi": [1.0, 0.5],
         "guidance/ActionMaskWrapper/states": [None, mask_stats["states"]],
         "guidance/GoalObservationWrapper/failures": [0, 0],
-        "guidance/GoalObservationWrapper/goal_steps/act": [None, goal_stats["goal_steps"]["act"]],
-        "guidance/GoalObservationWrapper/goal_steps/rest": [0, 0],
+        f"{goal_steps}/act_on": [None, goal_stats["goal_steps"]["act on"]],
+        f"{goal_steps}/rest": [0, 0],
     }
     rows = rows_of(tmp_path)
     events = EventAccumulator(str(tmp_path)).Reload()
@@ -236,18 +208,6 @@ def test_counters_can_be_read_back_from_the_log(tmp_path: Path) -> None:
     assert mask_stats["states"] > 128  # 2 sub-environments, and the states after their ends
 
 
-def test_names_with_spaces_can_be_read_back(tmp_path: Path) -> None:
-    env = GoalObservationWrapper(
-        ScriptedEnv(), planner=lambda facts: [[("go on", 1.0)] for _ in facts], goals=["go on"]
-    )
-    model = PPO("MultiInputPolicy", env, n_steps=32, batch_size=32, n_epochs=1, seed=0)
-    model.set_logger(configure(str(tmp_path), ["csv"]))
-    model.learn(32, callback=GuidanceCallback())
-    model.logger.close()
-    (row,) = rows_of(tmp_path)
-    assert float(row["guidance/GoalObservationWrapper/goal_steps/go_on"]) > 32
-
-
 @pytest.mark.parametrize("algorithm", [PPO, DQN])
 def test_an_environment_without_guidance_is_left_alone(algorithm: Any) -> None:
     callback = GuidanceCallback()
@@ -256,22 +216,71 @@ def test_an_environment_without_guidance_is_left_alone(algorithm: Any) -> None:
     assert callback.progress == 1.0
 
 
-def test_training_is_the_same_with_the_callback() -> None:
-    plain = small_ppo(DummyVecEnv([make_guided_without_mask] * 2), policy="MultiInputPolicy")
-    plain.learn(64)
-    logged = small_ppo(DummyVecEnv([make_guided_without_mask] * 2), policy="MultiInputPolicy")
-    logged.learn(64, callback=GuidanceCallback())
-    for name, value in plain.policy.state_dict().items():
-        np.testing.assert_array_equal(value, logged.policy.state_dict()[name])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *(({"total_steps": value}, "total_steps must be a whole") for value in (0, 2.5, "x", True)),
+        *(({"start": value}, "start must be a whole number >= 0") for value in (-1, 2.5, True)),
+        *(({"also": value}, "also must be a list of") for value in (ScriptedEnv(), "env", [3])),
+        ({"evaluation_training": 1}, "evaluation_training must be True or False"),
+    ],
+    ids=str,
+)
+def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidOptionError, match=message):
+        GuidanceCallback(**options)
 
 
-@pytest.mark.parametrize("total_steps", [0, -5, 2.5, "many", True])
-def test_a_total_that_is_no_number_of_steps(total_steps: Any) -> None:
-    with pytest.raises(InvalidOptionError, match="total_steps must be a whole number >= 1"):
-        GuidanceCallback(total_steps=total_steps)
+# --- shifted rewards: the discount of the algorithm is known here only ---
 
 
-@pytest.mark.parametrize("start", [-1, 2.5, "now", True])
-def test_a_start_that_is_no_number_of_steps(start: Any) -> None:
-    with pytest.raises(InvalidOptionError, match="start must be a whole number >= 0"):
-        GuidanceCallback(start=start)
+def cart_pole(**options):
+    env = gym.make("CartPole-v1", max_episode_steps=20)
+    return RewardShiftWrapper(env, **{"judge": "reference", **options})
+
+
+@pytest.mark.parametrize("bridged", [False, True])
+def test_shaping_with_another_discount_is_refused(bridged: bool) -> None:
+    env: Any = cart_pole(mode="potential", gamma=0.9)
+    if bridged:
+        envs = gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync")
+        shaped = {"judge": "reference", "mode": "potential", "gamma": 0.9}
+        env = as_vec_env(vector.RewardShiftWrapper(envs, **shaped))
+    with pytest.raises(InvalidOptionError, match=r"gamma=0\.9, .* gamma=0\.99: give both the same"):
+        A2C("MlpPolicy", env, device="cpu").learn(10, callback=GuidanceCallback())
+    A2C("MlpPolicy", env, gamma=0.9, device="cpu").learn(10, callback=GuidanceCallback())
+
+
+@pytest.mark.parametrize(
+    ("options", "outweighs"),
+    [
+        ({"judge": "anti-oracle", "scale": 100.0}, True),
+        ({"judge": "none", "scale": 100.0}, False),
+        ({"scale": 1e-3}, False),
+        ({"mode": "potential", "gamma": 0.99}, False),
+    ],
+    ids=str,
+)
+def test_judgements_that_outweigh_what_is_paid_are_warned_of_once(
+    options: dict[str, Any], outweighs: bool
+) -> None:
+    env = cart_pole(**options)
+    model = A2C("MlpPolicy", env, seed=0, device="cpu")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        model.learn(500, callback=GuidanceCallback())
+    assert env.stats()["episodes"] >= 20
+    assert ["may live off approval" in str(each.message) for each in said] == [True] * outweighs
+
+
+def test_the_side_of_the_wrapper_on_which_the_monitor_is_decides_what_is_logged() -> None:
+    inside = RewardShiftWrapper(Monitor(gym.make("CartPole-v1")), judge="constant:1")
+    outside = Monitor(RewardShiftWrapper(gym.make("CartPole-v1"), judge="constant:1"))
+    by_sb3 = make_vec_env_of_sb3(
+        "CartPole-v1", n_envs=2, wrapper_class=RewardShiftWrapper,
+        wrapper_kwargs={"judge": "constant:1"},
+    )  # fmt: skip
+    for env, times in ((inside, 1), (outside, 2), (by_sb3, 1)):
+        model = A2C("MlpPolicy", env, seed=0, device="cpu").learn(150)
+        assert model.ep_info_buffer
+        assert all(each["r"] == times * each["l"] for each in model.ep_info_buffer)

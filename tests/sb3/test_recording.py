@@ -11,18 +11,20 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from sb3_contrib import MaskablePPO
+from sb3_contrib import MaskablePPO, RecurrentPPO
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
+from llm_wrappers.sb3.models import load_normalizer, normalize_with, training_env
 from llm_wrappers.sb3.recording import record_trajectories
 from llm_wrappers.testing import ScriptedPlanner, make_scripted_env
 from llm_wrappers.trajectories.files import open_trajectories
 from llm_wrappers.wrappers import ActionMaskWrapper, GoalObservationWrapper
 
 short_cartpole = partial(gym.make, "CartPole-v1", max_episode_steps=12)
+SMALL: dict[str, Any] = {"n_steps": 16, "batch_size": 16, "n_epochs": 1, "device": "cpu", "seed": 0}
 
 
 @pytest.fixture(scope="module")
@@ -83,17 +85,6 @@ def test_observations_are_normalised_for_the_model_and_not_in_the_record() -> No
     np.testing.assert_allclose(found.actions, chosen, rtol=1e-4, atol=1e-5)
 
 
-def test_masks_are_given_to_a_model_that_takes_them() -> None:
-    def make_env() -> Any:
-        planner = ScriptedPlanner([("left", 1.0)])
-        env = GoalObservationWrapper(make_scripted_env(), planner=planner, goals=["left"])
-        return ActionMaskWrapper(env, masks={"left": [1]})
-
-    model = MaskablePPO("MultiInputPolicy", make_env(), n_steps=16, batch_size=16, device="cpu")
-    for found in record_trajectories(model, make_env(), episodes=3, seed=0):
-        assert found.actions.tolist() == [1] * len(found)
-
-
 def test_a_bar_counts_episodes(ppo: PPO, capsys: Any) -> None:
     record_trajectories(ppo, short_cartpole(), episodes=2)
     assert capsys.readouterr().err == ""
@@ -120,8 +111,88 @@ def test_an_interrupt_leaves_the_finished_episodes(
     assert sum(map(len, found)) <= 30
 
 
-def test_what_does_not_fit_is_refused(ppo: PPO) -> None:
+def test_a_policy_with_a_memory_keeps_it_during_an_episode_and_no_longer() -> None:
+    model = RecurrentPPO(
+        "MlpLstmPolicy", short_cartpole(), policy_kwargs={"lstm_hidden_size": 16}, **SMALL
+    )
+    for weights in model.policy.parameters():
+        # An untrained policy hardly looks at its memory.
+        torch.nn.init.normal_(weights)
+    played = record_trajectories(model, short_cartpole(), episodes=3, seed=0, deterministic=True)
+    forgetful = []
+    for trajectory in played:
+        memory: Any = None
+        for step, action in enumerate(trajectory.actions):
+            state = trajectory.observations[step]
+            said, memory = model.predict(state, memory, np.array([step == 0]), deterministic=True)
+            assert said == action
+            forgetful.append(model.predict(state, deterministic=True)[0] == action)
+    # Else this test would pass without any memory.
+    assert not all(forgetful)
+
+
+def test_masks_are_given_to_a_model_that_takes_them_and_missed_where_there_are_none() -> None:
+    def make_env() -> Any:
+        planner = ScriptedPlanner([("left", 1.0)])
+        env = GoalObservationWrapper(make_scripted_env(), planner=planner, goals=["left"])
+        return ActionMaskWrapper(env, masks={"left": [1]})
+
+    model = MaskablePPO("MultiInputPolicy", make_env(), n_steps=16, batch_size=16, device="cpu")
+    for found in record_trajectories(model, make_env(), episodes=3, seed=0):
+        assert found.actions.tolist() == [1] * len(found)
+    with pytest.raises(
+        IncompatibleEnvironmentError, match=r"action_masks\(\), which a MaskablePPO"
+    ):
+        record_trajectories(model, make_env().env, episodes=1)
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_what_does_not_fit_is_refused_before_it_is_played(normalized: bool, ppo: PPO) -> None:
+    model = ppo
+    if normalized:
+        model = PPO("MlpPolicy", VecNormalize(DummyVecEnv([short_cartpole])), **SMALL)
+    with pytest.raises(IncompatibleEnvironmentError, match="spaces do not match; wrap the"):
+        record_trajectories(model, gym.make("MountainCar-v0"), episodes=1)
     with pytest.raises(InvalidOptionError, match="got DummyVecEnv: give what it was made from"):
-        record_trajectories(ppo, make_vec_env("CartPole-v1"), episodes=1)  # type: ignore
+        record_trajectories(model, make_vec_env("CartPole-v1"), episodes=1)  # type: ignore
     with pytest.raises(InvalidOptionError, match=r"^episodes must be a whole number >= 1, got 0"):
-        record_trajectories(ppo, short_cartpole(), episodes=0)
+        record_trajectories(model, short_cartpole(), episodes=0)
+
+
+# --- lending a model another environment ---
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_model_gets_its_own_environment_back_or_none(loaded: bool, tmp_path: Path) -> None:
+    own = VecNormalize(DummyVecEnv([short_cartpole]))
+    model = PPO("MlpPolicy", own, **SMALL).learn(16)
+    counted = own.obs_rms.count
+    if loaded:
+        model.save(tmp_path / "model.zip")
+        own.save(tmp_path / "statistics.pkl")
+        model = PPO.load(tmp_path / "model.zip", device="cpu")
+        normalize_with(load_normalizer(tmp_path / "statistics.pkl"), model, short_cartpole())
+    with training_env(model, short_cartpole()):
+        model.learn(16, reset_num_timesteps=False)
+    assert model.get_env() is (None if loaded else own)
+    if not loaded:
+        # The statistics go on; those of a file are left as they are.
+        assert own.obs_rms.count == counted + 17
+    model.set_env(own)
+    assert model.learn(16, reset_num_timesteps=False).num_timesteps == 48
+
+
+def test_environments_and_statistics_that_do_not_fit_are_not_lent(ppo: PPO) -> None:
+    with (
+        pytest.raises(IncompatibleEnvironmentError, match="in 1 environments at once, got 2"),
+        training_env(ppo, SyncVectorEnv([short_cartpole] * 2)),
+    ):
+        pass
+    with (
+        pytest.raises(IncompatibleEnvironmentError, match="spaces do not match"),
+        training_env(ppo, gym.make("MountainCar-v0")),
+    ):
+        pass
+    normalizer = VecNormalize(DummyVecEnv([lambda: gym.make("MountainCar-v0")]))
+    with pytest.raises(IncompatibleEnvironmentError, match="give the file that was saved with"):
+        normalize_with(normalizer, ppo, short_cartpole())

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import gymnasium as gym
@@ -26,7 +23,6 @@ from llm_wrappers.sb3.relabel_callback import RelabelCallback
 from llm_wrappers.testing import ScriptedEnv
 from llm_wrappers.wrappers import CriticalStateOverrideWrapper, vector
 
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "ultra_teaching.py"
 ADVISED = np.array([0.75, -1.5], np.float32)
 BOX = gym.spaces.Box(-2.0, 2.0, (2,), np.float32)
 UNEVEN = gym.spaces.Box(np.array([-2, -4], np.float32), np.array([2, 1], np.float32))
@@ -104,163 +100,126 @@ def evaluated(model: Any, **masks: Any) -> Any:
     return np.array(rows)
 
 
-@pytest.fixture
-def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def _untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the policy that filled the buffer: what is compared is the buffer, not the training."""
     for kind in (PPO, A2C, MaskablePPO):
         monkeypatch.setattr(kind, "train", lambda self: None)
 
 
-class TestOnPolicy:
-    @pytest.mark.usefixtures("untrained")
-    @pytest.mark.parametrize("kind", [PPO, A2C])
-    @pytest.mark.parametrize("name", SPACES)
-    def test_the_rollout_holds_executed_actions_and_their_log_probabilities(
-        self, kind: Any, name: str
-    ) -> None:
-        model = kind("MlpPolicy", make(*SPACES[name]), n_steps=32, seed=0, device="cpu")
-        relabel, noted = learn(model, 64)
-        stored, executed, overridden = stored_actions(model, noted)
-        assert 10 < overridden.sum() < 60
-        assert np.array_equal(stored[overridden], executed[overridden])
-        assert np.abs(evaluated(model) - model.rollout_buffer.log_probs).max() == 0.0
-        assert relabel.counts["steps"] == 64
-        assert 0 < relabel.counts["rewritten"] <= overridden.sum()
+# --- on policy ---
 
-    @pytest.mark.usefixtures("untrained")
-    def test_without_it_the_rollout_holds_what_was_chosen(self) -> None:
-        model = PPO("MlpPolicy", make(*SPACES["discrete"]), n_steps=32, seed=0, device="cpu")
-        noted = Noted()
-        model.learn(64, callback=noted)
-        stored, executed, overridden = stored_actions(model, noted)
-        assert not np.array_equal(stored[overridden], executed[overridden])
 
-    @pytest.mark.usefixtures("untrained")
-    def test_actions_that_were_only_clipped_stay_as_they_were_chosen(self) -> None:
-        """PPO itself stores an action before it is clipped to the space."""
-        narrow = gym.spaces.Box(-0.1, 0.1, (2,), np.float32)
-        model = PPO("MlpPolicy", make(narrow, [0.05, 0.0], mode="R"), n_steps=32, device="cpu")
-        relabel, _ = learn(model, 64)
-        assert np.abs(model.rollout_buffer.actions).max() > 0.1
-        assert relabel.counts["rewritten"] == 0
+@pytest.mark.parametrize("kind", [PPO, A2C])
+@pytest.mark.parametrize("name", SPACES)
+def test_the_rollout_holds_executed_actions_and_their_log_probabilities(
+    kind: Any, name: str
+) -> None:
+    model = kind("MlpPolicy", make(*SPACES[name]), n_steps=32, seed=0, device="cpu")
+    relabel, noted = learn(model, 64)
+    stored, executed, overridden = stored_actions(model, noted)
+    assert 10 < overridden.sum() < 60
+    assert np.array_equal(stored[overridden], executed[overridden])
+    assert np.abs(evaluated(model) - model.rollout_buffer.log_probs).max() == 0.0
+    assert relabel.counts["steps"] == 64
+    assert 0 < relabel.counts["rewritten"] <= overridden.sum()
 
-    @pytest.mark.usefixtures("untrained")
-    def test_squashed_actions_are_stored_in_the_scale_of_the_policy(self) -> None:
-        model = PPO(
-            "MlpPolicy", make(UNEVEN, ADVISED), n_steps=32, seed=0, device="cpu", use_sde=True,
-            policy_kwargs={"squash_output": True},
-        )  # fmt: skip
-        _, noted = learn(model, 64)
-        stored, executed, overridden = stored_actions(model, noted)
-        # (0.75 + 2) / 4 * 2 - 1 and (-1.5 + 4) / 5 * 2 - 1
-        assert stored[overridden] == pytest.approx(np.full_like(stored[overridden], [0.375, 0.0]))
-        assert np.isfinite(model.rollout_buffer.log_probs).all()
-        assert executed[overridden][0].tolist() == ADVISED.tolist()
 
-    @pytest.mark.usefixtures("untrained")
-    @pytest.mark.parametrize("forbids", [False, True])
-    def test_masks_are_respected(self, forbids: bool) -> None:
-        """A mask that is set outside the override may forbid what was executed."""
+def test_squashed_actions_are_stored_in_the_scale_of_the_policy() -> None:
+    model = PPO(
+        "MlpPolicy", make(UNEVEN, ADVISED), n_steps=32, seed=0, device="cpu", use_sde=True,
+        policy_kwargs={"squash_output": True},
+    )  # fmt: skip
+    _, noted = learn(model, 64)
+    stored, executed, overridden = stored_actions(model, noted)
+    # (0.75 + 2) / 4 * 2 - 1 and (-1.5 + 4) / 5 * 2 - 1
+    assert stored[overridden] == pytest.approx(np.full_like(stored[overridden], [0.375, 0.0]))
+    assert np.isfinite(model.rollout_buffer.log_probs).all()
+    assert executed[overridden][0].tolist() == ADVISED.tolist()
 
-        class Outside(gym.Wrapper[Any, Any, Any, Any]):
-            def action_masks(self) -> Any:
-                return np.array([True, True, not forbids])
 
-        envs = make(*SPACES["discrete"])
-        envs.envs = [Outside(env) for env in envs.envs]
-        model = MaskablePPO("MlpPolicy", envs, n_steps=32, seed=0, device="cpu")
-        relabel, noted = learn(model, 64)
-        stored, executed, overridden = stored_actions(model, noted)
-        assert np.array_equal(stored[overridden], executed[overridden]) is not forbids
-        assert (relabel.counts["forbidden"] > 0) is forbids
-        masks = model.rollout_buffer.action_masks
-        found = evaluated(model, action_masks=masks)
-        assert np.abs(found - model.rollout_buffer.log_probs).max() == 0.0
-        assert model.rollout_buffer.log_probs.min() > -10.0
+@pytest.mark.parametrize("forbids", [False, True])
+def test_masks_are_respected(forbids: bool) -> None:
+    """A mask that is set outside the override may forbid what was executed."""
 
-    @pytest.mark.usefixtures("untrained")
-    @pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
-    def test_vector_environments_are_read_through_the_bridge(self, mode: Any) -> None:
-        makers: list[Callable[[], Any]] = [lambda: mostly_positive(gym.spaces.Discrete(3))] * 2
-        envs: Any = gym.vector.SyncVectorEnv(makers, autoreset_mode=mode)
-        envs = vector.CriticalStateOverrideWrapper(
-            envs, critical_states=all_positive(2), probability=1.0
-        )
-        model = PPO("MlpPolicy", as_vec_env(envs), n_steps=32, seed=0, device="cpu")
-        _, noted = learn(model, 64)
-        stored, executed, overridden = stored_actions(model, noted)
-        assert overridden.any()
-        assert np.array_equal(stored, executed)
-        assert (executed >= 0).all()
+    class Outside(gym.Wrapper[Any, Any, Any, Any]):
+        def action_masks(self) -> Any:
+            return np.array([True, True, not forbids])
 
-    def test_memory_is_refused(self) -> None:
-        envs = make(*SPACES["discrete"])
-        model = RecurrentPPO("MlpLstmPolicy", envs, n_steps=8, device="cpu")
-        with pytest.raises(IncompatibleEnvironmentError, match="a policy without memory"):
+    envs = make(*SPACES["discrete"])
+    envs.envs = [Outside(env) for env in envs.envs]
+    model = MaskablePPO("MlpPolicy", envs, n_steps=32, seed=0, device="cpu")
+    relabel, noted = learn(model, 64)
+    stored, executed, overridden = stored_actions(model, noted)
+    assert np.array_equal(stored[overridden], executed[overridden]) is not forbids
+    assert (relabel.counts["forbidden"] > 0) is forbids
+    masks = model.rollout_buffer.action_masks
+    found = evaluated(model, action_masks=masks)
+    assert np.abs(found - model.rollout_buffer.log_probs).max() == 0.0
+    assert model.rollout_buffer.log_probs.min() > -10.0
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+def test_vector_environments_are_read_through_the_bridge(mode: Any) -> None:
+    makers: list[Callable[[], Any]] = [lambda: mostly_positive(gym.spaces.Discrete(3))] * 2
+    envs: Any = gym.vector.SyncVectorEnv(makers, autoreset_mode=mode)
+    envs = vector.CriticalStateOverrideWrapper(
+        envs, critical_states=all_positive(2), probability=1.0
+    )
+    model = PPO("MlpPolicy", as_vec_env(envs), n_steps=32, seed=0, device="cpu")
+    _, noted = learn(model, 64)
+    stored, executed, overridden = stored_actions(model, noted)
+    assert overridden.any()
+    assert np.array_equal(stored, executed)
+    assert (executed >= 0).all()
+
+
+def test_what_needs_no_relabelling_is_left_alone() -> None:
+    """PPO itself stores an action before it is clipped to the space."""
+    narrow = gym.spaces.Box(-0.1, 0.1, (2,), np.float32)
+    model = PPO("MlpPolicy", make(narrow, [0.05, 0.0], mode="R"), n_steps=32, device="cpu")
+    relabel, _ = learn(model, 64)
+    assert np.abs(model.rollout_buffer.actions).max() > 0.1
+    assert relabel.counts["rewritten"] == 0
+    # Without the callback the rollout holds what was chosen.
+    model = PPO("MlpPolicy", make(*SPACES["discrete"]), n_steps=32, seed=0, device="cpu")
+    noted = Noted()
+    model.learn(64, callback=noted)
+    stored, executed, overridden = stored_actions(model, noted)
+    assert not np.array_equal(stored[overridden], executed[overridden])
+
+
+def test_memory_and_environments_that_tell_nothing_are_refused() -> None:
+    envs = make(*SPACES["discrete"])
+    recurrent = RecurrentPPO("MlpLstmPolicy", envs, n_steps=8, device="cpu")
+    silent = PPO("MlpPolicy", gym.make("CartPole-v1"), n_steps=8, batch_size=8, device="cpu")
+    for model, message in (
+        (recurrent, "a policy without memory"),
+        (silent, r"info\['executed_action'\]"),
+    ):
+        with pytest.raises(IncompatibleEnvironmentError, match=message):
             model.learn(16, callback=RelabelCallback())
 
-    def test_environments_that_tell_nothing_are_refused(self) -> None:
-        model = PPO("MlpPolicy", gym.make("CartPole-v1"), n_steps=8, batch_size=8, device="cpu")
-        with pytest.raises(IncompatibleEnvironmentError, match=r"info\['executed_action'\]"):
-            model.learn(8, callback=RelabelCallback())
+
+# --- off policy ---
 
 
-class TestOffPolicy:
-    def test_dqn_learns_from_what_was_executed(self) -> None:
-        model: Any = DQN("MlpPolicy", make(*SPACES["discrete"]), learning_starts=1000, device="cpu")
-        relabel, noted = learn(model, 100)
-        stored = model.replay_buffer.actions[: len(noted.executed), :, 0]
-        assert np.array_equal(stored, np.array(noted.executed))
-        assert np.array(noted.overridden).sum() >= relabel.counts["rewritten"] > 10
-
-    @pytest.mark.parametrize("relabels", [True, False])
-    def test_sac_learns_from_what_was_executed_in_its_own_scale(self, relabels: bool) -> None:
-        model: Any = SAC(
-            "MlpPolicy", make(UNEVEN, ADVISED), learning_starts=30, seed=0, device="cpu"
-        )
-        noted = Noted()
-        model.learn(100, callback=[noted, RelabelCallback()] if relabels else noted)
-        stored = model.replay_buffer.actions[:50]
-        overridden = np.array(noted.overridden)
-        scaled = model.policy.scale_action(np.array(noted.executed))
-        assert overridden.any()
-        assert np.allclose(stored[overridden], scaled[overridden]) is relabels
-        assert np.allclose(stored[~overridden], scaled[~overridden], atol=1e-6)
+def test_dqn_learns_from_what_was_executed() -> None:
+    model: Any = DQN("MlpPolicy", make(*SPACES["discrete"]), learning_starts=1000, device="cpu")
+    relabel, noted = learn(model, 100)
+    stored = model.replay_buffer.actions[: len(noted.executed), :, 0]
+    assert np.array_equal(stored, np.array(noted.executed))
+    assert np.array(noted.overridden).sum() >= relabel.counts["rewritten"] > 10
 
 
-@pytest.fixture(scope="module")
-def teaching() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("benchmark_ultra_teaching", BENCHMARK)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_defaults_teach_the_advised_action(teaching: ModuleType) -> None:
-    """The policy is asked without the wrapper; a shorter run of the benchmark."""
-    pretrained = teaching.pretrain(0)
-    assert teaching.advised_probability(pretrained) < 0.1
-    tuned = teaching.fine_tune(pretrained, "execute, p = 0.5, agreement reward", 0, 4608)
-    assert teaching.advised_probability(tuned) > 0.5
-
-
-def test_the_papers_form_pays_the_same_whatever_the_agent_chooses(teaching: ModuleType) -> None:
-    """That is why it teaches nothing about critical states: no reward depends on the action."""
-
-    def paid(action: int, **options: Any) -> list[float]:
-        env = CriticalStateOverrideWrapper(
-            teaching.Contexts(), critical_states=teaching.advice(), probability=1.0, **options
-        )
-        observation, _ = env.reset(seed=0)
-        rewards = []
-        for _ in range(teaching.EPISODE):
-            critical = int(observation.argmax()) in teaching.CRITICAL
-            observation, reward, *_ = env.step(action)
-            rewards += [reward] if critical else []
-        return rewards
-
-    assert len(paid(0, reward="state")) > 2
-    assert paid(0, reward="state") == paid(1, reward="state")
-    assert paid(0, reward="agreement") != paid(1, reward="agreement")
+@pytest.mark.parametrize("relabels", [True, False])
+def test_sac_learns_from_what_was_executed_in_its_own_scale(relabels: bool) -> None:
+    model: Any = SAC("MlpPolicy", make(UNEVEN, ADVISED), learning_starts=30, seed=0, device="cpu")
+    noted = Noted()
+    model.learn(100, callback=[noted, RelabelCallback()] if relabels else noted)
+    stored = model.replay_buffer.actions[:50]
+    overridden = np.array(noted.overridden)
+    scaled = model.policy.scale_action(np.array(noted.executed))
+    assert overridden.any()
+    assert np.allclose(stored[overridden], scaled[overridden]) is relabels
+    assert np.allclose(stored[~overridden], scaled[~overridden], atol=1e-6)

@@ -12,10 +12,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-import torch
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from sb3_contrib import MaskablePPO
-from stable_baselines3 import DQN, PPO
+from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.monitor import Monitor
@@ -31,25 +30,17 @@ from llm_wrappers.errors import (
     ProviderError,
     UnknownNameError,
 )
-from llm_wrappers.llm import LLM, Budget, allow_requests
+from llm_wrappers.llm import Budget
 from llm_wrappers.methods import sgrl
 from llm_wrappers.sb3 import EpisodeLogCallback, ReweighingCallback, as_vec_env
 from llm_wrappers.scores import read_episodes
-from llm_wrappers.testing import Fault, LLMServer, ScriptedLLM
+from llm_wrappers.testing import ScriptedLLM
 from llm_wrappers.wrappers import vector
 
 CRAFTAX = "llm_wrappers/CraftaxClassic-v1"
 GOALS = ["stand", "last"]
 LASTS = 16
 DOWN = json.dumps({"factors": [{"goal": "stand", "factor": 0.25}]})
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def planner(facts: Any) -> Any:
@@ -86,7 +77,7 @@ def make_bridged(kind: Any = SyncVectorEnv) -> VecEnv:
 
 MAKERS = {
     "dummy": lambda: DummyVecEnv([make_env] * 2),
-    "subproc": lambda: SubprocVecEnv([make_env] * 2),
+    "subproc": lambda: SubprocVecEnv([make_env] * 2, start_method="fork"),
     "vector": make_vector,
     "bridged": make_bridged,
     "bridged processes": partial(make_bridged, AsyncVectorEnv),
@@ -212,33 +203,6 @@ def test_a_run_that_was_interrupted_goes_on_from_its_file(
     assert json.loads(path.read_text())["env_steps"] == 628  # written when training ended
 
 
-def test_factors_of_the_file_hold_from_the_first_step(tmp_path: Path) -> None:
-    path = tmp_path / "reweighing.json"
-    options: dict[str, Any] = {"every": 64, "achieved": achieved, "path": path}
-    ppo().learn(128, callback=ReweighingCallback(lambda report: {"last": 3.0}, **options))
-    seen: list[Any] = []
-
-    class Look(BaseCallback):
-        def _on_rollout_start(self) -> None:
-            seen.append(self.training_env.env_method("goal_factors")[1]["last"])
-
-        def _on_step(self) -> bool:
-            return True
-
-    ppo().learn(64, callback=[ReweighingCallback("none", **options), Look()])
-    assert seen == [3.0]
-
-
-def test_an_algorithm_without_rollouts_of_its_own() -> None:
-    callback = ReweighingCallback(every=100, achieved=achieved)
-    model = DQN(
-        "MultiInputPolicy", MAKERS["dummy"](), train_freq=4, gradient_steps=1, learning_starts=50,
-        buffer_size=200, batch_size=8, seed=0,
-    )  # fmt: skip
-    model.learn(320, callback=callback)
-    assert [entry["env_steps"] for entry in callback.run.history] == [104, 200, 304]
-
-
 def test_training_is_the_same_where_factors_stay() -> None:
     plain = ppo().learn(128)
     callback = ReweighingCallback("none", every=64, achieved=achieved)
@@ -251,23 +215,24 @@ def test_training_is_the_same_where_factors_stay() -> None:
 # --- Craftax-Classic, as it comes ---
 
 
+@pytest.mark.slow
 def test_craftax_classic_with_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     vec_env = as_vec_env(sgrl.wrap(gym.make_vec(CRAFTAX, num_envs=4, length=64)))
     log = EpisodeLogCallback(tmp_path / "stats.jsonl")
-    callback = ReweighingCallback(every=512, path=tmp_path / "reweighing.json", verbose=1)
+    callback = ReweighingCallback(every=256, path=tmp_path / "reweighing.json", verbose=1)
     model = MaskablePPO(
-        "MultiInputPolicy", vec_env, n_steps=128, batch_size=512, n_epochs=1, seed=0, device="cpu",
+        "MultiInputPolicy", vec_env, n_steps=64, batch_size=256, n_epochs=1, seed=0, device="cpu",
         verbose=1, policy_kwargs={"net_arch": [16]},
     )  # fmt: skip
-    model.learn(1_280, callback=[log, callback])
+    model.learn(640, callback=[log, callback])
     first, second = callback.run.history
-    assert (first["env_steps"], second["env_steps"]) == (512, 1024)
+    assert (first["env_steps"], second["env_steps"]) == (256, 512)
     goals = vec_env.env_method("goal_vocabulary")[0]
-    for entry, low, high in ((first, 0, 512), (second, 512, 1024)):
+    for entry, low, high in ((first, 0, 256), (second, 256, 512)):
         rows = [
             row for row in read_episodes(tmp_path / "stats.jsonl") if low < row["env_steps"] <= high
         ]
-        assert entry["episodes"] == len(rows) >= 8
+        assert entry["episodes"] == len(rows) >= 4
         for goal in goals:
             name = f"achievement_{goal.replace(' ', '_')}"
             rate = sum(row[name] > 0 for row in rows) / len(rows)
@@ -276,7 +241,7 @@ def test_craftax_classic_with_masks(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert factors == callback.run.factors
     assert factors["collect wood"] < factors["collect diamond"] == 1.0
     printed = capsys.readouterr().out
-    assert "goals re-weighted after 512 steps, " in printed
+    assert "goals re-weighted after 256 steps, " in printed
     assert "reweigh/count" in printed
     assert "make_stone" not in printed  # too long for SB3's tables
 
@@ -308,22 +273,20 @@ def test_what_is_logged_can_be_read_back(tmp_path: Path) -> None:
 
 
 def test_the_same_run_over_one_cache_asks_nothing_again(tmp_path: Path) -> None:
-    """Over HTTP: question, litellm, a server on this machine, and the cache on disk."""
     weights = []
-    with allow_requests(True), LLMServer(answer=DOWN) as server:
-        for run in range(2):
-            llm = LLM("openai/test", api_base=server.api_base, cache=tmp_path / "answers.sqlite")
-            callback = ReweighingCallback(llm, every=128, achieved=achieved)
-            model = ppo()
-            model.learn(320, callback=callback)
-            assert callback.run.count == 2
-            assert callback.run.factors == {"stand": 0.25, "last": 1.0}
-            assert server.count == 2
-            usage = llm.usage["reweigh"]
-            assert (usage.calls, usage.cache_hits) == ((2, 0), (0, 2))[run]
-            weights.append(model.policy.state_dict())
-            llm.close()
-        prompt = str(server.requests[0]["messages"])
+    for run in range(2):
+        llm = ScriptedLLM([DOWN] * 2, cache=tmp_path / "answers.sqlite")
+        callback = ReweighingCallback(llm, every=128, achieved=achieved)
+        model = ppo()
+        model.learn(320, callback=callback)
+        assert callback.run.count == 2
+        assert callback.run.factors == {"stand": 0.25, "last": 1.0}
+        usage = llm.usage["reweigh"]
+        assert (usage.calls, usage.cache_hits) == ((2, 0), (0, 2))[run]
+        if run == 0:
+            prompt = str(llm.requests[0])
+        weights.append(model.policy.state_dict())
+        llm.close()
     assert "- stand: reached in 100% of episodes, factor 1" in prompt
     assert "pole" in prompt  # the rules of the environment
     for name, value in weights[0].items():
@@ -331,10 +294,9 @@ def test_the_same_run_over_one_cache_asks_nothing_again(tmp_path: Path) -> None:
 
 
 def test_a_refused_key_stops_training() -> None:
-    with allow_requests(True), LLMServer(faults=[Fault.unauthorized()] * 5) as server:
-        llm = LLM("openai/test", api_base=server.api_base)
-        with pytest.raises(AuthenticationError):
-            ppo().learn(192, callback=ReweighingCallback(llm, every=64, achieved=achieved))
+    llm = ScriptedLLM([AuthenticationError("the key was refused")])
+    with pytest.raises(AuthenticationError):
+        ppo().learn(192, callback=ReweighingCallback(llm, every=64, achieved=achieved))
 
 
 @pytest.mark.filterwarnings("ignore:no new weights:llm_wrappers.errors.GuidanceWarning")
@@ -355,16 +317,6 @@ def test_training_goes_on_without_the_model(reason: str) -> None:
     assert callback.run.reweigher.stats()["failures"] == 2
 
 
-@pytest.mark.filterwarnings("ignore:the re-weigher failed:llm_wrappers.errors.GuidanceWarning")
-def test_training_goes_on_with_a_reweigher_that_raises() -> None:
-    def fail(report: Any) -> Any:
-        raise RuntimeError("no idea")
-
-    callback = ReweighingCallback(fail, every=64, achieved=achieved)
-    ppo().learn(192, callback=callback)
-    assert (callback.run.count, callback.run.failures) == (2, 2)
-
-
 def test_a_failure_is_warned_of_once() -> None:
     callback = ReweighingCallback(lambda report: {"fly": 1.0}, every=64, achieved=achieved)
     model = ppo()
@@ -374,22 +326,6 @@ def test_a_failure_is_warned_of_once() -> None:
 
 
 # --- what the user got wrong ---
-
-
-def test_an_environment_without_goals() -> None:
-    model = PPO("MlpPolicy", gym.make("CartPole-v1"), n_steps=32, batch_size=32)
-    with pytest.raises(IncompatibleEnvironmentError, match="wrap it in GoalObservationWrapper"):
-        model.learn(64, callback=ReweighingCallback())
-
-
-def test_an_environment_without_achievements() -> None:
-    with pytest.raises(IncompatibleEnvironmentError, match=r"info\['achievements'\].*achieved="):
-        ppo().learn(256, callback=ReweighingCallback())
-
-
-def test_a_function_that_names_no_goals() -> None:
-    with pytest.raises(InvalidOptionError, match=r"vocabulary.*got \['fly'\]"):
-        ppo().learn(256, callback=ReweighingCallback(achieved=lambda info: ["fly"]))
 
 
 def test_a_callback_of_another_run() -> None:
@@ -418,11 +354,26 @@ def test_options_are_refused_before_training(options: Any, error: Any, message: 
         ReweighingCallback(**options)
 
 
-def test_a_place_that_cannot_be_written_is_found_before_training(tmp_path: Path) -> None:
-    taken = tmp_path / "file"
-    taken.write_text("")
-    callback = ReweighingCallback(achieved=achieved, path=taken / "reweighing.json")
-    model = ppo()
-    with pytest.raises(GuidanceFileError, match="cannot write"):
-        model.learn(64, callback=callback)
-    assert model.num_timesteps == 0
+@pytest.mark.parametrize(
+    ("env", "options", "error", "message"),
+    [
+        ("bare", {}, IncompatibleEnvironmentError, "wrap it in GoalObservationWrapper"),
+        ("guided", {}, IncompatibleEnvironmentError, r"info\['achievements'\].*achieved="),
+        ("guided", {"achieved": lambda info: ["fly"]}, InvalidOptionError, r"vocab.*got \['fly'\]"),
+        (
+            "guided",
+            {"achieved": achieved, "path": "/dev/null/x"},
+            GuidanceFileError,
+            "cannot write",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_said_in_training(
+    env: str, options: Any, error: Any, message: str
+) -> None:
+    if env == "bare":
+        model = PPO("MlpPolicy", gym.make("CartPole-v1"), n_steps=32, batch_size=32)
+    else:
+        model = ppo()
+    with pytest.raises(error, match=message):
+        model.learn(256, callback=ReweighingCallback(**options))

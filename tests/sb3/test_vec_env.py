@@ -8,18 +8,22 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.error import AlreadyPendingCallError, ClosedEnvironmentError
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
-from stable_baselines3 import PPO
+from stable_baselines3 import DQN, PPO, HerReplayBuffer
+from stable_baselines3.common.envs import BitFlippingEnv
+from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 from vec_doubles import MODES, Masker, NativeEnv, ToyEnv, make_cartpole, make_toy, pop_episodes
 
+from llm_wrappers import RewardShiftWrapper
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
-from llm_wrappers.sb3._infos import info_rows
+from llm_wrappers.sb3._bridging import info_rows
 from llm_wrappers.sb3.vec_env import as_vec_env
 
 
@@ -27,6 +31,9 @@ class RefusesAction0(gym.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> Any:
         assert action != 0, "a masked action was taken"
         return self.env.step(action)
+
+
+BOX = gym.spaces.Box(-1, 1, (2,))
 
 
 def step_often(vec_env: VecEnv) -> None:
@@ -75,7 +82,7 @@ def assert_same_rollout(expected: VecEnv, got: VecEnv, steps: int) -> None:
     got.close()
 
 
-# --- the data -----------------------------------------------------------------------------------
+# --- the data ---
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -83,22 +90,23 @@ def assert_same_rollout(expected: VecEnv, got: VecEnv, steps: int) -> None:
 @pytest.mark.parametrize("n", [1, 4])
 def test_a_sync_vector_env_gives_the_data_of_dummy_vec_env(make: Any, mode: Any, n: int) -> None:
     envs = SyncVectorEnv([make] * n, autoreset_mode=mode)
-    assert_same_rollout(DummyVecEnv([make] * n), as_vec_env(envs), steps=150)
+    assert_same_rollout(DummyVecEnv([make] * n), as_vec_env(envs), steps=90)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_an_async_vector_env_gives_the_data_of_dummy_vec_env(mode: Any) -> None:
-    envs = AsyncVectorEnv([make_toy] * 2, autoreset_mode=mode, context="spawn")
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_an_async_vector_env_gives_the_data_of_dummy_vec_env(mode: Any, context: str) -> None:
+    envs = AsyncVectorEnv([make_toy] * 2, autoreset_mode=mode, context=context)
     assert_same_rollout(DummyVecEnv([make_toy] * 2), as_vec_env(envs), steps=40)
 
 
 def test_an_async_vector_env_without_shared_memory_works_where_gymnasium_resets_it_right() -> None:
     options: Any = {"shared_memory": False, "autoreset_mode": AutoresetMode.SAME_STEP}
-    envs = AsyncVectorEnv([make_toy] * 2, context="spawn", **options)
+    envs = AsyncVectorEnv([make_toy] * 2, context="fork", **options)
     assert_same_rollout(DummyVecEnv([make_toy] * 2), as_vec_env(envs), steps=30)
 
     # In NEXT_STEP its workers forget that they were reset, and would reset a second time.
-    envs = AsyncVectorEnv([make_toy], shared_memory=False, context="spawn")
+    envs = AsyncVectorEnv([make_toy], shared_memory=False, context="fork")
     with pytest.raises(IncompatibleEnvironmentError, match="shared_memory"):
         as_vec_env(envs)
     envs.close()
@@ -119,7 +127,13 @@ def test_vector_observation_wrappers_reach_the_terminal_observation() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_what_is_returned_belongs_to_the_caller(mode: Any) -> None:
-    vec_env = as_vec_env(SyncVectorEnv([make_toy] * 2, copy=False, autoreset_mode=mode))
+    class Vandal(VectorWrapper):
+        def step(self, actions: Any) -> Any:
+            taken = actions.copy()
+            actions[:] = 0
+            return self.env.step(taken)
+
+    vec_env = as_vec_env(Vandal(SyncVectorEnv([make_toy] * 2, copy=False, autoreset_mode=mode)))
     obs = vec_env.reset()
     assert isinstance(obs, dict)
     kept = {key: value.copy() for key, value in obs.items()}
@@ -127,6 +141,9 @@ def test_what_is_returned_belongs_to_the_caller(mode: Any) -> None:
         actions = np.array([1, 2])
         _, rewards, dones, infos = vec_env.step(actions)
         assert_same(kept, obs)
+        assert type(infos[0]["steps"]) is type(infos[0]["TimeLimit.truncated"] + 0) is int
+        assert type(infos[1]["rare"]) is float
+        assert type(infos[0]["map"]) is np.ndarray
         rewards[:], dones[:] = -1, True
         for info in infos:
             info["map"][:] = 99
@@ -136,31 +153,6 @@ def test_what_is_returned_belongs_to_the_caller(mode: Any) -> None:
                 info["terminal_observation"]["state"][:] = 99
         assert actions.tolist() == [1, 2]
     obs["image"][:] = 0
-
-
-def test_a_wrapper_cannot_rewrite_the_actions_the_algorithm_stores() -> None:
-    class Vandal(VectorWrapper):
-        def step(self, actions: Any) -> Any:
-            actions[:] = 0
-            return self.env.step(actions)
-
-    vec_env = as_vec_env(Vandal(SyncVectorEnv([make_cartpole] * 2)))
-    vec_env.reset()
-    actions = np.array([1, 1])
-    vec_env.step(actions)
-    assert actions.tolist() == [1, 1]
-
-
-def test_infos_hold_python_values() -> None:
-    vec_env = as_vec_env(SyncVectorEnv([make_toy] * 2, autoreset_mode=AutoresetMode.SAME_STEP))
-    vec_env.reset()
-    info = vec_env.step(np.array([2, 1]))[3][0]
-    assert type(info["steps"]) is int
-    assert type(info["rare"]) is float
-    assert type(info["inventory"]["tools"]["axe"]) is bool
-    assert type(info["TimeLimit.truncated"]) is bool
-    assert type(info["map"]) is np.ndarray
-    assert info["nothing"] is None
 
 
 def test_episode_statistics_of_gymnasium_arrive_with_the_last_step() -> None:
@@ -178,26 +170,7 @@ def test_episode_statistics_of_gymnasium_arrive_with_the_last_step() -> None:
     assert len(lengths) > 3
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_monitor_around_each_sub_environment_reports_its_episodes(mode: Any) -> None:
-    envs = SyncVectorEnv([lambda: Monitor(make_cartpole())] * 3, autoreset_mode=mode)
-    vec_env = as_vec_env(envs)
-    vec_env.seed(0)
-    vec_env.reset()
-    lengths, found = np.zeros(3, int), 0
-    for _ in range(40):
-        _, _, dones, infos = vec_env.step(np.array([0, 1, 0]))
-        lengths += 1
-        for i, info in enumerate(infos):
-            assert ("episode" in info) == dones[i]
-            if dones[i]:
-                found += 1
-                assert info["episode"]["l"] == lengths[i] == info["episode"]["r"]
-                lengths[i] = 0
-    assert found > 5
-
-
-# --- environments that cannot be bridged --------------------------------------------------------
+# --- environments that cannot be bridged ---
 
 
 def test_the_native_cartpole_is_refused_with_the_line_to_write_instead() -> None:
@@ -280,15 +253,6 @@ def test_a_native_same_step_environment_may_batch_its_final_observations() -> No
     assert vec_env.reset_infos[0] == {}
 
 
-def test_same_step_without_a_final_observation_is_refused() -> None:
-    envs = NativeEnv(2, honours_mask=True)
-    envs.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
-    vec_env = as_vec_env(envs)
-    vec_env.reset()
-    with pytest.raises(IncompatibleEnvironmentError, match="final_obs"):
-        step_often(vec_env)
-
-
 def test_a_final_observation_that_a_wrapper_forgot_to_convert_is_refused() -> None:
     class Forgets(VectorWrapper):
         def __init__(self, env: Any) -> None:
@@ -310,6 +274,41 @@ def test_a_final_observation_that_a_wrapper_forgot_to_convert_is_refused() -> No
         step_often(vec_env)
 
 
+def native(**changes: Any) -> NativeEnv:
+    envs = NativeEnv(2, honours_mask=True)
+    for name, value in changes.items():
+        setattr(envs, name, value)
+    return envs
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metadata": {}}, r"autoreset_mode.*got None"),
+        ({"single_action_space": gym.spaces.Dict(a=gym.spaces.Discrete(2))}, "action space"),
+        ({"single_observation_space": gym.spaces.Tuple([gym.spaces.Discrete(2)])}, "observation s"),
+        ({"single_observation_space": gym.spaces.Dict(words=gym.spaces.Text(5))}, "observation s"),
+        (
+            {"single_observation_space": gym.spaces.Dict(a=gym.spaces.Dict(x=BOX))},
+            "observation space",
+        ),
+    ],
+)
+def test_what_sb3_cannot_use_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(IncompatibleEnvironmentError, match=message):
+        as_vec_env(native(**changes))
+
+
+def test_infos_and_final_observations_in_another_form_are_refused() -> None:
+    envs: Any = gym.wrappers.vector.DictInfoToList(SyncVectorEnv([make_toy] * 2))
+    with pytest.raises(IncompatibleEnvironmentError, match="DictInfoToList"):
+        as_vec_env(envs).reset()
+    vec_env = as_vec_env(native(metadata={"autoreset_mode": AutoresetMode.SAME_STEP}))
+    vec_env.reset()
+    with pytest.raises(IncompatibleEnvironmentError, match="final_obs"):
+        step_often(vec_env)
+
+
 @pytest.mark.parametrize(
     "name", ["NormalizeObservation", "NormalizeReward", "RecordEpisodeStatistics"]
 )
@@ -318,41 +317,6 @@ def test_wrappers_that_forget_everything_in_a_partial_reset_are_refused(name: st
     with pytest.raises(IncompatibleEnvironmentError, match=rf"{name}.*Vec(Normalize|Monitor)"):
         as_vec_env(wrapper(SyncVectorEnv([make_cartpole] * 2)))
     as_vec_env(wrapper(SyncVectorEnv([make_cartpole])))
-
-
-def test_an_unknown_autoreset_mode_is_refused() -> None:
-    envs = NativeEnv(2, honours_mask=True)
-    envs.metadata = {}
-    with pytest.raises(IncompatibleEnvironmentError, match=r"autoreset_mode.*got None"):
-        as_vec_env(envs)
-
-
-def test_list_infos_are_refused() -> None:
-    envs: Any = gym.wrappers.vector.DictInfoToList(SyncVectorEnv([make_toy] * 2))
-    with pytest.raises(IncompatibleEnvironmentError, match="DictInfoToList"):
-        as_vec_env(envs).reset()
-
-
-@pytest.mark.parametrize(
-    "space",
-    [
-        gym.spaces.Tuple([gym.spaces.Discrete(2)]),
-        gym.spaces.Dict(inner=gym.spaces.Dict(x=gym.spaces.Discrete(2))),
-        gym.spaces.Dict(words=gym.spaces.Text(5)),
-    ],
-)
-def test_observation_spaces_that_sb3_cannot_read_are_refused(space: Any) -> None:
-    envs = NativeEnv(2, honours_mask=True)
-    envs.single_observation_space = space
-    with pytest.raises(IncompatibleEnvironmentError, match="observation space"):
-        as_vec_env(envs)
-
-
-def test_action_spaces_that_sb3_does_not_have_are_refused() -> None:
-    envs = NativeEnv(2, honours_mask=True)
-    envs.single_action_space = gym.spaces.Dict(a=gym.spaces.Discrete(2))
-    with pytest.raises(IncompatibleEnvironmentError, match="action space"):
-        as_vec_env(envs)
 
 
 def test_single_environments_and_vec_envs_are_refused_with_what_to_do() -> None:
@@ -370,7 +334,7 @@ def test_the_same_environment_several_times_is_refused() -> None:
         as_vec_env(SyncVectorEnv([lambda: env] * 2))
 
 
-# --- seeds and options --------------------------------------------------------------------------
+# --- seeds and options ---
 
 
 def test_a_seed_is_used_once() -> None:
@@ -401,7 +365,7 @@ def test_options_are_used_once_and_are_the_same_for_all() -> None:
         vec_env.set_options({"reset_mask": np.array([True, False])})
 
 
-# --- methods and attributes ---------------------------------------------------------------------
+# --- methods and attributes ---
 
 
 def test_batched_methods_are_split_and_others_are_called_once() -> None:
@@ -467,19 +431,6 @@ def test_env_is_wrapped_looks_at_both_levels() -> None:
     assert as_vec_env(NativeEnv(2, honours_mask=True)).env_is_wrapped(Monitor) == [False, False]
 
 
-def test_sub_environments_of_this_process_can_be_had() -> None:
-    envs = SyncVectorEnv([make_toy] * 2)
-    vec_env = as_vec_env(Masker(envs))
-    assert vec_env.envs[0] is envs.envs[0]
-    assert len(vec_env.envs) == 2
-    assert vec_env.vector_env.env is envs
-    assert VecNormalize(vec_env, norm_obs=False).envs == vec_env.envs
-    native = as_vec_env(NativeEnv(2, honours_mask=True))
-    assert not hasattr(native, "envs")
-    with pytest.raises(AttributeError, match=r"env_method, or vector_env"):
-        _ = native.envs
-
-
 def test_rendering() -> None:
     envs = SyncVectorEnv([lambda: ToyEnv(render_mode="rgb_array")] * 2)
     vec_env = as_vec_env(envs)
@@ -495,7 +446,7 @@ def test_rendering() -> None:
         assert blind.get_images() == [None, None]
 
 
-def test_closing_twice_is_fine() -> None:
+def test_the_environments_below_can_be_had_rendered_and_closed_once() -> None:
     closed = []
 
     class Counts(VectorWrapper):
@@ -503,30 +454,207 @@ def test_closing_twice_is_fine() -> None:
             closed.append(1)
             super().close(**kwargs)
 
-    vec_env = as_vec_env(Counts(SyncVectorEnv([make_toy])))
+    envs = SyncVectorEnv([make_toy] * 2)
+    vec_env = as_vec_env(Counts(envs))
+    assert vec_env.envs == list(envs.envs)
+    assert vec_env.vector_env.env is envs
+    assert VecNormalize(vec_env, norm_obs=False).envs == vec_env.envs
     vec_env.close()
     vec_env.close()
     assert closed == [1]
+    stepped_as_one = as_vec_env(NativeEnv(2, honours_mask=True))
+    assert not hasattr(stepped_as_one, "envs")
+    with pytest.raises(AttributeError, match=r"env_method, or vector_env"):
+        _ = stepped_as_one.envs
 
 
-# --- with SB3 around it -------------------------------------------------------------------------
+# --- in other processes ---
 
 
-def test_vec_monitor_and_vec_normalize_give_what_they_give_over_dummy_vec_env() -> None:
-    def stack(vec_env: VecEnv) -> VecEnv:
-        return VecNormalize(VecMonitor(vec_env), norm_obs_keys=["state"])
+class Shy(gym.Wrapper[Any, Any, Any, Any]):
+    """Its text raises, as that of MiniGrid's environments does before a reset."""
 
-    envs = SyncVectorEnv([make_toy] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
-    expected, got = stack(DummyVecEnv([make_toy] * 2)), stack(as_vec_env(envs))
-    expected.seed(5)
-    got.seed(5)
-    assert_same(expected.reset(), got.reset())
-    for _ in range(30):
-        one, two = expected.step(np.array([1, 2])), got.step(np.array([1, 2]))
-        for infos in (one[3], two[3]):
-            for info in infos:
-                info.get("episode", {}).pop("t", None)
-        assert_same(list(one), list(two))
+    def __str__(self) -> str:
+        raise ValueError("not reset yet")
+
+
+class MyMonitor(Monitor):
+    """A monitor by another name."""
+
+
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_sub_environments_in_other_processes_are_reached(context: str) -> None:
+    make = [lambda: Shy(MyMonitor(Shy(make_toy()))), lambda: Shy(make_toy())]
+    vec_env = as_vec_env(AsyncVectorEnv(make, context=context))
+    assert vec_env.env_is_wrapped(Shy) == [True, True]
+    assert vec_env.env_is_wrapped(Monitor) == [True, False]
+    assert vec_env.env_is_wrapped(Monitor, indices=[1, 0]) == [False, True]
+    assert vec_env.env_is_wrapped(gym.wrappers.TimeLimit) == [False, False]
+    vec_env.reset()
+    assert get_action_masks(vec_env).tolist() == [[True, True, True]] * 2
+    assert vec_env.env_method("set_weight", 2.0) == ["weight 2.0"] * 2
+    vec_env.set_attr("weight", [4.0])
+    assert vec_env.get_attr("weight", indices=1) == [[4.0]]
+    assert vec_env.env_method("set_weight", 3.0, indices=[1]) == ["weight 3.0"]
+    vec_env.set_attr("weight", 5.0, indices=0)
+    assert vec_env.get_attr("weight", indices=[1, 0]) == [3.0, 5.0]
+    # Asking for what is missing must not take the workers down.
+    assert not vec_env.has_attr("no_such_thing")
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        vec_env.env_method("no_such_thing")
+    vec_env.set_attr("weight", 1.0)
+    vec_env.step(np.array([1, 1]))
+    vec_env.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*(ERROR|WARN):UserWarning")
+def test_workers_are_asked_one_by_one_as_the_environment_asks_them_all() -> None:
+    envs = AsyncVectorEnv([make_toy] * 3, context="fork")
+    vec_env = as_vec_env(envs)
+    vec_env.reset()
+    envs.step_async(np.zeros(3, int))
+    with pytest.raises(AlreadyPendingCallError, match=r"step_async: call step_wait\(\)"):
+        vec_env.env_method("set_weight", 1.0, indices=[0])
+    envs.step_wait()
+    # What a method raises is raised here, and its worker has ended, as in `AsyncVectorEnv.call`.
+    with pytest.raises(TypeError, match="too_many"):
+        vec_env.env_method("set_weight", 1.0, too_many=1, indices=[1])
+    assert vec_env.env_method("set_weight", 2.0, indices=[2, 0]) == ["weight 2.0"] * 2
+    with pytest.raises(ClosedEnvironmentError, match=r"workers \[1\].*build it anew"):
+        vec_env.env_method("set_weight", 2.0)
+    envs.close(terminate=True)
+    with pytest.raises(ClosedEnvironmentError, match="close"):
+        vec_env.env_method("set_weight", 2.0, indices=[0])
+
+
+class ToGoal(BitFlippingEnv):
+    """An environment with goals, whose rewards HER asks for."""
+
+    def __init__(self) -> None:
+        super().__init__(n_bits=3, continuous=False)
+
+
+def test_her_trains_with_sub_environments_in_other_processes() -> None:
+    vec_env = as_vec_env(AsyncVectorEnv([ToGoal] * 2, context="fork"))
+    model = DQN(
+        "MultiInputPolicy", vec_env, replay_buffer_class=HerReplayBuffer, buffer_size=500,
+        learning_starts=20, batch_size=8, device="cpu", seed=0,
+    )  # fmt: skip
+    model.learn(64)
+    assert model.replay_buffer is not None
+    assert model.replay_buffer.size() == 32
+    vec_env.close()
+
+
+def make_shifted() -> gym.Env[Any, Any]:
+    return RewardShiftWrapper(Monitor(make_cartpole()), judge="constant:1")
+
+
+@pytest.mark.parametrize("vector", [SyncVectorEnv, AsyncVectorEnv])
+def test_evaluation_reports_what_the_monitor_inside_was_paid(vector: Any) -> None:
+    options = {"context": "fork"} if vector is AsyncVectorEnv else {}
+    vec_env = as_vec_env(vector([make_shifted] * 2, **options))
+    model = PPO("MlpPolicy", vec_env, seed=0, device="cpu")
+    # A warning of a missing monitor would be an error here.
+    returns, lengths = evaluate_policy(model, vec_env, 4, return_episode_rewards=True)
+    assert returns == lengths
+    vec_env.close()
+
+
+# --- episodes, counted where nobody below does ---
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_episodes_are_counted_where_nobody_below_does(mode: Any, kind: str) -> None:
+    vector: Any = SyncVectorEnv if kind == "sync" else AsyncVectorEnv
+    options = {} if kind == "sync" else {"context": "fork"}
+    expected = DummyVecEnv([lambda: Monitor(make_toy())] * 2)
+    got = as_vec_env(vector([make_toy] * 2, autoreset_mode=mode, **options))
+    expected.seed(3)
+    got.seed(3)
+    found = 0
+    for _ in range(3):
+        expected.reset()
+        got.reset()  # in the middle of an episode: what was played of it is forgotten
+        for step in range(20):
+            action = np.array([step % 3, 1])
+            one, two = pop_episodes(expected.step(action)[3]), pop_episodes(got.step(action)[3])
+            for left, right in zip(one, two, strict=True):
+                found += 1
+                assert type(right["r"]) is float
+                assert type(right["l"]) is int
+                assert type(right["t"]) is float
+                assert (left["r"], left["l"]) == (right["r"], right["l"])
+    assert found > 10
+    got.close()
+
+
+class TwoLives(gym.Wrapper[Any, Any, Any, Any]):
+    """Ends an episode after each step, as a lost life does; the monitor inside goes on."""
+
+    def reset(self, **kwargs: Any) -> Any:
+        if getattr(self, "_over", True):
+            self._seen = self.env.reset(**kwargs)
+        return self._seen
+
+    def step(self, action: Any) -> Any:
+        seen, reward, terminated, truncated, info = self.env.step(action)
+        self._over = terminated or truncated
+        self._seen = seen, {}
+        return seen, reward, True, False, info
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_monitor_below_decides_when_an_episode_is_over(kind: str) -> None:
+    vector: Any = SyncVectorEnv if kind == "sync" else AsyncVectorEnv
+    options = {} if kind == "sync" else {"context": "fork"}
+    makes = [lambda: TwoLives(Monitor(make_cartpole())), lambda: TwoLives(make_cartpole())]
+    vec_env = as_vec_env(vector(makes, autoreset_mode=AutoresetMode.SAME_STEP, **options))
+    vec_env.reset()
+    lengths: list[list[int]] = [[], []]
+    for _ in range(25):
+        infos = vec_env.step(np.ones(2, int))[3]
+        for row, info in zip(lengths, infos, strict=True):
+            row += [info["episode"]["l"]] if "episode" in info else []
+    assert lengths[1] == [1] * 25
+    assert 1 <= len(lengths[0]) < 5
+    assert min(lengths[0]) > 5
+    vec_env.close()
+
+
+def test_a_vec_monitor_around_the_bridge_has_the_last_word() -> None:
+    vec_env = VecMonitor(as_vec_env(SyncVectorEnv([make_toy] * 2)), info_keywords=("drawn",))
+    vec_env.reset()
+    finished: list[Any] = []
+    for _ in range(25):
+        finished += pop_episodes(vec_env.step(np.ones(2, int))[3])
+    assert finished
+    assert all(episode["drawn"] == episode["l"] for episode in finished)
+
+
+class PaysInColumns(VectorWrapper):
+    """Rewards of shape (n, 1), as some environments have them."""
+
+    def step(self, actions: Any) -> Any:
+        seen, rewards, *rest = self.env.step(actions)
+        return seen, rewards[:, None], *rest
+
+
+def test_rewards_in_a_column_are_rewards_of_each() -> None:
+    envs: Any = SyncVectorEnv([make_cartpole] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    vec_env = as_vec_env(PaysInColumns(envs))
+    vec_env.reset()
+    finished: list[Any] = []
+    for _ in range(25):
+        _, rewards, _, infos = vec_env.step(np.ones(2, int))
+        assert rewards.tolist() == [1.0, 1.0]
+        finished += pop_episodes(infos)
+    assert finished
+    assert all(episode["r"] == episode["l"] for episode in finished)
+
+
+# --- with SB3 around it ---
 
 
 def test_ppo_learns_as_over_dummy_vec_env() -> None:
@@ -546,7 +674,7 @@ def test_maskable_ppo_never_takes_a_masked_action() -> None:
     model.learn(128)
 
 
-# --- the conversion of infos --------------------------------------------------------------------
+# --- the conversion of infos ---
 
 LEAVES = {
     "int": st.integers(-(2**40), 2**40),
@@ -604,18 +732,12 @@ def test_info_rows_undo_the_encoding_of_gymnasium(rows: list[dict[str, Any]]) ->
     assert_same([as_python(row) for row in rows], got)
 
 
-def test_info_rows_read_columns_without_masks_and_underscored_keys() -> None:
-    infos = {
-        "_private": np.array([1, 2]),
-        "shared": {"x": np.array([1.5, 2.5])},
-        "word": ["a", "b"],
-    }
+def test_columns_without_masks_with_underscores_or_of_another_length() -> None:
+    shared = {"x": np.array([1.5, 2.5])}
+    infos = {"_private": np.array([1, 2]), "shared": shared, "word": ["a", "b"]}
     assert info_rows(infos, 2) == [
         {"_private": 1, "shared": {"x": 1.5}, "word": "a"},
         {"_private": 2, "shared": {"x": 2.5}, "word": "b"},
     ]
-
-
-def test_info_rows_refuse_a_column_of_another_length() -> None:
     with pytest.raises(IncompatibleEnvironmentError, match=r"'x'.*2 sub-environments.*\(3,\)"):
         info_rows({"x": np.zeros(3)}, 2)

@@ -13,9 +13,9 @@ from guided_doubles import TellingCaptioner, always, short_cartpole, with_goal
 from gymnasium.vector import AutoresetMode
 
 from llm_wrappers import wrappers
-from llm_wrappers.adaptive_trust import AdaptiveTrust
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.testing import Point, ScriptedEnv, check_wrapper
+from llm_wrappers.trust import AdaptiveTrust
 from llm_wrappers.wrappers import vector
 
 QUICK = {"kind": "adaptive", "window": 5, "memory": 30, "step": 0.5}

@@ -20,7 +20,7 @@ from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance.critical.selector import Selector
 from llm_wrappers.guidance.critical.selectors.importances import importances_of
 from llm_wrappers.guidance.critical.selectors.names import resolve_selector
-from llm_wrappers.sb3._frozen_model import FrozenModel, random_action
+from llm_wrappers.sb3.models import FrozenModel, random_action
 from llm_wrappers.sb3.recording import record_trajectories
 from llm_wrappers.trajectories._trees import leaves, map_leaves
 from llm_wrappers.trajectories.trajectory import Trajectory

@@ -20,8 +20,8 @@ from llm_wrappers.errors import (
     IncompatibleEnvironmentError,
     InvalidOptionError,
 )
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
-from llm_wrappers.sb3._critical_rows import CriticalRows
+from llm_wrappers.guidance.critical._no_hits import NoHits
+from llm_wrappers.guidance.critical.critical_states import CriticalStates, resolve_critical_states
 from llm_wrappers.sb3.baselines._distillation import Distillation
 
 __all__ = ["RandomNetworkDistillation"]
@@ -118,7 +118,7 @@ class RandomNetworkDistillation(VecEnvWrapper):
             raise InvalidOptionError("gamma must be below 1, got 1: the sum would have no end")
         super().__init__(venv)
         self._key = key
-        self._critical = None if critical_states is None else CriticalRows(critical_states, venv)
+        self._critical = None if critical_states is None else _CriticalRows(critical_states, venv)
         self._networks = Distillation(
             _space_of(venv.observation_space, key),
             features=features,
@@ -264,6 +264,41 @@ class RandomNetworkDistillation(VecEnvWrapper):
             self._loss = self._networks.learn(batch, epochs=self._epochs)
             self._counts["trained"] += len(batch)
             self._counts["updates"] += 1
+
+
+class _CriticalRows:
+    """Looks up what the steps of a `VecEnv` led to in a table of critical states.
+
+    Warns once if none was met in 1,000 steps: nothing is paid then.
+    """
+
+    def __init__(self, critical_states: str | CriticalStates, venv: VecEnv) -> None:
+        table = resolve_critical_states(critical_states)
+        self._table = table.bind(venv.observation_space, venv.action_space)
+        self._counts = NoHits("steps", "hits")
+
+    def rows(
+        self, observations: Any, dones: NDArray[np.bool_], infos: Sequence[Mapping[str, Any]]
+    ) -> NDArray[np.bool_]:
+        """Return where a step led to a critical state; of an ended episode the last one counts."""
+        found = self._table.match(observations) >= 0
+        for row in np.flatnonzero(dones).tolist():
+            last = _batch_of_one(infos[row]["terminal_observation"])
+            found[row] = self._table.match(last)[0] >= 0
+        self._count(found)
+        return found
+
+    def _count(self, found: NDArray[np.bool_]) -> None:
+        self._counts["steps"] += len(found)
+        self._counts["hits"] += int(found.sum())
+        if len(self._table):
+            self._counts.say_if_none(self._table.key)
+
+
+def _batch_of_one(observation: Any) -> Any:
+    if isinstance(observation, Mapping):
+        return {key: np.asarray(part)[None] for key, part in observation.items()}
+    return np.asarray(observation)[None]
 
 
 def _space_of(space: spaces.Space[Any], key: str | None) -> spaces.Box:

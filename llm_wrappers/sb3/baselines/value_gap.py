@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance.critical.selectors.value_gap import ValueGapSelector
-from llm_wrappers.sb3._frozen_model import FrozenModel
+from llm_wrappers.sb3.models import FrozenModel
 
 __all__ = ["critic_values", "named_value_gap", "value_gap_selector"]
 

@@ -1,4 +1,4 @@
-"""Adaptive trust: what moves it, what does not, and that it is saved whole."""
+"""Trust: what moves it, what does not, and that it is saved whole."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_wrappers.adaptive_trust import AdaptiveTrust, evidence, resolve_trusted
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.schedules import Linear, resolve_schedule
+from llm_wrappers.trust import AdaptiveTrust, evidence, resolve_trusted
 
 finite = st.floats(-1e6, 1e6)
 pairs = st.lists(st.tuples(st.integers(-3, 3).map(float), finite), max_size=60)
@@ -31,13 +31,10 @@ class TestWhatMovesTrust:
     def test_it_is_earned_where_liked_episodes_earn_more(self):
         assert play(AdaptiveTrust(), 5.0, 60).trust == 1.0
 
-    def test_it_is_lost_where_liked_episodes_earn_less(self):
+    def test_it_is_lost_where_liked_episodes_earn_less_and_won_back(self):
         trust = play(AdaptiveTrust(start=1.0), -5.0, 60)
         assert trust.trust == 0.0
         assert trust.stats()["trust_evidence"] < -1.64
-
-    def test_it_is_won_back(self):
-        trust = play(AdaptiveTrust(start=1.0), -5.0, 60)
         assert play(trust, 5.0, 120, seed=1).trust == 1.0
 
     def test_where_nothing_is_known_it_goes_back_to_the_start(self):
@@ -56,12 +53,6 @@ class TestWhatMovesTrust:
             trust.observe(1.0, float(rng.normal()))
         assert trust.trust == start
         assert trust.stats()["trust_evidence"] == 0.0
-
-    def test_rewards_that_never_come_leave_full_trust_alone(self):
-        trust = AdaptiveTrust(start=1.0)
-        for number in range(60):
-            trust.observe(number % 7, 0.0)
-        assert trust.trust == 1.0
 
     def test_what_rises_together_over_the_training_is_no_evidence(self):
         trust = AdaptiveTrust()
@@ -85,11 +76,12 @@ class TestWhatMovesTrust:
             trust.observe(1.0, float("nan"))
         assert trust.stats()["trust_episodes"] == 0
 
-    def test_infinite_returns_are_only_large(self):
-        trust = AdaptiveTrust()
-        for number in range(40):
-            trust.observe(number % 2, np.inf if number % 2 else -np.inf)
-        assert trust.trust == 1.0
+    def test_returns_that_never_come_or_are_infinite(self):
+        full, none = AdaptiveTrust(start=1.0), AdaptiveTrust()
+        for number in range(60):
+            full.observe(number % 7, 0.0)
+            none.observe(number % 2, np.inf if number % 2 else -np.inf)
+        assert full.trust == none.trust == 1.0
 
 
 class TestOptions:
@@ -158,16 +150,14 @@ class TestEvidence:
         rng = np.random.default_rng(0)
         found = [
             evidence(np.c_[rng.integers(0, kinds, 50), rng.normal(np.arange(50), 10.0)].tolist())
-            for _ in range(1000)
+            for _ in range(400)
         ]
-        assert np.mean(np.array(found) > 1.64) == pytest.approx(0.05, abs=0.02)
-        assert np.mean(np.array(found) < -1.64) == pytest.approx(0.05, abs=0.02)
+        assert np.mean(np.array(found) > 1.64) == pytest.approx(0.05, abs=0.03)
+        assert np.mean(np.array(found) < -1.64) == pytest.approx(0.05, abs=0.03)
 
-    @pytest.mark.parametrize("n", [0, 1, 4])
-    def test_a_few_episodes_are_none(self, n):
-        assert evidence([(float(i % 2), float(i % 2)) for i in range(n)]) is None
-
-    def test_perfect_agreement_is_finite(self):
+    def test_a_few_episodes_are_none_and_perfect_agreement_is_finite(self):
+        for n in (0, 1, 4):
+            assert evidence([(float(i % 2), float(i % 2)) for i in range(n)]) is None
         found = evidence([(float(i % 3), float(i % 3)) for i in range(50)])
         assert 100.0 < found < float("inf")
 
