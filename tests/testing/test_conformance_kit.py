@@ -27,7 +27,7 @@ from llm_wrappers.testing import (
     check_wrapper,
     make_scripted_env,
 )
-from llm_wrappers.testing.planners import FAILURES
+from llm_wrappers.testing.scripted import FAILURES
 
 # --- point 1 ---
 
@@ -536,9 +536,9 @@ def test_a_factory_that_drops_the_environment_is_told_so() -> None:
 
 
 def test_too_few_steps_are_refused() -> None:
-    with pytest.raises(InvalidOptionError, match="steps must be at least 20, got 5"):
+    with pytest.raises(InvalidOptionError, match="steps must be a whole number >= 20, got 5"):
         check_wrapper(Plain, steps=5)
-    with pytest.raises(InvalidOptionError, match="steps must be at least 60, got 5"):
+    with pytest.raises(InvalidOptionError, match="steps must be a whole number >= 30, got 5"):
         check_vector_wrapper(VectorPlain, Plain, steps=5)
 
 

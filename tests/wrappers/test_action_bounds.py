@@ -9,9 +9,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from guided_doubles import BOUNDS, BOX, GOALS, always, counting_env, episodes, stable_id, with_goal
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
+from wrapper_doubles import BOUNDS, BOX, GOALS, always, counting_env, episodes, stable_id, with_goal
 
 from llm_wrappers.errors import (
     GuidanceWarning,

@@ -11,7 +11,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from guided_doubles import (
+from sb3_contrib.common.maskable.distributions import MaskableCategoricalDistribution
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
+from wrapper_doubles import (
     GOALS,
     MASKS,
     MULTI_BINARY,
@@ -25,9 +28,6 @@ from guided_doubles import (
     stable_id,
     with_goal,
 )
-from sb3_contrib.common.maskable.distributions import MaskableCategoricalDistribution
-from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv
 
 from llm_wrappers.errors import (
     GuidanceFileError,

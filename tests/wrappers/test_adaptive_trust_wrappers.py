@@ -9,8 +9,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from guided_doubles import TellingCaptioner, always, short_cartpole, with_goal
 from gymnasium.vector import AutoresetMode
+from wrapper_doubles import TellingCaptioner, always, short_cartpole, with_goal
 
 from llm_wrappers import wrappers
 from llm_wrappers.adaptive_trust import AdaptiveTrust

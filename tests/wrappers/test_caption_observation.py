@@ -9,9 +9,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from guided_doubles import counting_env, episodes
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
+from wrapper_doubles import counting_env, episodes
 
 from llm_wrappers.captions.generic import GenericCaptioner
 from llm_wrappers.embeddings import HashingEncoder

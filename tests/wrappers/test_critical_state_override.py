@@ -12,9 +12,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from critical_doubles import overriding, table
-from guided_doubles import counting_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from wrapper_doubles import counting_env, overriding, table
 
 from llm_wrappers.errors import (
     GuidanceWarning,

@@ -10,10 +10,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from guided_doubles import GOALS, always, counting_env, episodes, stable_id, with_goal
 from scipy.stats import chisquare
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
+from wrapper_doubles import GOALS, always, counting_env, episodes, stable_id, with_goal
 
 from llm_wrappers.captions.generic import GenericCaptioner
 from llm_wrappers.embeddings import HashingEncoder
@@ -25,7 +25,7 @@ from llm_wrappers.errors import (
     UnknownNameError,
 )
 from llm_wrappers.testing import FailingPlanner, ScriptedPlanner, make_scripted_env
-from llm_wrappers.testing.planners import FAILURES
+from llm_wrappers.testing.scripted import FAILURES
 from llm_wrappers.wrappers import ActionMaskWrapper, GoalObservationWrapper, vector
 
 PLANNER_FILE = """

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from similarity_doubles import (
+from wrapper_doubles import (
     EAT,
     NAP,
     WOOD,

@@ -9,8 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from guided_doubles import stable_id
-from similarity_doubles import (
+from wrapper_doubles import (
     EAT,
     NAP,
     WOOD,
@@ -21,6 +20,7 @@ from similarity_doubles import (
     captioner_of,
     deeds_env,
     rewards_of,
+    stable_id,
     suggested,
 )
 

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from similarity_doubles import (
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import DummyVecEnv
+from wrapper_doubles import (
     ATTACK,
     DEEDS,
     EAT,
@@ -30,8 +32,6 @@ from similarity_doubles import (
     rewards_of,
     suggested,
 )
-from stable_baselines3 import PPO
-from stable_baselines3.common.vec_env import DummyVecEnv
 
 from llm_wrappers.embeddings import HashingEncoder
 from llm_wrappers.worlds.crafter.crafter_family import CrafterFamilyCaptioner

@@ -8,7 +8,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from similarity_doubles import (
+from stable_baselines3.common.vec_env import VecEnv
+from wrapper_doubles import (
     EAT,
     NAP,
     WOOD,
@@ -18,7 +19,6 @@ from similarity_doubles import (
     captioner_of,
     deeds_env,
 )
-from stable_baselines3.common.vec_env import VecEnv
 
 import llm_wrappers as lw
 from llm_wrappers.errors import IncompatibleEnvironmentError

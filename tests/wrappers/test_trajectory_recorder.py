@@ -10,8 +10,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from guided_doubles import always, short_cartpole, short_pendulum, with_goal
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from wrapper_doubles import always, short_cartpole, short_pendulum, with_goal
 
 from llm_wrappers import wrappers
 from llm_wrappers.testing import ScriptedEnv

@@ -11,8 +11,8 @@ from typing import Any
 
 import gymnasium as gym
 import pytest
-from guided_doubles import scripted, short_cartpole
 from gymnasium.vector import SyncVectorEnv
+from wrapper_doubles import scripted, short_cartpole
 
 from llm_wrappers import wrappers
 from llm_wrappers.errors import (
