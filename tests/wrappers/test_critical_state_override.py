@@ -14,7 +14,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from wrapper_doubles import counting_env, overriding
 
-from llm_wrappers import ActionMaskWrapper, GoalObservationWrapper
+from llm_wrappers import wrappers
 from llm_wrappers.errors import (
     GuidanceWarning,
     IncompatibleEnvironmentError,
@@ -329,6 +329,7 @@ class TestVectors:
             assert rewards == [[1.5, 0.5]] * 4
             assert both.stats()["steps"] == both.stats()["overrides"] == 8
 
+    @pytest.mark.slow
     def test_processes_share_a_table_by_its_file(self, tmp_path: Path) -> None:
         path = tmp_path / "table.json"
         CriticalStates([CriticalState(0, 2)], key="exact").save(path)
@@ -396,25 +397,22 @@ def go_down(facts: Any) -> Any:
 
 
 def in_order(order: Sequence[str], env: Any, *, enforce: str = "mask") -> Any:
-    kinds: Any = vector
-    if isinstance(env, gym.Env):
-        kinds = None
-    with_goal = kinds.GoalObservationWrapper if kinds else GoalObservationWrapper
-    with_mask = kinds.ActionMaskWrapper if kinds else ActionMaskWrapper
-    advising = kinds.CriticalStateOverrideWrapper if kinds else CriticalStateOverrideWrapper
+    kinds: Any = wrappers if isinstance(env, gym.Env) else vector
     for name in order:
         if name == "advice":
-            env = advising(env, critical_states=GO_DOWN, probability=1.0, advice="mask")
+            env = kinds.CriticalStateOverrideWrapper(
+                env, critical_states=GO_DOWN, probability=1.0, advice="mask"
+            )
         else:
-            env = with_goal(env, planner=go_down, goals=["go down"])
-            env = with_mask(env, masks=DOWN_MASKS, enforce=enforce)
+            env = kinds.GoalObservationWrapper(env, planner=go_down, goals=["go down"])
+            env = kinds.ActionMaskWrapper(env, masks=DOWN_MASKS, enforce=enforce)
     return env
 
 
-ORDERS = [("mask", "advice"), ("advice", "mask")]
+_orders = pytest.mark.parametrize("order", [("mask", "advice"), ("advice", "mask")])
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@_orders
 def test_info_says_what_the_masks_of_the_stack_say(order: Sequence[str]) -> None:
     env = in_order(order, gym.make("FrozenLake-v1", is_slippery=False))
     _, info = env.reset(seed=0)
@@ -427,7 +425,7 @@ def test_info_says_what_the_masks_of_the_stack_say(order: Sequence[str]) -> None
     assert info["action_mask"].tolist() == [0, 1, 0, 0]
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@_orders
 def test_info_says_it_in_vector_environments_too(order: Sequence[str]) -> None:
     envs = gym.make_vec("FrozenLake-v1", num_envs=3, vectorization_mode="sync", is_slippery=False)
     envs = in_order(order, envs)
@@ -437,7 +435,7 @@ def test_info_says_it_in_vector_environments_too(order: Sequence[str]) -> None:
         *_, infos = envs.step(np.full(3, action))
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@_orders
 def test_what_is_drawn_for_a_closed_action_is_what_is_advised(order: Sequence[str]) -> None:
     env = in_order(order, gym.make("FrozenLake-v1", is_slippery=False), enforce="resample")
     for seed in range(8):
