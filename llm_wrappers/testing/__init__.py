@@ -2,8 +2,12 @@
 
 from llm_wrappers.testing.conformance_error import ConformanceError, Point
 from llm_wrappers.testing.llm_server import Fault, LLMServer
-from llm_wrappers.testing.planners import FailingPlanner, ScriptedPlanner
-from llm_wrappers.testing.scripted_env import ScriptedEnv, make_scripted_env
+from llm_wrappers.testing.scripted import (
+    FailingPlanner,
+    ScriptedEnv,
+    ScriptedPlanner,
+    make_scripted_env,
+)
 from llm_wrappers.testing.scripted_llm import ScriptedLLM, ScriptedTransport
 from llm_wrappers.testing.stack import StackReport, check_stack
 from llm_wrappers.testing.vector_wrapper import check_vector_wrapper

@@ -1,27 +1,26 @@
-"""Points 5 to 7: runs that must not differ."""
+"""Points 5, 6 and 11: runs that must not differ, and reach for nothing outside."""
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable
-from copy import deepcopy
-from importlib import import_module
-from importlib.util import find_spec
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from llm_wrappers.testing._rollout import (
+from llm_wrappers.testing._subject import (
     OPTION,
     AnyEnv,
     Probe,
     Run,
+    Subject,
+    require_alike,
     result_difference,
     rollout,
     run_difference,
 )
-from llm_wrappers.testing._subject import Subject, added_layers, fail
 from llm_wrappers.testing.conformance_error import ConformanceError, Point
 
-__all__ = ["check_copies", "check_reset", "check_seeding"]
+__all__ = ["check_no_network", "check_reset", "check_seeding"]
 
 _MOST_STEPS_INTO_AN_EPISODE = 7
 
@@ -34,13 +33,12 @@ def check_seeding(subject: Subject) -> None:
         rollout(each, actions, subject.seed, subject.readings) for each in (env, subject.make())
     ]
     found = run_difference(*runs)
-    if found is not None:
-        raise fail(
-            Point.SEEDING,
-            "two runs with the same seed and actions to be the same",
-            found,
-            "draw from a generator seeded in reset, and keep timings and counters out of info",
-        )
+    require_alike(
+        Point.SEEDING,
+        "two runs with the same seed and actions to be the same",
+        found,
+        "draw from a generator seeded in reset, and keep timings and counters out of info",
+    )
     _check_stream(subject, env, probe)
     _check_forwarding(subject)
 
@@ -51,13 +49,12 @@ def _check_stream(subject: Subject, env: AnyEnv, probe: Probe) -> None:
     for number, call in enumerate(probe.calls):
         result = alone.reset(**call.given) if call.is_reset else alone.step(call.given["action"])
         found = result_difference(result, call.copy)
-        if found is not None:
-            raise fail(
-                Point.SEEDING,
-                f"the environment below to return in call {number} what it returns alone",
-                found,
-                advice,
-            )
+        require_alike(
+            Point.SEEDING,
+            f"the environment below to return in call {number} what it returns alone",
+            found,
+            advice,
+        )
     states = [each.unwrapped.np_random.bit_generator.state for each in (alone, env)]
     if states[0] != states[1]:
         raise ConformanceError(
@@ -92,67 +89,62 @@ def check_reset(subject: Subject) -> None:
         if any(run.over for _ in run.steps(actions[-steps:])):
             break
         found = run_difference(fresh, rollout(env, actions, subject.seed, subject.readings))
-        if found is not None:
-            raise fail(
-                Point.RESET,
-                f"a reset after {steps} steps of another episode to give the same run as a new "
-                "environment with this seed",
-                found,
-                "clear in reset what belongs to the episode; keep lifetime counters out of info",
-            )
-
-
-def check_copies(subject: Subject) -> None:
-    """A copy goes on as the original does."""
-    ways: dict[str, Callable[[AnyEnv], AnyEnv]] = {"copy.deepcopy": deepcopy}
-    if not _can_be_pickled(subject):
-        subject.skip(Point.COPIES, "the environment or an argument of the wrapper is no pickle")
-    else:
-        ways["pickle"] = lambda env: pickle.loads(pickle.dumps(env))
-    if find_spec("cloudpickle") is None:
-        subject.skip(Point.COPIES, "cloudpickle is not installed")
-    else:
-        # By its name, because it has no type annotations.
-        cloudpickle: Any = import_module("cloudpickle")
-        ways["cloudpickle"] = lambda env: pickle.loads(cloudpickle.dumps(env))
-    for name, way in ways.items():
-        _check_copy(subject, name, way)
-
-
-def _check_copy(subject: Subject, name: str, way: Callable[[AnyEnv], AnyEnv]) -> None:
-    actions = subject.actions()
-    original = Run(subject.make(), subject.readings)
-    original.reset(subject.seed)
-    # In mid-episode, where there is most to lose.
-    before = 0
-    while before < 2 or (original.over and before < len(actions) // 2):
-        list(original.steps([actions[before]]))
-        before += 1
-    try:
-        copy = Run(way(original.env), subject.readings)
-    except Exception as error:
-        raise ConformanceError(
-            Point.COPIES, f"{name} to copy the wrapper", got=f"{type(error).__name__}: {error}"
-        ) from error
-    copy.over = original.over
-    rest = actions[before:]
-    found = run_difference(list(original.steps(rest)), list(copy.steps(rest)))
-    if found is not None:
-        raise fail(
-            Point.COPIES,
-            f"a copy by {name} to go on as the original does",
+        require_alike(
+            Point.RESET,
+            f"a reset after {steps} steps of another episode to give the same run as a new "
+            "environment with this seed",
             found,
-            "is something shared between copies, or lost in __getstate__?",
+            "clear in reset what belongs to the episode; keep lifetime counters out of info",
         )
 
 
-def _can_be_pickled(subject: Subject) -> bool:
-    """Return whether pickle could succeed: lambdas among the arguments are not the wrapper's."""
-    base = subject.make_env()
-    layers = added_layers(subject.factory(base), base)
-    arguments = [getattr(layer, "_saved_kwargs", None) for layer in layers]
+# --- point 11 ---
+
+_METHODS = ("connect", "connect_ex", "sendto")
+
+
+def check_no_network(subject: Subject) -> None:
+    """Neither reset nor step opens a connection, so no language model can be asked."""
+    if _connections(subject, subject.make_env()):
+        subject.skip(Point.NO_NETWORK, "the environment alone opens connections")
+        return
+    opened = _connections(subject, subject.make())
+    if opened:
+        raise ConformanceError(
+            Point.NO_NETWORK,
+            "no connection in reset and step",
+            got=f"connections to {sorted(set(opened))}",
+            advice="ask the language model beforehand and let the wrapper read its answers",
+        )
+
+
+def _connections(subject: Subject, env: AnyEnv) -> list[str]:
+    with _refused() as opened:
+        rollout(env, subject.actions(env), subject.seed, subject.readings)
+    return opened
+
+
+@contextmanager
+def _refused() -> Iterator[list[str]]:
+    """Refuse connections of this process, and note to where they would have gone.
+
+    They are noted because a wrapper may well survive the refusal.
+    """
+    opened: list[str] = []
+
+    def refuse(self: socket.socket, *args: Any) -> Any:
+        opened.append(str(args[-1]))
+        raise ConnectionRefusedError("the conformance kit refuses connections in reset and step")
+
+    missing = object()
+    before = {name: vars(socket.socket).get(name, missing) for name in _METHODS}
+    for name in _METHODS:
+        setattr(socket.socket, name, refuse)
     try:
-        pickle.dumps([base, arguments])
-    except Exception:
-        return False
-    return True
+        yield opened
+    finally:
+        for name, method in before.items():
+            if method is missing:
+                delattr(socket.socket, name)
+            else:
+                setattr(socket.socket, name, method)

@@ -11,20 +11,20 @@ from gymnasium.vector import SyncVectorEnv
 
 from llm_wrappers import checks
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
-from llm_wrappers.testing._construction import check_spec
-from llm_wrappers.testing._info import check_info
-from llm_wrappers.testing._rollout import AnyEnv
-from llm_wrappers.testing._runs import check_copies, check_seeding
+from llm_wrappers.testing._rebuilding import check_copies, check_spec
+from llm_wrappers.testing._returned import check_info
+from llm_wrappers.testing._runs import check_seeding
 from llm_wrappers.testing._stack_points import (
     check_executed_actions,
     check_masks,
     check_progress,
+    check_resume,
+    check_vector_run,
     check_words,
 )
-from llm_wrappers.testing._stack_resume import check_resume, check_vector_run
-from llm_wrappers.testing._subject import Factory, Subject, run_check
+from llm_wrappers.testing._subject import AnyEnv, Factory, Subject, run_check
 from llm_wrappers.testing.conformance_error import ConformanceError, Point
-from llm_wrappers.testing.scripted_env import make_scripted_env
+from llm_wrappers.testing.scripted import make_scripted_env
 from llm_wrappers.testing.vector_wrapper import VectorFactory, check_vector_wrapper
 
 __all__ = ["StackReport", "check_stack"]
@@ -43,7 +43,7 @@ _CHECKS: Mapping[Point, Callable[[Subject], None]] = {
     Point.STACK_RESUME: check_resume,
 }
 _PLACES = ("inside", "outside", "around", "into", "below", "above", "before", "after")
-_VECTOR_STEPS = 60
+_VECTOR_STEPS = 30
 
 
 @dataclass
@@ -104,7 +104,7 @@ def check_stack(
         points: The points to check; None for all.
         readings: Methods without arguments whose results count as what a stack returns, where it
             has them.
-        steps: The steps of each run, at least 20; a vector stack takes at least 60.
+        steps: The steps of each run, at least 20; a vector stack takes at least 30.
         seed: The seed of each run.
         n: The sub-environments of a vector stack.
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
+from itertools import product
 from typing import Any, TypeAlias
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
+from llm_wrappers import checks
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.testing._difference import difference
-from llm_wrappers.testing._rollout import AnyEnv
-from llm_wrappers.testing._subject import Factory, fail
+from llm_wrappers.testing._subject import AnyEnv, Factory, require_alike
 from llm_wrappers.testing.conformance_error import ConformanceError, Point
-from llm_wrappers.testing.scripted_env import make_scripted_env
+from llm_wrappers.testing.scripted import make_scripted_env
 
 __all__ = ["check_vector_wrapper"]
 
@@ -42,8 +43,8 @@ def check_vector_wrapper(
     ``vector_factory(SyncVectorEnv(...))`` must return exactly what a `SyncVectorEnv` of
     ``factory(env)`` returns: observations, rewards, ends and infos, final ones included, and the
     results of the methods that it names in ``batched_methods``. This is checked with 1 and `n`
-    sub-environments, in each autoreset mode, with one seed and one per sub-environment, over
-    resets in mid-episode, and where autoreset is disabled with ``options["reset_mask"]``.
+    sub-environments, in each autoreset mode, over resets in mid-episode without a seed and with
+    one per sub-environment, and where autoreset is disabled with ``options["reset_mask"]``.
 
     Choose settings under which the wrapper draws random numbers, such as a schedule of 0.5.
 
@@ -52,7 +53,7 @@ def check_vector_wrapper(
         factory: Puts the wrapper around an environment.
         make_env: Makes an environment with short episodes; by default a `ScriptedEnv`.
         n: The larger number of sub-environments.
-        steps: The steps of each run, at least 60.
+        steps: The steps of each run, at least 30.
         seed: The seed of each run.
         progress: What `set_progress` sets half-way, where there is one; None to leave it.
 
@@ -72,23 +73,15 @@ def check_vector_wrapper(
     ...     partial(wrappers.GoalObservationWrapper, **options),
     ... )
     """
-    if steps < 60:
-        raise InvalidOptionError(f"steps must be at least 60, got {steps}")
-    for count in sorted({1, n}):
-        seeds: list[Seed] = [seed]
-        if count > 1:
-            seeds.append([seed + 11 * index for index in range(count)])
-        for mode in _MODES:
-            for each in seeds:
-                title = f"{mode.value}, {count} sub-environments, seed={each}"
-                twins = _Twins(vector_factory, factory, make_env, count, mode, title)
-                episodes = _run(twins, steps, each, progress)
-                if episodes < _FEWEST_EPISODES:
-                    raise InvalidOptionError(
-                        f"expected at least {_FEWEST_EPISODES} episodes to end in {steps} steps, "
-                        f"got {episodes} ({title}): use an environment with shorter ones or more "
-                        "steps"
-                    )
+    checks.whole("steps", steps, least=30)
+    for count, mode in product(sorted({1, n}), _MODES):
+        twins = _Twins(vector_factory, factory, make_env, count, mode)
+        episodes = _run(twins, steps, seed, progress)
+        if episodes < _FEWEST_EPISODES:
+            raise InvalidOptionError(
+                f"expected at least {_FEWEST_EPISODES} episodes to end in {steps} steps, got "
+                f"{episodes} ({twins.title}): use an environment with shorter ones or more steps"
+            )
 
 
 class _Twins:
@@ -101,11 +94,10 @@ class _Twins:
         make_env: Callable[[], AnyEnv],
         n: int,
         mode: AutoresetMode,
-        title: str,
     ) -> None:
         self._n = n
         self._mode = mode
-        self.title = title
+        self.title = f"{mode.value}, {n} sub-environments"
         self._singles = SyncVectorEnv([lambda: factory(make_env())] * n, autoreset_mode=mode)
         self._vector = vector_factory(SyncVectorEnv([make_env] * n, autoreset_mode=mode))
         self._calls = 0
@@ -155,7 +147,7 @@ class _Twins:
         got = self._vector.step(given)
         names = ("observations", "rewards", "terminated", "truncated", "infos")
         self._compare(dict(zip(names, expected, strict=True)), dict(zip(names, got, strict=True)))
-        self._raise_if(difference(action, given, "the actions given"))
+        self._require(difference(action, given, "the actions given"))
         ended = expected[2] | expected[3]
         self._episodes += int(ended.sum())
         return ended
@@ -179,22 +171,21 @@ class _Twins:
         self._calls += 1
         if self._last is not None:
             before, now = self._last
-            self._raise_if(difference(before, now, "what the call before returned"))
+            self._require(difference(before, now, "what the call before returned"))
         for name in sorted(getattr(type(self._vector), "batched_methods", ())):
             rows: Sequence[Any] = self._singles.call(name)
             expected[f"{name}()"] = _listed(rows)
             got[f"{name}()"] = _listed(getattr(self._vector, name)())
         self._last = (deepcopy(got), got)
         for name, value in expected.items():
-            self._raise_if(difference(value, got[name], name))
+            self._require(difference(value, got[name], name))
 
-    def _raise_if(self, found: Any) -> None:
-        if found is not None:
-            rule = f"what wrapped single environments give ({self.title}, call {self._calls})"
-            raise fail(Point.VECTOR_TWIN, rule, found)
+    def _require(self, found: Any) -> None:
+        rule = f"what wrapped single environments give ({self.title}, call {self._calls})"
+        require_alike(Point.VECTOR_TWIN, rule, found)
 
 
-def _run(twins: _Twins, steps: int, seed: Seed, progress: float | None) -> int:
+def _run(twins: _Twins, steps: int, seed: int, progress: float | None) -> int:
     try:
         return twins.run(steps, seed, progress)
     except ConformanceError:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.testing._checkers import check_with_checkers
-from llm_wrappers.testing._construction import check_recorded_arguments, check_spec
-from llm_wrappers.testing._info import check_info
-from llm_wrappers.testing._network import check_no_network
-from llm_wrappers.testing._neutral import check_neutral
-from llm_wrappers.testing._objects import check_fresh_objects
-from llm_wrappers.testing._rollout import AnyEnv
-from llm_wrappers.testing._runs import check_copies, check_reset, check_seeding
-from llm_wrappers.testing._stacks import check_stacks
-from llm_wrappers.testing._state import check_state
-from llm_wrappers.testing._subject import Factory, Subject, run_check
+from llm_wrappers import checks
+from llm_wrappers.testing._hosts import check_stacks, check_with_checkers
+from llm_wrappers.testing._rebuilding import (
+    check_copies,
+    check_recorded_arguments,
+    check_spec,
+    check_state,
+)
+from llm_wrappers.testing._returned import check_fresh_objects, check_info, check_neutral
+from llm_wrappers.testing._runs import check_no_network, check_reset, check_seeding
+from llm_wrappers.testing._subject import AnyEnv, Factory, Subject, run_check
 from llm_wrappers.testing.conformance_error import Point
-from llm_wrappers.testing.scripted_env import make_scripted_env
+from llm_wrappers.testing.scripted import make_scripted_env
 
 __all__ = ["check_wrapper"]
 
@@ -83,8 +82,7 @@ def check_wrapper(
     >>> Point.SEEDING in skipped
     False
     """
-    if steps < 20:
-        raise InvalidOptionError(f"steps must be at least 20, got {steps}")
+    checks.whole("steps", steps, least=20)
     subject = Subject(
         factory=factory,
         make_env=make_env,

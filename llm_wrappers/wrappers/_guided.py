@@ -11,8 +11,7 @@ from gymnasium.utils import RecordConstructorArgs
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.wrappers._core import Core, Start, Step, reset_needed
-from llm_wrappers.wrappers._layer import Layer
-from llm_wrappers.wrappers._streams import depth_of, make_stream
+from llm_wrappers.wrappers._layer import Layer, depth_of, make_stream
 
 __all__ = ["Guided"]
 

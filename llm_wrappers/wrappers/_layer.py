@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -28,10 +30,9 @@ from llm_wrappers.wrappers._layers import (
     own_method,
 )
 from llm_wrappers.wrappers._open_actions import is_maskable
-from llm_wrappers.wrappers._saved import broken_states, names_in, restored_streams
 from llm_wrappers.wrappers._world import World
 
-__all__ = ["Layer"]
+__all__ = ["Layer", "depth_of", "make_stream"]
 
 _STEPS_UNTOLD = 200
 
@@ -191,8 +192,8 @@ class Layer:
         """
         require_keys(state, ("parts", "progress", "streams", "training"))
         own = dict(state)
-        with broken_states(type(self).__name__):
-            restored = restored_streams(own.pop("streams"), len(self._streams))
+        with _broken_states(type(self).__name__):
+            restored = _restored_streams(own.pop("streams"), len(self._streams))
             self.core.load_state_dict(own)
         self._streams, self._untold = restored, -1
 
@@ -216,7 +217,7 @@ class Layer:
         """
         layers = [layer for layer in layers_of(self) if isinstance(layer, Layer)]
         before = self.guidance_state()
-        expected, got = names_in(before), names_in(states)
+        expected, got = _names_in(before), _names_in(states)
         if got != expected:
             raise InvalidOptionError(
                 f"expected the state of the layers {expected}, outside in, got that of {got}; wrap "
@@ -266,3 +267,76 @@ class Layer:
 def _add_stats(stats: dict[str, dict[str, Any]], name: str, counters: dict[str, Any]) -> None:
     alike = sum(known.split(" ")[0] == name for known in stats)
     stats[f"{name} {alike + 1}" if alike else name] = counters
+
+
+# --- saved states, which may be anything ---
+
+# What reading a state meets that is none.
+_BROKEN = (TypeError, ValueError, KeyError, AttributeError, OverflowError)
+
+
+@contextmanager
+def _broken_states(name: str) -> Iterator[None]:
+    """Say of what is no state that it is none; `name` is whose state is read."""
+    try:
+        yield
+    except InvalidOptionError:
+        raise
+    except _BROKEN as error:
+        raise InvalidOptionError(
+            f"expected the state of {name}, got one that is broken ({type(error).__name__}: "
+            f"{error}); save it anew"
+        ) from error
+
+
+def _names_in(states: Any) -> Any:
+    """Return of which layers saved states are; what was given where it is none."""
+    if not isinstance(states, list) or not all(isinstance(state, Mapping) for state in states):
+        return states
+    return [str(state.get("layer")) if "state" in state else ", ".join(state) for state in states]
+
+
+def _restored_streams(saved: Any, n: int) -> list[np.random.Generator]:
+    """Return n random generators in their saved states."""
+    if not isinstance(saved, list) or len(saved) != n:
+        raise InvalidOptionError(
+            f"expected the streams of {n} sub-environments, got "
+            f"{len(saved) if isinstance(saved, list) else repr(saved)}"
+        )
+    streams = [np.random.default_rng() for _ in saved]
+    for stream, state in zip(streams, saved, strict=True):
+        stream.bit_generator.state = state
+    return streams
+
+
+# --- random streams of a layer's own ---
+
+
+def make_stream(seed: int | None, owner: str, depth: int) -> np.random.Generator:
+    """Return a generator for one wrapper of one sub-environment.
+
+    It is a spawn of the seed's sequence, under a key of its owner's name and place. The
+    environment's own stream is not touched, so that runs with and without the wrapper see the
+    same worlds, and a single environment and a vector environment draw the same numbers.
+
+    Args:
+        seed: The seed of the sub-environment's reset, or None for fresh entropy.
+        owner: The name of the wrapper class.
+        depth: How many wrappers of this class are further inside.
+
+    >>> make_stream(1, "A", 0).random() == make_stream(1, "A", 0).random()
+    True
+    >>> make_stream(1, "A", 0).random() == make_stream(1, "B", 0).random()
+    False
+    """
+    spawn_key = (zlib.crc32(owner.encode()), depth)
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=spawn_key))
+
+
+def depth_of(env: Any, owner: str) -> int:
+    """Return how many layers of `env` are of the class named `owner`."""
+    depth, layer = 0, env
+    while layer is not None:
+        depth += type(layer).__name__ == owner
+        layer = getattr(layer, "env", None)
+    return depth

@@ -16,6 +16,24 @@ class Plain(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         gym.Wrapper.__init__(self, env)
 
 
+class Showing(Plain):
+    """It makes something of each observation and of each info."""
+
+    def observed(self, observation: Any) -> Any:
+        return observation
+
+    def informed(self, info: Any) -> Any:
+        return info
+
+    def reset(self, **kwargs: Any) -> Any:
+        observation, info = self.env.reset(**kwargs)
+        return self.observed(observation), self.informed(info)
+
+    def step(self, action: Any) -> Any:
+        observation, *rest, info = self.env.step(action)
+        return (self.observed(observation), *rest, self.informed(info))
+
+
 class LosesItsState(Plain):
     def __init__(self, env: Env) -> None:
         super().__init__(env)

@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils import RecordConstructorArgs
-from plain_layers import Env, LosesItsState, Plain
+from plain_layers import Env, LosesItsState, Plain, Showing
 
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.testing import (
@@ -27,9 +27,7 @@ from llm_wrappers.testing import (
     check_wrapper,
     make_scripted_env,
 )
-from llm_wrappers.testing.planners import FAILURES
-
-# --- point 1 ---
+from llm_wrappers.testing.scripted import FAILURES
 
 
 class RecordsNothing(gym.Wrapper[Any, Any, Any, Any]):
@@ -40,9 +38,6 @@ class ForgetsAnArgument(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     def __init__(self, env: Env, *, scale: float = 1.0, shift: float = 0.0) -> None:
         RecordConstructorArgs.__init__(self, scale=scale)
         gym.Wrapper.__init__(self, env)
-
-
-# --- point 2 ---
 
 
 class RecordsAnotherValue(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
@@ -67,9 +62,6 @@ class RecordsWhatJsonChanges(gym.Wrapper[Any, Any, Any, Any], RecordConstructorA
             self.observation_space = gym.spaces.Box(-5, 5, (3,), np.float32)
 
 
-# --- point 3 ---
-
-
 class ReturnsANumpyReward(Plain):
     def step(self, action: Any) -> Any:
         observation, reward, terminated, truncated, info = self.env.step(action)
@@ -82,16 +74,12 @@ class ReturnsANumpyEnd(Plain):
         return observation, reward, np.bool_(terminated), truncated, info
 
 
-class LeavesTheSpace(Plain):
-    def step(self, action: Any) -> Any:
-        observation, *rest = self.env.step(action)
-        return (observation + 100, *rest)
+class LeavesTheSpace(Showing):
+    def observed(self, observation: Any) -> Any:
+        return observation + 100
 
 
-# --- point 4 ---
-
-
-class ReturnsACachedArray(Plain):
+class ReturnsACachedArray(Showing):
     def __init__(self, env: Env) -> None:
         super().__init__(env)
         self.observation_space = gym.spaces.Dict(
@@ -99,43 +87,30 @@ class ReturnsACachedArray(Plain):
         )
         self._goal = np.array([1, 0], np.float32)
 
-    def reset(self, **kwargs: Any) -> Any:
-        observation, info = self.env.reset(**kwargs)
-        return {"obs": observation, "goal": self._goal}, info
-
-    def step(self, action: Any) -> Any:
-        observation, *rest = self.env.step(action)
-        return ({"obs": observation, "goal": self._goal}, *rest)
+    def observed(self, observation: Any) -> Any:
+        return {"obs": observation, "goal": self._goal}
 
 
-class ReturnsTheSameInfo(Plain):
+class ReturnsTheSameInfo(Showing):
     def __init__(self, env: Env) -> None:
         super().__init__(env)
         self._info: dict[str, Any] = {}
 
-    def step(self, action: Any) -> Any:
-        *rest, info = self.env.step(action)
+    def informed(self, info: Any) -> Any:
         self._info.update(info)
-        return (*rest, self._info)
+        return self._info
 
 
-class ChangesTheInfo(Plain):
-    def reset(self, **kwargs: Any) -> Any:
-        observation, info = self.env.reset(**kwargs)
+class ChangesTheInfo(Showing):
+    def informed(self, info: Any) -> Any:
         info["goal"] = "wait"
-        return observation, info
-
-    def step(self, action: Any) -> Any:
-        *rest, info = self.env.step(action)
-        info["goal"] = "wait"
-        return (*rest, info)
+        return info
 
 
-class ChangesTheObservation(Plain):
-    def step(self, action: Any) -> Any:
-        observation, *rest = self.env.step(action)
+class ChangesTheObservation(Showing):
+    def observed(self, observation: Any) -> Any:
         observation[0] = 0.0
-        return (observation, *rest)
+        return observation
 
 
 class ChangesTheObservationLater(Plain):
@@ -182,32 +157,21 @@ class ReturnsItsMask(Plain):
         return self._mask
 
 
-# --- point 5 ---
-
-
-class DrawsFromTheEnvironment(Plain):
+class DrawsFromTheEnvironment(Showing):
     """Its draws are seeded, but the environment sees other worlds."""
 
-    def step(self, action: Any) -> Any:
-        *rest, info = self.env.step(action)
-        return (*rest, {**info, "luck": float(self.np_random.random())})
-
-    def reset(self, **kwargs: Any) -> Any:
-        observation, info = self.env.reset(**kwargs)
-        return observation, {**info, "luck": float(self.np_random.random())}
+    def informed(self, info: Any) -> Any:
+        return {**info, "luck": float(self.np_random.random())}
 
 
-class DrawsUnseeded(Plain):
-    def step(self, action: Any) -> Any:
-        *rest, info = self.env.step(action)
-        return (*rest, {**info, "luck": float(np.random.default_rng().random())})
+class DrawsUnseeded(Showing):
+    def informed(self, info: Any) -> Any:
+        return {**info, "luck": float(np.random.default_rng().random())}
 
 
-class TellsTheTime(Plain):
-    def step(self, action: Any) -> Any:
-        start = time.perf_counter_ns()
-        *rest, info = self.env.step(action)
-        return (*rest, {**info, "latency": time.perf_counter_ns() - start})
+class TellsTheTime(Showing):
+    def informed(self, info: Any) -> Any:
+        return {**info, "clock": time.perf_counter_ns()}
 
 
 class KeepsTheSeed(Plain):
@@ -220,9 +184,6 @@ class KeepsTheSeed(Plain):
 class KeepsTheOptions(Plain):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         return self.env.reset(seed=seed)
-
-
-# --- point 6 ---
 
 
 class CountsOverResets(Plain):
@@ -245,16 +206,10 @@ class CountsOverResets(Plain):
         return (*rest, terminated, truncated, {**info, "count": shown})
 
 
-# --- point 7 ---
-
-
 class HoldsALock(Plain):
     def __init__(self, env: Env) -> None:
         super().__init__(env)
         self._lock = threading.Lock()
-
-
-# --- point 8 ---
 
 
 class AddsToTheInfo(Plain):
@@ -276,10 +231,9 @@ def adding(at_reset: dict[Any, Any], at_step: dict[Any, Any]) -> type[AddsToTheI
     return type("AddsToTheInfo", (AddsToTheInfo,), {"at_reset": at_reset, "at_step": at_step})
 
 
-class DropsTheInfo(Plain):
-    def step(self, action: Any) -> Any:
-        *rest, _ = self.env.step(action)
-        return (*rest, {})
+class DropsTheInfo(Showing):
+    def informed(self, info: Any) -> Any:
+        return {}
 
 
 class HidesTheReward(Plain):
@@ -298,9 +252,6 @@ class ShowsAnotherReward(HidesTheReward):
         return observation, {**info, "extrinsic_reward": 0.0}
 
 
-# --- point 9 ---
-
-
 class ExecutesAnotherAction(Plain):
     def step(self, action: Any) -> Any:
         return self.env.step(action * 0)
@@ -311,21 +262,13 @@ class ClosesAnAction(Plain):
         return np.array([True, True, False])
 
 
-class RenamesTheObservation(Plain):
+class RenamesTheObservation(Showing):
     def __init__(self, env: Env) -> None:
         super().__init__(env)
         self.observation_space = gym.spaces.Dict(obs=env.observation_space)
 
-    def reset(self, **kwargs: Any) -> Any:
-        observation, info = self.env.reset(**kwargs)
-        return {"obs": observation * np.float32(0.5)}, info
-
-    def step(self, action: Any) -> Any:
-        observation, *rest = self.env.step(action)
-        return ({"obs": observation * np.float32(0.5)}, *rest)
-
-
-# --- point 10 ---
+    def observed(self, observation: Any) -> Any:
+        return {"obs": observation * np.float32(0.5)}
 
 
 class SharesBetweenCopies(Plain):
@@ -352,18 +295,12 @@ class HidesTheEnd(Plain):
         return (observation, str(reward), *rest)
 
 
-# --- point 11 ---
-
-
 class AsksTheNetwork(Plain):
     def step(self, action: Any) -> Any:
         with contextlib.suppress(OSError), socket.socket() as connection:
             connection.settimeout(0.1)
             connection.connect(("127.0.0.1", 9))
         return self.env.step(action)
-
-
-# --- point 12 ---
 
 
 class CountsForLife(Plain):
@@ -536,9 +473,9 @@ def test_a_factory_that_drops_the_environment_is_told_so() -> None:
 
 
 def test_too_few_steps_are_refused() -> None:
-    with pytest.raises(InvalidOptionError, match="steps must be at least 20, got 5"):
+    with pytest.raises(InvalidOptionError, match="steps must be a whole number >= 20, got 5"):
         check_wrapper(Plain, steps=5)
-    with pytest.raises(InvalidOptionError, match="steps must be at least 60, got 5"):
+    with pytest.raises(InvalidOptionError, match="steps must be a whole number >= 30, got 5"):
         check_vector_wrapper(VectorPlain, Plain, steps=5)
 
 
@@ -575,14 +512,9 @@ class VectorMasked(gym.vector.VectorWrapper):
         return np.ones((self.num_envs, 3), bool)
 
 
-class AddsAnInfo(Plain):
-    def reset(self, **kwargs: Any) -> Any:
-        observation, info = self.env.reset(**kwargs)
-        return observation, {**info, "goal": "wait"}
-
-    def step(self, action: Any) -> Any:
-        *rest, info = self.env.step(action)
-        return (*rest, {**info, "goal": "wait"})
+class AddsAnInfo(Showing):
+    def informed(self, info: Any) -> Any:
+        return {**info, "goal": "wait"}
 
 
 class ForgetsTheFinalInfo(gym.vector.VectorWrapper):

@@ -10,15 +10,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils import RecordConstructorArgs
-from plain_layers import Env, LosesItsState, Plain
+from plain_layers import Env, LosesItsState, Plain, Showing
 
-from llm_wrappers import (
-    ActionMaskWrapper,
-    CriticalStateOverrideWrapper,
-    GoalObservationWrapper,
-    RewardShiftWrapper,
-    TrajectoryRecorder,
-)
+from llm_wrappers import ActionMaskWrapper, GoalObservationWrapper, RewardShiftWrapper, wrappers
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.guidance.critical.critical_state import CriticalState
 from llm_wrappers.guidance.critical.critical_states import CriticalStates
@@ -53,29 +47,26 @@ TABLE = CriticalStates(
 )
 
 
+def kinds_of(env: Any) -> Any:
+    return vector if isinstance(env, gym.vector.VectorEnv) else wrappers
+
+
 def sgrl(env: Any) -> Any:
-    kinds = vector if isinstance(env, gym.vector.VectorEnv) else None
-    goal = kinds.GoalObservationWrapper if kinds else GoalObservationWrapper
-    mask = kinds.ActionMaskWrapper if kinds else ActionMaskWrapper
-    env = goal(env, planner=PLANNER, goals=GOALS)
-    return mask(env, masks=MASKS, schedule=0.5, enforce="resample")
+    env = kinds_of(env).GoalObservationWrapper(env, planner=PLANNER, goals=GOALS)
+    return kinds_of(env).ActionMaskWrapper(env, masks=MASKS, schedule=0.5, enforce="resample")
 
 
 def shift(env: Any) -> Any:
-    kinds = vector if isinstance(env, gym.vector.VectorEnv) else None
-    kind = kinds.RewardShiftWrapper if kinds else RewardShiftWrapper
-    return kind(env, judge=FunctionJudge(like_the_first), consult_probability=0.5)
+    judge = FunctionJudge(like_the_first)
+    return kinds_of(env).RewardShiftWrapper(env, judge=judge, consult_probability=0.5)
 
 
 def override(env: Any) -> Any:
-    kinds = vector if isinstance(env, gym.vector.VectorEnv) else None
-    kind = kinds.CriticalStateOverrideWrapper if kinds else CriticalStateOverrideWrapper
-    return kind(env, critical_states=TABLE)
+    return kinds_of(env).CriticalStateOverrideWrapper(env, critical_states=TABLE)
 
 
 def recorder(env: Any) -> Any:
-    many = isinstance(env, gym.vector.VectorEnv)
-    return vector.TrajectoryRecorder(env) if many else TrajectoryRecorder(env)
+    return kinds_of(env).TrajectoryRecorder(env)
 
 
 GOOD = {"sgrl": sgrl, "shift": shift, "override": override}
@@ -159,17 +150,12 @@ class ClosesEverything(Plain):
         return np.zeros(3, np.bool_)
 
 
-class TellsAnotherMask(Plain):
+class TellsAnotherMask(Showing):
     def action_masks(self) -> Any:
         return np.array([True, False, True])
 
-    def reset(self, **kwargs: Any) -> Any:
-        observation, info = self.env.reset(**kwargs)
-        return observation, {**info, "action_mask": np.ones(3, np.int8)}
-
-    def step(self, action: Any) -> Any:
-        *rest, info = self.env.step(action)
-        return (*rest, {**info, "action_mask": np.ones(3, np.int8)})
+    def informed(self, info: Any) -> Any:
+        return {**info, "action_mask": np.ones(3, np.int8)}
 
 
 class KeepsTheProgress(Plain):
@@ -217,21 +203,14 @@ def loads_nothing(env: Env) -> Env:
     return LoadsNothing(env, judge=FunctionJudge(like_the_first), consult_probability=0.5)
 
 
-class Forgets(Plain):
+class Forgets(Showing):
     """What it counts outlives an episode, and is nowhere in a state."""
 
-    def __init__(self, env: Env) -> None:
-        super().__init__(env)
-        self._count = 0
+    count = 0
 
-    def reset(self, **kwargs: Any) -> Any:
-        observation, info = self.env.reset(**kwargs)
-        return observation, {**info, "count": self._count}
-
-    def step(self, action: Any) -> Any:
-        self._count += 1
-        *rest, info = self.env.step(action)
-        return (*rest, {**info, "count": self._count})
+    def informed(self, info: Any) -> Any:
+        self.count += 1
+        return {**info, "count": self.count}
 
 
 def forgets(env: Env) -> Env:

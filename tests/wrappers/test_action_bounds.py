@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from guided_doubles import BOUNDS, BOX, GOALS, always, counting_env, episodes, stable_id, with_goal
-from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv
+from wrapper_doubles import BOUNDS, BOX, GOALS, always, counting_env, stable_id, with_goal
 
 from llm_wrappers.errors import (
-    GuidanceWarning,
     IncompatibleEnvironmentError,
     InvalidOptionError,
 )
-from llm_wrappers.testing import FailingPlanner, ScriptedEnv, make_scripted_env
+from llm_wrappers.testing import make_scripted_env
 from llm_wrappers.wrappers import ActionBoundsWrapper, vector
 
-FALLING = {"kind": "linear", "start": 1.0, "end": 0.0}
 LOWEST, HIGHEST = np.array([-2.0, -2.0], np.float32), np.array([2.0, 2.0], np.float32)
 
 
@@ -86,24 +81,6 @@ def test_info_tells_what_was_executed_and_whether_bounds_apply_now() -> None:
     assert env.stats()["clipped_actions"] == 1
 
 
-def test_schedule_is_the_share_of_steps_at_which_bounds_apply() -> None:
-    for xi in (0.0, 0.3, 1.0):
-        env = bounded(schedule=xi)
-        seen = episodes(env, [LOWEST] * 999)
-        share = np.mean([info["bounds_applied"] for _, info in seen])
-        assert env.stats()["bounded_states"] == round(share * 1_000)
-        assert share == xi if xi in (0.0, 1.0) else abs(share - xi) < 0.05
-
-
-def test_schedule_follows_the_progress() -> None:
-    env = bounded(schedule=FALLING)
-    env.reset(seed=0)
-    env.set_progress(1.0)
-    assert env.stats()["xi"] == 0.0
-    assert executed(env, [1.0, 1.0]) == [0.0, 0.0], "drawn before the progress was set"
-    assert executed(env, [1.0, 1.0]) == [1.0, 1.0]
-
-
 def test_an_integer_box_stays_one() -> None:
     space = gym.spaces.Box(0, 10, (2,), np.int64)
     base = counting_env(1_000, action_space=space)
@@ -162,13 +139,6 @@ def test_actions_that_are_no_box_are_refused() -> None:
         ActionBoundsWrapper(with_goal(), bounds={})
 
 
-def test_a_goal_below_is_needed() -> None:
-    with pytest.raises(
-        IncompatibleEnvironmentError, match="in GoalObservationWrapper first, as in"
-    ):
-        ActionBoundsWrapper(make_scripted_env(action_space=BOX), bounds={})
-
-
 @pytest.mark.parametrize(
     "action", [[0.0], [0.0, 0.0, 0.0], [[0.0, 0.0]], "left", None], ids=stable_id
 )
@@ -177,13 +147,6 @@ def test_an_action_of_another_shape_is_refused(action: Any) -> None:
     env.reset(seed=0)
     with pytest.raises(InvalidOptionError, match=re.escape(f"expected an action in {BOX}, got")):
         env.step(action)
-
-
-def test_a_progress_outside_0_to_1_is_refused_and_changes_nothing() -> None:
-    env = bounded(schedule=FALLING)
-    with pytest.raises(InvalidOptionError, match=r"progress must be a number in \[0, 1\], got 2"):
-        env.set_progress(2)
-    assert env.stats()["xi"] == 1.0
 
 
 # --- goals and failures ---
@@ -206,30 +169,6 @@ def test_bounds_are_of_the_goal_that_is_shown() -> None:
     assert seen == set(GOALS)
 
 
-def test_where_the_planner_fails_nothing_is_clipped() -> None:
-    planner = FailingPlanner([("left", 1.0)], fails=lambda facts: facts["obs_0"] == 1)
-    base = counting_env(action_space=BOX)
-    env = ActionBoundsWrapper(with_goal(base, planner), bounds=BOUNDS)
-    env.reset(seed=0)
-    with pytest.warns(GuidanceWarning, match="the planner failed"):
-        _, _, _, _, info = env.step(HIGHEST)
-    assert (info["goal_text"], info["bounds_applied"]) == ("left", False)
-    assert executed(env, HIGHEST) == [2.0, 2.0]
-    assert executed(env, HIGHEST) == [0.0, 0.0]
-
-
-@pytest.mark.parametrize("goal", ["no such goal", None, ""])
-def test_an_unknown_goal_leaves_the_whole_space_open(goal: Any) -> None:
-    class EnvWithGoal(ScriptedEnv):
-        def current_goal(self) -> Any:
-            return goal
-
-    env = ActionBoundsWrapper(EnvWithGoal(action_space=BOX), bounds=BOUNDS)
-    _, info = env.reset(seed=0)
-    assert info["bounds_applied"] is False
-    assert executed(env, HIGHEST) == [2.0, 2.0]
-
-
 def test_two_bounds_clip_one_after_the_other() -> None:
     inner = bounded(bounds={"left": (-1.0, 1.0)})
     env = ActionBoundsWrapper(inner, bounds={"left": (0.0, 2.0)})
@@ -238,35 +177,3 @@ def test_two_bounds_clip_one_after_the_other() -> None:
 
 
 # --- progress, state and stacks ---
-
-
-def test_progress_reaches_through_monitor_and_vec_env_and_inner_wrappers() -> None:
-    envs = DummyVecEnv(
-        [
-            lambda: Monitor(
-                ActionBoundsWrapper(bounded(schedule=FALLING), bounds={}, schedule=FALLING)
-            )
-        ]
-    )
-    envs.env_method("set_progress", 0.25)
-    outer = envs.envs[0].env
-    assert (outer.stats()["xi"], outer.env.stats()["xi"]) == (0.75, 0.75)
-
-
-def test_state_outlives_a_restart() -> None:
-    env = bounded(schedule=FALLING)
-    env.set_progress(0.5)
-    episodes(env, [HIGHEST] * 30)
-    other = bounded(schedule=FALLING)
-    other.load_state_dict(json.loads(json.dumps(env.state_dict())))
-    assert other.stats() == env.stats()
-    assert other.stats()["clipped_actions"] > 0
-
-
-def test_seeded_runs_are_identical_and_other_seeds_differ() -> None:
-    def coins(seed: int) -> list[bool]:
-        seen = episodes(bounded(schedule=0.5), [LOWEST] * 50, seed)
-        return [info["bounds_applied"] for _, info in seen]
-
-    assert coins(8) == coins(8)
-    assert coins(8) != coins(9)

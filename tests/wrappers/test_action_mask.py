@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from guided_doubles import (
+from sb3_contrib.common.maskable.distributions import MaskableCategoricalDistribution
+from wrapper_doubles import (
     GOALS,
     MASKS,
     MULTI_BINARY,
@@ -25,9 +25,6 @@ from guided_doubles import (
     stable_id,
     with_goal,
 )
-from sb3_contrib.common.maskable.distributions import MaskableCategoricalDistribution
-from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv
 
 from llm_wrappers.errors import (
     GuidanceFileError,
@@ -172,18 +169,6 @@ def test_resample_draws_among_the_open_actions_alike() -> None:
     counts = np.bincount(base.actions, minlength=3)
     assert counts[0] == 0
     assert abs(counts[1] - 500) < 80
-
-
-@pytest.mark.parametrize("space", [gym.spaces.Discrete(3), MULTI_DISCRETE], ids=stable_id)
-def test_executed_action_has_one_type_at_every_call(space: gym.Space[Any]) -> None:
-    masks = MASKS if isinstance(space, gym.spaces.Discrete) else MULTI_DISCRETE_MASKS
-    env = masked(env=counting_env(action_space=space), masks=masks, enforce="resample")
-    _, info = env.reset(seed=0)
-    start = info["executed_action"]
-    assert np.all(np.asarray(start) == -1)
-    _, _, _, _, info = env.step(space.sample())
-    assert type(info["executed_action"]) is type(start)
-    assert np.asarray(info["executed_action"]).dtype == np.asarray(start).dtype
 
 
 @pytest.mark.parametrize(("options", "taken_off"), [({}, 0.1), ({"penalty": 2.5}, 2.5)])
@@ -432,42 +417,6 @@ class _Named:
         raise NotImplementedError
 
 
-def test_24_xi_depends_on_the_progress_alone() -> None:
-    """Test 24: not on steps or episodes of one environment."""
-    env = masked(env=counting_env(5), schedule={"kind": "three_stage_cosine"})
-    env.set_progress(0.5)
-    xi = env.stats()["xi"]
-    episodes(env, [0] * 50)
-    assert env.stats()["xi"] == xi
-
-
-def test_26_reward_and_ends_pass_through_unchanged() -> None:
-    """Test 26: except that resample changes what is executed, and penalty the reward."""
-    plain = make_scripted_env()
-    env = ActionMaskWrapper(with_goal(make_scripted_env(), "random"), masks=MASKS)
-    plain.reset(seed=3)
-    env.reset(seed=3)
-    for action in [0, 1, 2, 0] * 10:
-        expected, got = plain.step(action), env.step(action)
-        assert got[1:4] == expected[1:4]
-        assert got[4]["extrinsic_reward"] == expected[1]
-        if expected[2] or expected[3]:
-            plain.reset()
-            env.reset()
-
-
-def test_31_the_static_mask_is_a_switch() -> None:
-    """Test 31: a schedule of 1 never relaxes, whatever the progress; it is the default."""
-    for env in (
-        masked(),
-        masked(schedule=1.0),
-        masked(schedule={"kind": "constant", "value": 1.0}),
-    ):
-        env.set_progress(1.0)
-        assert all(info["mask_applied"] for _, info in episodes(env, [0] * 20))
-        assert env.stats()["open_share"] == pytest.approx(1 / 3)
-
-
 def test_where_the_planner_fails_nothing_is_masked() -> None:
     planner = FailingPlanner([("left", 1.0)], fails=lambda facts: facts["obs_0"] > 0)
     env = ActionMaskWrapper(with_goal(counting_env(), planner), masks=MASKS)
@@ -574,52 +523,7 @@ def test_a_mask_below_of_another_length_is_refused() -> None:
 # --- progress, state and stacks ---
 
 
-def test_progress_reaches_through_monitor_and_vec_env_and_inner_wrappers() -> None:
-    def make() -> gym.Env[Any, Any]:
-        inner = masked(masks={"left": [0, 1]}, schedule=FALLING)
-        return Monitor(ActionMaskWrapper(inner, masks=MASKS, schedule=FALLING))
-
-    envs = DummyVecEnv([make] * 2)
-    envs.env_method("set_progress", 0.25)
-    for env in envs.envs:
-        outer = env.env
-        assert outer.stats()["xi"] == 0.75
-        assert outer.env.stats()["xi"] == 0.75
-    (seen, _) = envs.env_method("stats")
-    assert seen["xi"] == 0.75
-
-
-def test_progress_reaches_wrappers_below_a_vector_environment() -> None:
-    make = partial(masked, schedule=FALLING)
-    envs = gym.vector.SyncVectorEnv([make] * 2)
-    outer = vector.ActionMaskWrapper(envs, masks={}, schedule=FALLING)
-    outer.set_progress(0.25)
-    assert outer.stats()["xi"] == 0.75
-    assert [env.stats()["xi"] for env in envs.envs] == [0.75, 0.75]
-
-
-def test_state_outlives_a_restart() -> None:
-    env = masked(schedule=FALLING, enforce="resample")
-    env.set_progress(0.5)
-    episodes(env, [1] * 30)
-    state = json.loads(json.dumps(env.state_dict()))
-    other = masked(schedule=FALLING, enforce="resample")
-    other.load_state_dict(state)
-    assert other.stats() == env.stats()
-    assert other.stats()["xi"] == 0.5
-    assert other.stats()["forbidden_actions"] > 0
-
-
 def test_a_state_with_a_progress_outside_0_to_1_is_refused() -> None:
     env = masked()
     with pytest.raises(InvalidOptionError, match="progress must be a number in"):
         env.load_state_dict({**env.state_dict(), "progress": 2.0})
-
-
-def test_seeded_runs_are_identical_and_other_seeds_differ() -> None:
-    def coins(env: ActionMaskWrapper, seed: int) -> list[bool]:
-        return [info["mask_applied"] for _, info in episodes(env, [0] * 50, seed)]
-
-    one, other = masked(schedule=0.5), masked(schedule=0.5)
-    assert coins(one, 8) == coins(other, 8)
-    assert coins(one, 8) != coins(other, 9)

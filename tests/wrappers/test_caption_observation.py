@@ -9,9 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from guided_doubles import counting_env, episodes
-from stable_baselines3 import PPO
-from stable_baselines3.common.vec_env import DummyVecEnv
+from wrapper_doubles import counting_env, episodes
 
 from llm_wrappers.captions.generic import GenericCaptioner
 from llm_wrappers.embeddings import HashingEncoder
@@ -125,14 +123,6 @@ def test_one_caption_that_fails_leaves_the_others_their_vectors() -> None:
     assert envs.stats()["failures"] == 1
 
 
-def test_counters_outlive_a_restart() -> None:
-    env = CaptionObservationWrapper(counting_env())
-    episodes(env, [0] * 5)
-    other = CaptionObservationWrapper(counting_env())
-    other.load_state_dict(env.state_dict())
-    assert other.stats() == {"states": 6, "failures": 0}
-
-
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -180,10 +170,3 @@ def test_craftax_says_what_it_sees_and_layers_above_hear_it() -> None:
     assert envs.env_description().goals[0] == "collect wood"
     assert envs.all_stats()["CaptionObservationWrapper"]["states"] == 3
     envs.close()
-
-
-def test_an_agent_trains_on_it() -> None:
-    envs = DummyVecEnv([lambda: CaptionObservationWrapper(counting_env(), encoder="hashing:8")])
-    agent = PPO("MultiInputPolicy", envs, n_steps=16, batch_size=16, n_epochs=1, device="cpu")
-    agent.learn(32)
-    assert envs.env_method("stats")[0]["states"] >= 33

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from collections.abc import Sequence
 from functools import partial
@@ -12,10 +11,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from critical_doubles import overriding, table
-from guided_doubles import counting_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from wrapper_doubles import counting_env, overriding
 
+from llm_wrappers import wrappers
 from llm_wrappers.errors import (
     GuidanceWarning,
     IncompatibleEnvironmentError,
@@ -25,7 +24,7 @@ from llm_wrappers.errors import (
 from llm_wrappers.guidance.critical.critical_state import CriticalState
 from llm_wrappers.guidance.critical.critical_states import CriticalStates
 from llm_wrappers.testing import ScriptedEnv
-from llm_wrappers.wrappers import CriticalStateOverrideWrapper
+from llm_wrappers.wrappers import CriticalStateOverrideWrapper, vector
 
 BOX = gym.spaces.Box(-2.0, 2.0, (2,), np.float32)
 
@@ -108,15 +107,6 @@ class TestAdvice:
         env.set_progress(1.0)
         play(env, [0])
         assert inner.actions == [2, 0]
-
-    def test_the_coin_leaves_the_world_as_it_is(self) -> None:
-        def rewards(**options: Any) -> list[float]:
-            env = overriding(mode="A", **options)(ScriptedEnv())
-            return [info["extrinsic_reward"] for _, info in play(env, [1] * 3, seed=3)]
-
-        # All advice is 1 in this table, so what differs could only be the random numbers.
-        ones = table(actions=[1, 1, 1, 1])
-        assert rewards(critical_states=ones, probability=0.5) == rewards(critical_states="none")
 
     def test_continuous_advice_is_clipped_and_executed_as_a_copy(self) -> None:
         env, inner = advised(at_step(0, [3.0, -0.5]), space=BOX, mode="A")
@@ -252,18 +242,6 @@ class TestMasks:
             env.reset(seed=0)
             assert env.action_masks().tolist() == mask
 
-    def test_executed_advice_passes_the_mask_below_on(self) -> None:
-        env = CriticalStateOverrideWrapper(MaskedEnv(), critical_states="none")
-        env.reset(seed=0)
-        assert env.action_masks().tolist() == [True, True, False]
-
-    def test_a_mask_of_another_length_is_refused(self) -> None:
-        inner = MaskedEnv()
-        inner.open = [True, True]
-        env = CriticalStateOverrideWrapper(inner, critical_states="none")
-        with pytest.raises(IncompatibleEnvironmentError, match="mask of 3 flags"):
-            env.reset(seed=0)
-
 
 class TestSwitchingOff:
     def test_evaluation_has_neither_advice_nor_rewards_nor_counts(self) -> None:
@@ -284,19 +262,6 @@ class TestSwitchingOff:
         *_, info = env.step(0)
         assert info["implicit_reward"] == 0.0
 
-    def test_an_empty_table_is_the_environment_bit_for_bit(self) -> None:
-        def trace(wrap: Any) -> list[Any]:
-            env = wrap(gym.make("CartPole-v1"))
-            rows: list[Any] = [env.reset(seed=5)[0].tobytes()]
-            for step in range(60):
-                observation, reward, terminated, truncated, _ = env.step(step // 2 % 2)
-                rows.append((observation.tobytes(), reward, type(reward), terminated, truncated))
-                if terminated or truncated:
-                    rows.append(env.reset()[0].tobytes())
-            return rows
-
-        assert trace(overriding(critical_states="none")) == trace(lambda env: env)
-
 
 class TestCounting:
     def test_everything_that_happened_is_counted(self) -> None:
@@ -310,15 +275,6 @@ class TestCounting:
         assert counts == {"steps": 4, "hits": 2, "overrides": 2, "agreements": 1}
         assert (stats["conflicts"], stats["hit_share"]) == (1, 0.5)
         assert env.all_stats()["CriticalStateOverrideWrapper"] == stats
-
-    def test_states_of_a_run_come_back(self) -> None:
-        env, _ = advised(probability={"kind": "linear", "start": 1.0, "end": 0.0})
-        play(env, [0, 0])
-        env.set_progress(0.5)
-        other, _ = advised(probability={"kind": "linear", "start": 1.0, "end": 0.0})
-        other.load_state_dict(pickle.loads(pickle.dumps(env.state_dict())))
-        assert other.stats() == env.stats()
-        assert other.stats()["probability"] == 0.5
 
     def test_states_of_something_else_are_refused(self) -> None:
         env, _ = advised()
@@ -373,18 +329,7 @@ class TestVectors:
             assert rewards == [[1.5, 0.5]] * 4
             assert both.stats()["steps"] == both.stats()["overrides"] == 8
 
-    def test_the_last_step_of_an_episode_is_told_in_the_final_info(self) -> None:
-        envs = SyncVectorEnv([partial(counting_env, 1)] * 2, autoreset_mode="SameStep")
-        both = overriding(vectorised=True, critical_states=at_step(0, 2))(envs)
-        both.reset(seed=0)
-        *_, infos = both.step(np.array([2, 0]))
-        final = infos["final_info"]
-        assert final["executed_action"].tolist() == [2, 2]
-        assert final["agent_action"].tolist() == [2, 0]
-        assert final["implicit_reward"].tolist() == [0.5, -0.5]
-        assert infos["implicit_reward"].tolist() == [0.0, 0.0]
-        assert infos["executed_action"].tolist() == [-1, -1]
-
+    @pytest.mark.slow
     def test_processes_share_a_table_by_its_file(self, tmp_path: Path) -> None:
         path = tmp_path / "table.json"
         CriticalStates([CriticalState(0, 2)], key="exact").save(path)
@@ -437,3 +382,194 @@ class TestOptions:
     def test_tables_of_other_states_are_refused(self) -> None:
         with pytest.raises(IncompatibleEnvironmentError, match="record the states below"):
             CriticalStateOverrideWrapper(gym.make("CartPole-v1"), critical_states=at_step(0, 1))
+
+
+# --- advice that is a mask ---
+
+
+# In each state that can be reached from the start, to go down is advised.
+GO_DOWN = CriticalStates([CriticalState(state, 1) for state in range(15)], key="exact")
+DOWN_MASKS = {"go down": ["down", "right"]}
+
+
+def go_down(facts: Any) -> Any:
+    return [[("go down", 1.0)] for _ in facts]
+
+
+def in_order(order: Sequence[str], env: Any, *, enforce: str = "mask") -> Any:
+    kinds: Any = wrappers if isinstance(env, gym.Env) else vector
+    for name in order:
+        if name == "advice":
+            env = kinds.CriticalStateOverrideWrapper(
+                env, critical_states=GO_DOWN, probability=1.0, advice="mask"
+            )
+        else:
+            env = kinds.GoalObservationWrapper(env, planner=go_down, goals=["go down"])
+            env = kinds.ActionMaskWrapper(env, masks=DOWN_MASKS, enforce=enforce)
+    return env
+
+
+_orders = pytest.mark.parametrize("order", [("mask", "advice"), ("advice", "mask")])
+
+
+@_orders
+def test_info_says_what_the_masks_of_the_stack_say(order: Sequence[str]) -> None:
+    env = in_order(order, gym.make("FrozenLake-v1", is_slippery=False))
+    _, info = env.reset(seed=0)
+    assert info["action_mask"].tolist() == [0, 1, 0, 0]
+    *_, info = env.step(1)
+    assert info["action_mask"].tolist() == env.action_masks().tolist() == [0, 1, 0, 0]
+    env.step(1)
+    *_, terminated, _, info = env.step(2)
+    assert not terminated
+    assert info["action_mask"].tolist() == [0, 1, 0, 0]
+
+
+@_orders
+def test_info_says_it_in_vector_environments_too(order: Sequence[str]) -> None:
+    envs = gym.make_vec("FrozenLake-v1", num_envs=3, vectorization_mode="sync", is_slippery=False)
+    envs = in_order(order, envs)
+    _, infos = envs.reset(seed=0)
+    for action in (1, 1, 1):
+        assert np.array_equal(infos["action_mask"], envs.action_masks())
+        *_, infos = envs.step(np.full(3, action))
+
+
+@_orders
+def test_what_is_drawn_for_a_closed_action_is_what_is_advised(order: Sequence[str]) -> None:
+    env = in_order(order, gym.make("FrozenLake-v1", is_slippery=False), enforce="resample")
+    for seed in range(8):
+        env.reset(seed=seed)
+        *_, info = env.step(3)
+        assert info["executed_action"] == 1
+
+
+def test_nobody_acts_in_the_last_state() -> None:
+    env = in_order(("mask", "advice"), gym.make("FrozenLake-v1", is_slippery=False))
+    env.reset(seed=0)
+    env.step(1)
+    *_, terminated, _, info = env.step(2)
+    assert terminated
+    assert info["action_mask"].tolist() == [1, 1, 1, 1]
+
+
+# --- advice that has to earn its trust ---
+
+
+ADAPTIVE = {"kind": "adaptive", "window": 10}
+DOUBTFUL = {**ADAPTIVE, "start": 1.0}
+EPISODES = 100
+
+
+class Choice(gym.Env[Any, Any]):
+    """One state and one step, which pays 1 for action 1."""
+
+    observation_space = gym.spaces.Box(-1.0, 1.0, (1,))
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        return np.zeros(1, np.float32), float(action == 1), True, False, {}
+
+
+def advising(action: int, reward: float = 0.5) -> CriticalStates:
+    return CriticalStates([CriticalState([0.0], action, reward=reward)], key="exact")
+
+
+def played(
+    action: int, agent: Any, *, episodes: int = EPISODES, seed: int = 0, **options: Any
+) -> tuple[Any, list[dict[str, Any]]]:
+    """Play episodes; the agent is the action it always takes, or a generator to draw it from."""
+    env = CriticalStateOverrideWrapper(Choice(), critical_states=advising(action), **options)
+    infos = []
+    for episode in range(episodes):
+        env.reset(seed=seed if episode == 0 else None)
+        choice = agent if isinstance(agent, int) else int(agent.integers(2))
+        infos.append({"reward": None, **env.step(choice)[4]})
+    return env, infos
+
+
+@pytest.mark.parametrize(
+    ("action", "schedule", "trust"),
+    [(1, ADAPTIVE, 1.0), (0, ADAPTIVE, 0.0), (1, DOUBTFUL, 1.0), (0, DOUBTFUL, 0.0)],
+)
+def test_rewards_for_agreement_follow_what_agreement_earned(
+    action: int, schedule: Any, trust: float
+) -> None:
+    agent = np.random.default_rng(1)
+    env, infos = played(action, agent, mode="R", alpha=1.0, schedule=schedule)
+    stats = env.stats()
+    assert stats["trust"] == trust
+    assert stats["weight"] == trust
+    assert stats["trust_episodes"] == EPISODES
+    assert {info["implicit_reward"] for info in infos[:10]} <= {
+        schedule.get("start", 0.0) * 0.5, schedule.get("start", 0.0) * -0.5, 0.0, -0.0
+    }  # fmt: skip
+    assert abs(infos[-1]["implicit_reward"]) == trust * 0.5
+
+
+@pytest.mark.parametrize(("action", "agent", "trust"), [(1, 0, 1.0), (0, 1, 0.0)])
+def test_advice_is_executed_in_as_many_episodes_as_it_deserves(
+    action: int, agent: int, trust: float
+) -> None:
+    probability = {**ADAPTIVE, "start": 0.5, "probe": 0.1}
+    env, infos = played(action, agent, mode="A", probability=probability, episodes=400)
+    stats = env.stats()
+    assert stats["advice_trust"] == trust
+    late = np.mean([info["overridden"] for info in infos[-200:]])
+    # Some episodes of the other kind go on, so that a change would be noticed.
+    assert late == pytest.approx(0.9 if trust else 0.1, abs=0.08)
+
+
+def test_what_was_executed_is_judged_not_what_was_chosen() -> None:
+    # The agent always disagrees; half of the time the advice is executed, and pays.
+    env, _ = played(1, 0, mode="RA", probability=0.5, schedule=ADAPTIVE)
+    assert env.stats()["trust"] == 1.0
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_vector_environments_pool_their_episodes(mode: Any) -> None:
+    envs = SyncVectorEnv([Choice] * 3, autoreset_mode=mode)
+    envs = vector.CriticalStateOverrideWrapper(
+        envs, critical_states=advising(1), mode="R", schedule=ADAPTIVE
+    )
+    envs.reset(seed=0)
+    agent, ended = np.random.default_rng(0), np.zeros(3, dtype=bool)
+    for _ in range(60):
+        if mode == AutoresetMode.DISABLED and ended.any():
+            envs.reset(options={"reset_mask": ended})
+        _, _, terminated, truncated, _ = envs.step(agent.integers(2, size=3))
+        ended = terminated | truncated
+    stats = envs.stats()
+    assert stats["trust"] == 1.0
+    assert stats["trust_episodes"] == (90 if mode == AutoresetMode.NEXT_STEP else 180)
+
+
+def test_trust_is_saved_and_restored() -> None:
+    options: dict[str, Any] = {
+        "mode": "RA", "schedule": ADAPTIVE, "probability": {**ADAPTIVE, "start": 0.5},
+    }  # fmt: skip
+    env, _ = played(1, 0, **options)
+    other = CriticalStateOverrideWrapper(Choice(), critical_states=advising(1), **options)
+    other.load_state_dict(env.state_dict())
+    assert other.state_dict() == env.state_dict()
+    assert other.stats()["advice_trust"] == env.stats()["advice_trust"] != 0.5
+    plain = CriticalStateOverrideWrapper(Choice(), critical_states=advising(1))
+    with pytest.raises(InvalidOptionError, match="with an adaptive trust"):
+        plain.load_state_dict(env.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "A", "schedule": ADAPTIVE}, "pays no rewards"),
+        ({"mode": "R", "probability": ADAPTIVE}, "executes no advice"),
+    ],
+)
+def test_there_must_be_something_to_trust(options: dict[str, Any], message: str) -> None:
+    make = partial(CriticalStateOverrideWrapper, Choice(), critical_states=advising(1))
+    with pytest.raises(InvalidOptionError, match=message):
+        make(**options)

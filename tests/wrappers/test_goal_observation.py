@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from collections import Counter
@@ -10,10 +11,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from guided_doubles import GOALS, always, counting_env, episodes, stable_id, with_goal
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from scipy.stats import chisquare
-from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv
+from wrapper_doubles import GOALS, always, counting_env, episodes, stable_id, with_goal
 
 from llm_wrappers.captions.generic import GenericCaptioner
 from llm_wrappers.embeddings import HashingEncoder
@@ -24,8 +24,8 @@ from llm_wrappers.errors import (
     InvalidOptionError,
     UnknownNameError,
 )
-from llm_wrappers.testing import FailingPlanner, ScriptedPlanner, make_scripted_env
-from llm_wrappers.testing.planners import FAILURES
+from llm_wrappers.testing import FailingPlanner, ScriptedEnv, ScriptedPlanner, make_scripted_env
+from llm_wrappers.testing.scripted import FAILURES
 from llm_wrappers.wrappers import ActionMaskWrapper, GoalObservationWrapper, vector
 
 PLANNER_FILE = """
@@ -52,14 +52,6 @@ def test_a_box_becomes_a_dict_with_the_goal() -> None:
     assert observation["obs"].tolist() == [0.0]
     assert observation["goal"].tolist() == [0.0, 1.0, 0.0]
     assert info["goal_text"] == "right"
-
-
-def test_a_dict_gains_a_key() -> None:
-    base = gym.spaces.Dict(state=gym.spaces.Box(-1, 1, (2,)), steps=gym.spaces.Discrete(4))
-    env = with_goal(make_scripted_env(observation_space=base))
-    observation, _ = env.reset(seed=0)
-    assert set(observation) == {"state", "steps", "goal"}
-    assert set(base) == {"state", "steps"}
 
 
 def test_the_goal_is_of_the_state_that_is_shown_with_it() -> None:
@@ -101,11 +93,6 @@ def test_planner_may_be_a_function_an_object_or_a_name(tmp_path: Any) -> None:
     assert (
         len(set(goals_shown(with_goal(counting_env(50), "random", reselect="every_step"), 40))) == 3
     )
-
-
-def test_goals_are_the_vocabulary_in_its_order() -> None:
-    env = with_goal(counting_env(), always("right"), goals=["right", "left"])
-    assert env.reset()[0]["goal"].tolist() == [1.0, 0.0]
 
 
 def test_goals_may_come_from_the_description() -> None:
@@ -350,20 +337,6 @@ def test_25_a_pure_planner_is_asked_once_per_state() -> None:
     assert env.stats()["states"] == 25
 
 
-def test_26_reward_and_ends_pass_through_unchanged() -> None:
-    """Test 26."""
-    plain, guided = make_scripted_env(), with_goal(make_scripted_env(), "random")
-    plain.reset(seed=3)
-    guided.reset(seed=3)
-    for action in [0, 1, 2, 0] * 10:
-        expected, got = plain.step(action), guided.step(action)
-        assert got[1:4] == expected[1:4]
-        assert got[4]["extrinsic_reward"] == expected[1]
-        if expected[2] or expected[3]:
-            plain.reset()
-            guided.reset()
-
-
 def test_28_goals_are_drawn_in_proportion_to_their_weights() -> None:
     """Test 28: chi-square; a goal of weight zero is never chosen."""
     weights = {"a": 1.0, "b": 2.5, "c": 0.0, "d": 6.0, "e": 0.5}
@@ -374,31 +347,6 @@ def test_28_goals_are_drawn_in_proportion_to_their_weights() -> None:
     drawn = [goal for goal, weight in weights.items() if weight > 0]
     expected = np.array([weights[goal] for goal in drawn]) / 10.0 * 4_001
     assert chisquare([counts[goal] for goal in drawn], expected).pvalue > 0.01
-
-
-def test_28_seeded_runs_are_identical_and_other_seeds_differ() -> None:
-    """Test 28."""
-
-    def run(seed: int) -> list[str]:
-        env = with_goal(counting_env(4), "random", reselect="every_step")
-        return [info["goal_text"] for _, info in episodes(env, [0] * 40, seed)]
-
-    assert run(1) == run(1)
-    assert run(1) != run(2)
-
-
-def test_30_the_goal_is_of_the_vocabulary_and_the_space_outlives_a_new_plan() -> None:
-    """Test 30: also after the planner was changed, as by a periodic re-weighting."""
-    planner = ScriptedPlanner([("left", 1.0), ("fly", 9.0)])
-    env = with_goal(counting_env(), planner)
-    space = env.observation_space
-    before = goals_shown(env)
-    planner._answer = [("wait", 1.0), ("right", 1.0)]
-    after = goals_shown(env)
-    assert set(before) | set(after) <= set(GOALS)
-    assert set(before) == {"left"}
-    assert "left" not in after
-    assert env.observation_space == space
 
 
 def test_31_equal_weights_are_a_switch(tmp_path: Any) -> None:
@@ -421,41 +369,87 @@ def test_31_equal_weights_are_a_switch(tmp_path: Any) -> None:
 # --- around it ---
 
 
-def test_counters_outlive_episodes_and_a_restart() -> None:
-    env = with_goal(counting_env(4), always("left"))
-    episodes(env, [0] * 10)
-    other = with_goal(counting_env(4), always("left"))
-    other.load_state_dict(env.state_dict())
-    assert other.stats() == env.stats()
-    assert other.stats()["goal_steps"]["left"] == 13
-    episodes(other, [0] * 2)
-    assert other.stats()["states"] == 13 + 3
-
-
 def test_a_state_of_another_vocabulary_is_refused() -> None:
     env = with_goal(goals=["left"], planner=always("left"))
     with pytest.raises(InvalidOptionError, match="got one of"):
         env.load_state_dict(with_goal().state_dict())
 
 
-def test_its_methods_are_reached_through_monitor_and_vec_env() -> None:
-    envs = DummyVecEnv([lambda: Monitor(with_goal(planner=always("left")))] * 2)
-    envs.reset()
-    assert envs.env_method("current_goal") == ["left", "left"]
-    assert [stats["states"] for stats in envs.env_method("stats")] == [1, 1]
+# --- factors of goals ---
 
 
-def test_all_stats_are_those_of_each_layer() -> None:
-    env = ActionMaskWrapper(with_goal(), masks={})
+FACTORED = ["rest", "act"]
+
+
+def rest_or_act(facts: Any) -> Any:
+    return [[("rest", 2.0), ("act", 1.0)] for _ in facts]
+
+
+def rested(**options: Any) -> Any:
+    return GoalObservationWrapper(ScriptedEnv(), planner=rest_or_act, goals=FACTORED, **options)
+
+
+def many(**options: Any) -> Any:
+    envs = SyncVectorEnv([ScriptedEnv] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    return vector.GoalObservationWrapper(envs, planner=rest_or_act, goals=FACTORED, **options)
+
+
+@pytest.fixture(params=[rested, many], ids=["single", "vector"])
+def make(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def goals_of(info: Any) -> set[str]:
+    return set(np.atleast_1d(info["goal_text"]).tolist())
+
+
+def test_the_next_goal_follows_the_factors_and_no_space_changes(make: Any) -> None:
+    env = make(selection="argmax", reselect="every_step")
+    space = env.observation_space
+    _, info = env.reset(seed=0)
+    assert goals_of(info) == {"rest"}
+    env.set_goal_factors({"act": 3.0})
+    observation, *_, info = env.step(env.action_space.sample())
+    assert goals_of(info) == {"act"}
+    assert env.observation_space is space
+    assert observation in space
+    env.set_goal_factors({})
+    assert goals_of(env.step(env.action_space.sample())[-1]) == {"rest"}
+
+
+def test_a_goal_that_is_kept_is_kept(make: Any) -> None:
+    env = make(selection="argmax", reselect="on_change")
     env.reset(seed=0)
-    assert list(env.all_stats()) == ["ActionMaskWrapper", "GoalObservationWrapper"]
-    assert env.all_stats()["GoalObservationWrapper"]["states"] == 1
+    env.set_goal_factors({"act": 3.0})
+    assert goals_of(env.step(env.action_space.sample())[-1]) == {"rest"}
+    assert goals_of(env.reset()[1]) == {"act"}
 
 
-def test_seeds_of_the_environment_are_untouched() -> None:
-    """Arms with and without guidance see the same worlds."""
-    plain = make_scripted_env()
-    guided = with_goal(make_scripted_env(), "random", reselect="every_step")
-    one = [observation for observation, _ in episodes(plain, [0, 1] * 10, 5)]
-    other = [observation["obs"] for observation, _ in episodes(guided, [0, 1] * 10, 5)]
-    np.testing.assert_array_equal(one, other)
+def test_factors_outlive_episodes_and_checkpoints(make: Any) -> None:
+    env = make()
+    assert env.goal_factors() == {"rest": 1.0, "act": 1.0}
+    assert env.stats()["goal_factors"] == {}
+    env.set_goal_factors({"act": 3})
+    env.reset(seed=0)
+    assert env.goal_factors() == {"rest": 1.0, "act": 3.0}
+    assert env.stats()["goal_factors"] == {"act": 3.0}
+    state = json.loads(json.dumps(env.state_dict()))
+    other = make()
+    other.load_state_dict(state)
+    assert other.goal_factors() == env.goal_factors()
+    assert other.stats() == env.stats()
+
+
+def test_wrong_factors_are_refused(make: Any) -> None:
+    with pytest.raises(InvalidOptionError, match="vocabulary"):
+        make().set_goal_factors({"fly": 2.0})
+
+
+def test_they_are_reached_through_layers_and_processes() -> None:
+    env: Any = ActionMaskWrapper(rested(), masks={"rest": [0]})
+    env.get_wrapper_attr("set_goal_factors")({"act": 0.5})
+    assert env.get_wrapper_attr("goal_factors")()["act"] == 0.5
+    envs = SyncVectorEnv([rested] * 2)
+    envs.call("set_goal_factors", {"act": 0.5})
+    assert [factors["act"] for factors in envs.call("goal_factors")] == [0.5, 0.5]
+    envs.close()

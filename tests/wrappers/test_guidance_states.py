@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import pickle
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -203,36 +202,3 @@ def test_a_state_with_layers_is_none_of_layers_inside_alone(tmp_path: Path) -> N
         load_guidance(inside_alone(), tmp_path / "inside.json")
     with pytest.raises(InvalidOptionError, match="expected the state of the layers"):
         load_guidance(inside(), tmp_path / "alone.json")
-
-
-@pytest.mark.parametrize("way", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
-def test_a_copy_in_mid_episode_goes_on_alike(way: Any) -> None:
-    for make in (one, sync):
-        env = make()
-        env.reset(seed=3)
-        play(env, 7)
-        other = way(env)
-        assert data_equivalence(play(env, 10), play(other, 10), exact=True)
-
-
-@pytest.mark.parametrize("vectorised", [False, True])
-def test_infos_tell_the_mask_that_advice_has_closed(vectorised: bool) -> None:
-    kinds: Any = vector if vectorised else wrappers
-    short = partial(gym.make, "CartPole-v1", max_episode_steps=20)
-    env: Any = gym.vector.SyncVectorEnv([short] * 2) if vectorised else short()
-    env = kinds.GoalObservationWrapper(env, planner=plan, goals=GOALS)
-    env = kinds.ActionMaskWrapper(env, masks={"go left": [0]})
-    env = kinds.CriticalStateOverrideWrapper(
-        env, critical_states=STATES, advice="mask", probability=1.0
-    )
-    _, info = env.reset(seed=0)
-    met = 0
-    for _ in range(60):
-        assert np.array_equal(info["action_mask"], env.action_masks())
-        masks = np.atleast_2d(env.action_masks())
-        actions = masks.argmax(axis=1)
-        *_, terminated, truncated, info = env.step(actions if vectorised else int(actions[0]))
-        met += int(np.sum(info["critical"]))
-        if np.any(terminated | truncated):
-            _, info = env.reset()
-    assert met

@@ -7,9 +7,9 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from guided_doubles import stable_id
 from hypothesis import example, given
 from hypothesis import strategies as st
+from wrapper_doubles import stable_id
 
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.schedules import (

@@ -8,8 +8,6 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from gymnasium.wrappers import NumpyToTorch
-from stable_baselines3 import PPO
 
 from llm_wrappers import (
     ActionMaskWrapper,
@@ -20,7 +18,6 @@ from llm_wrappers import (
     wrappers,
 )
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.testing import check_wrapper, make_scripted_env
 from llm_wrappers.wrappers import vector
 
 GOALS = ["go left", "go right"]
@@ -74,14 +71,6 @@ class TestTexts:
             assert not infos.keys() & TEXTS
         assert not infos["final_info"].keys() & TEXTS
 
-    def test_without_them_everything_becomes_a_tensor(self) -> None:
-        env = NumpyToTorch(speaking(gym.make("CartPole-v1"), info_text=False))
-        observation, _ = env.reset(seed=0)
-        observation, reward, *_, info = env.step(1)
-        assert observation["goal"].shape == (2,)
-        assert float(reward) >= 0
-        assert float(info["extrinsic_reward"]) == 1.0
-
     @pytest.mark.parametrize(
         "make",
         [
@@ -109,27 +98,12 @@ class TestObservedMask:
             assert info["action_mask"].tolist() == env.action_masks().tolist()
             assert info["action_mask"].dtype == np.int8
 
-    def test_it_keeps_the_contract(self) -> None:
-        def wrap(env: Any) -> Any:
-            env = GoalObservationWrapper(
-                env, planner=lambda facts: [[("left", 1.0)] for _ in facts], goals=["left"]
-            )
-            return ActionMaskWrapper(env, masks={"left": [0, 2]}, observe_mask=True)
-
-        assert check_wrapper(wrap, make_env=make_scripted_env)
-
     def test_the_key_can_be_chosen_and_must_be_free(self) -> None:
         assert "open" in masked(observe_mask=True, mask_key="open").reset(seed=0)[0]
         with pytest.raises(InvalidOptionError, match=r"key 'goal'.*another with mask_key="):
             masked(observe_mask=True, mask_key="goal")
         with pytest.raises(InvalidOptionError, match="observe_mask must be True or False"):
             masked(observe_mask="yes")
-
-    def test_a_policy_without_masks_can_read_it(self) -> None:
-        env = masked(observe_mask=True, enforce="resample")
-        model = PPO("MultiInputPolicy", env, n_steps=32, batch_size=32, device="cpu", seed=0)
-        model.learn(64)
-        assert model.observation_space["action_mask"].shape == (2,)
 
     def test_a_random_action_by_the_info_is_always_open(self) -> None:
         env = masked()

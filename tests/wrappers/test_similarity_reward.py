@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from similarity_doubles import (
+from wrapper_doubles import (
     ATTACK,
     DEEDS,
     EAT,
@@ -24,18 +22,17 @@ from similarity_doubles import (
     CountingEncoder,
     CountingSuggester,
     PlaneEncoder,
+    RememberingSuggester,
     Told,
     captioner_of,
     deeds_env,
     rewards_of,
     suggested,
 )
-from stable_baselines3 import PPO
-from stable_baselines3.common.vec_env import DummyVecEnv
 
 from llm_wrappers.embeddings import HashingEncoder
 from llm_wrappers.worlds.crafter.captioner import CrafterFamilyCaptioner
-from llm_wrappers.wrappers import SimilarityRewardWrapper
+from llm_wrappers.wrappers import SimilarityRewardWrapper, vector
 
 
 def angle(cosine: float) -> list[float]:
@@ -86,19 +83,6 @@ def test_of_several_goals_the_best_one_is_paid_and_achieved() -> None:
     seen = [env.step(WOOD) for _ in range(3)]
     assert [step[1] for step in seen] == [0.9, 0.8, 0.0]
     assert [step[4]["matched_goal"] for step in seen] == ["log", "timber", ""]
-
-
-def test_of_equally_similar_goals_the_first_is_taken() -> None:
-    encoder = PlaneEncoder(collect_wood=angle(1.0), timber=angle(0.8), log=angle(0.8))
-    env = suggested(["timber", "log"], encoder=encoder, threshold=0.5)
-    env.reset(seed=0)
-    assert env.step(WOOD)[4]["matched_goal"] == "timber"
-
-
-def test_a_negative_cosine_can_pass_a_negative_threshold() -> None:
-    encoder = PlaneEncoder(collect_wood=[1.0, 0.0], timber=[-0.6, 0.8])
-    env = suggested(["timber"], encoder=encoder, threshold=-0.7)
-    assert rewards_of(env, [WOOD]) == [-0.6]
 
 
 def test_no_suggestions_pay_nothing() -> None:
@@ -157,16 +141,6 @@ def test_what_says_that_nothing_happened_is_never_a_match() -> None:
 # --- episodes, copies, processes ---
 
 
-def test_suggestions_are_there_after_the_reset_and_after_each_step() -> None:
-    env = suggested(CountingSuggester(lambda step: [f"goal {step}"]))
-    env.reset(seed=0)
-    seen = [env.current_suggestions()]
-    for _ in range(3):
-        env.step(NAP)
-        seen.append(env.current_suggestions())
-    assert seen == [("goal 0",), ("goal 1",), ("goal 2",), ("goal 3",)]
-
-
 def test_nothing_is_asked_about_the_last_state_unless_it_is_shown() -> None:
     for observe, last in ((False, [0, 1]), (True, [0, 1, 2])):
         suggester = CountingSuggester(lambda step: ["nap"])
@@ -174,37 +148,6 @@ def test_nothing_is_asked_about_the_last_state_unless_it_is_shown() -> None:
         rewards_of(env, [WOOD, WOOD])
         assert suggester.asked == last
         assert env.current_suggestions() == (("nap",) if observe else ())
-
-
-def test_two_environments_share_nothing() -> None:
-    envs = DummyVecEnv([lambda: suggested(["collect wood"])] * 2)
-    envs.reset()
-    assert envs.step(np.array([WOOD, NAP]))[1].tolist() == [1.0, 0.0]
-    assert envs.step(np.array([WOOD, WOOD]))[1].tolist() == [0.0, 1.0]
-
-
-PRINT_REWARDS = """
-import gymnasium as gym, llm_wrappers as lw
-env = lw.SimilarityRewardWrapper(
-    gym.make("CartPole-v1"), suggester=["took action push left", "took action push right"],
-    threshold=0.05, observe_goals=True, encoder="hashing:8", novelty=False,
-)
-print(env.reset(seed=0)[0]["suggestions"].tolist())
-print([env.step(i % 2)[1] for i in range(9)])
-"""
-
-
-def test_everything_is_the_same_in_every_process() -> None:
-    def run(hash_seed: str) -> str:
-        return subprocess.run(
-            [sys.executable, "-c", PRINT_REWARDS],
-            env={**os.environ, "PYTHONHASHSEED": hash_seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-
-    assert run("1") == run("2") != ""
 
 
 # --- encoding ---
@@ -288,15 +231,6 @@ def test_a_new_achievement_is_a_goal_word_for_word(variant: str) -> None:
         assert float(one @ other) == pytest.approx(1.0, abs=1e-6)
 
 
-def test_ppo_is_trained_on_these_rewards() -> None:
-    env = suggested(CountingSuggester(lambda step: ["nap"]), novelty=False)
-    model = PPO("MlpPolicy", env, n_steps=64, batch_size=64, n_epochs=1, seed=0, device="cpu")
-    model.learn(64)
-    rewards, actions = model.rollout_buffer.rewards, model.rollout_buffer.actions
-    assert rewards.ravel().tolist() == (actions.ravel() == NAP).astype(float).tolist()
-    assert 0 < rewards.sum() < 64
-
-
 def test_crafter_pays_for_each_achievement_of_its_vocabulary() -> None:
     env = SimilarityRewardWrapper(
         gym.make("llm_wrappers/Crafter-v1"), suggester="novelty", observe_goals=True
@@ -318,3 +252,67 @@ def test_crafter_pays_for_each_achievement_of_its_vocabulary() -> None:
     assert unlocked >= 1
     assert observation in env.observation_space
     assert len(env.current_suggestions()) == (0 if terminated else 22 - env.stats()["rewarded"])
+
+
+# --- many sub-environments ---
+
+
+def vectorised(
+    suggester: Any,
+    *,
+    n: int = 2,
+    length: int = 2,
+    mode: Any = AutoresetMode.NEXT_STEP,
+    **options: Any,
+) -> vector.SimilarityRewardWrapper:
+    envs = SyncVectorEnv([lambda: deeds_env(length)] * n, autoreset_mode=mode)
+    return vector.SimilarityRewardWrapper(
+        envs, suggester=suggester, captioner=captioner_of(envs), **options
+    )
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+def test_a_suggester_with_reset_sees_all_sub_environments_and_where_episodes_begin(
+    mode: Any,
+) -> None:
+    suggester = RememberingSuggester(lambda step: ["nap"])
+    envs = vectorised(suggester, n=3, mode=mode, observe_goals=True)
+    envs.reset(seed=0)
+    for _ in range(3):
+        envs.step(np.array([NAP] * 3))
+    assert set(suggester.batches) == {3}
+    assert suggester.resets == [[True] * 3, [True] * 3]
+
+
+def test_one_bad_state_takes_nothing_from_the_others() -> None:
+    def answer(step: int) -> list[str]:
+        if step == 1:
+            raise RuntimeError("told to fail")
+        return ["nap"]
+
+    envs = vectorised(CountingSuggester(answer), mode=AutoresetMode.DISABLED, length=9)
+    envs.reset(seed=0)
+    with pytest.warns(UserWarning, match="told to fail"):
+        envs.step(np.array([WOOD, WOOD]))
+    envs.reset(options={"reset_mask": np.array([True, False])})
+    envs.step(np.array([WOOD, WOOD]))
+    assert envs.current_suggestions() == [(), ("nap",)]
+    assert envs.stats()["suggester_failures"] == 3
+
+
+def test_the_new_texts_of_a_step_are_encoded_in_one_call() -> None:
+    encoder = CountingEncoder()
+    envs = vectorised(["nap", "eat cow"], n=4, encoder=encoder)
+    envs.reset(seed=0)
+    envs.step(np.array([NAP, EAT, WOOD, WOOD]))
+    assert encoder.calls == [["nap", "eat cow", "collect wood"]]
+
+
+def test_a_pure_suggester_is_asked_once_per_state() -> None:
+    suggester = CountingSuggester(lambda step: ["nap"], pure=True)
+    envs = vectorised(suggester, n=4, length=5)
+    for _ in range(2):
+        envs.reset(seed=0)
+        for _ in range(4):
+            envs.step(np.array([NAP] * 4))
+    assert sorted(suggester.asked) == [0, 1, 2, 3, 4]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from guided_doubles import stacked
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.evaluation import evaluate_policy as evaluate_masked
 from stable_baselines3 import A2C, DQN, PPO
@@ -17,7 +15,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
-from llm_wrappers.testing import FailingPlanner, ScriptedEnv, ScriptedPlanner
+from llm_wrappers.testing import ScriptedEnv, ScriptedPlanner
 from llm_wrappers.wrappers import ActionBoundsWrapper, ActionMaskWrapper, GoalObservationWrapper
 
 ROOMS, KEYS_PER_ROOM, STEPS = 4, 200, 1_024
@@ -86,15 +84,6 @@ def test_maskable_ppo_learns_with_the_mask_what_ppo_does_not_without() -> None:
     assert without < 8
 
 
-@pytest.mark.parametrize("enforce", ["resample", "penalty"])
-def test_algorithms_without_masks_train_with_the_other_ways_of_enforcing(enforce: str) -> None:
-    env = cartpole(enforce=enforce)
-    PPO("MultiInputPolicy", env, n_steps=64, batch_size=64, device="cpu", seed=0).learn(128)
-    stats = env.stats()
-    assert stats["states"] > 128
-    assert stats["forbidden_actions"] > 0
-
-
 def cartpole(**options: Any) -> ActionMaskWrapper:
     env = GoalObservationWrapper(
         gym.make("CartPole-v1"),
@@ -121,16 +110,6 @@ def test_any_algorithm_runs_unchanged(algorithm: Any, options: dict[str, Any]) -
     assert reward > 0
 
 
-def test_the_mask_alone_balances_the_pole() -> None:
-    """The guidance is worth something: chance falls after some 20 steps."""
-    env = cartpole()
-    env.reset(seed=0)
-    for _ in range(30):
-        action = int(np.flatnonzero(env.action_masks())[0])
-        _, _, terminated, _, _ = env.step(action)
-        assert not terminated
-
-
 def test_sac_like_algorithms_train_within_bounds() -> None:
     def make() -> gym.Env[Any, Any]:
         env = GoalObservationWrapper(
@@ -141,17 +120,3 @@ def test_sac_like_algorithms_train_within_bounds() -> None:
     envs = make_vec_env(make, n_envs=2, seed=0)
     PPO("MultiInputPolicy", envs, n_steps=64, batch_size=64, device="cpu", seed=0).learn(128)
     assert all(stats["clipped_actions"] > 0 for stats in envs.env_method("stats"))
-
-
-@pytest.mark.filterwarnings("ignore:the planner failed:llm_wrappers.errors.GuidanceWarning")
-def test_training_goes_on_with_a_planner_that_fails() -> None:
-    planner = FailingPlanner(room, fails=lambda facts: facts["obs_0"] > 0)
-    goals = [f"open room {number}" for number in range(ROOMS)]
-    goal = partial(GoalObservationWrapper, planner=planner, goals=goals)
-    wrap = stacked(goal, partial(ActionMaskWrapper, masks={goals[0]: [0], goals[1]: [1]}))
-    env = wrap(keys_env())
-    MaskablePPO("MultiInputPolicy", env, n_steps=64, batch_size=64, device="cpu").learn(128)
-    counters = env.all_stats()
-    failures = counters["GoalObservationWrapper"]["failures"]
-    assert 10 < failures < 80
-    assert counters["ActionMaskWrapper"]["masked_states"] < 130 - failures

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import signal
+import subprocess
+import sys
+import textwrap
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,10 +14,15 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from guided_doubles import always, short_cartpole, short_pendulum, with_goal
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from wrapper_doubles import always, scripted, short_cartpole, short_pendulum, with_goal
 
 from llm_wrappers import wrappers
+from llm_wrappers.errors import (
+    GuidanceFileError,
+    IncompatibleEnvironmentError,
+    InvalidOptionError,
+)
 from llm_wrappers.testing import ScriptedEnv
 from llm_wrappers.trajectories.files import TrajectoryFiles, open_trajectories
 from llm_wrappers.trajectories.trajectory import Trajectory
@@ -151,7 +160,15 @@ def _keyed(trajectories: list[Trajectory]) -> list[Any]:
     return sorted(rows, key=str)
 
 
-@pytest.mark.parametrize("mode", list(AutoresetMode))
+@pytest.mark.parametrize(
+    "mode",
+    [
+        AutoresetMode.SAME_STEP,
+        # Each compiles for seconds.
+        pytest.param(AutoresetMode.NEXT_STEP, marks=pytest.mark.slow),
+        pytest.param(AutoresetMode.DISABLED, marks=pytest.mark.slow),
+    ],
+)
 def test_native_vector_environments_are_recorded_with_their_last_states(
     mode: Any, tmp_path: Path
 ) -> None:
@@ -237,21 +254,6 @@ def test_actions_are_the_executed_ones_and_rewards_the_true_ones() -> None:
     assert set(outer.trajectories()[0].observations) == {"goal", "obs"}
 
 
-@pytest.mark.parametrize("mode", list(AutoresetMode))
-def test_executed_actions_and_true_rewards_in_vector_environments(mode: Any) -> None:
-    envs: Any = SyncVectorEnv([short_cartpole] * 2, autoreset_mode=mode)
-    envs = vector.GoalObservationWrapper(envs, planner=always("left"), goals=["left", "right"])
-    envs = vector.ActionMaskWrapper(envs, masks={"left": [0]}, enforce="resample")
-    envs = vector.RewardShiftWrapper(envs, judge=lambda states, actions: [1] * 2, scale=5.0)
-    envs = vector.TrajectoryRecorder(envs, captions=False)
-    envs.reset(seed=0)
-    while not envs.trajectories():
-        envs.step(np.array([1, 1]))
-    found = envs.trajectories()[0]
-    assert found.actions.tolist() == [0] * len(found)
-    assert found.rewards.tolist() == [1.0] * len(found)
-
-
 class Careless(ScriptedEnv):
     """It returns one array again and again, and writes to the action it is given."""
 
@@ -285,16 +287,6 @@ def test_what_is_recorded_does_not_change_with_the_environment(vectorised: bool)
     assert (found.actions == 1).all()
 
 
-def test_nothing_that_passes_through_is_changed() -> None:
-    inner = short_cartpole()
-    env = wrappers.TrajectoryRecorder(inner)
-    returned: list[Any] = []
-    step = inner.step
-    inner.step = lambda action: returned.append(step(action)) or returned[-1]  # type: ignore
-    env.reset(seed=0)
-    assert all(one is two for one, two in zip(env.step(0), returned[0], strict=True))
-
-
 def test_a_copy_of_a_recorder_writes_to_the_same_folder(tmp_path: Path) -> None:
     env = wrappers.TrajectoryRecorder(short_cartpole(), folder=tmp_path)
     env.reset(seed=0)
@@ -309,3 +301,93 @@ def test_a_copy_of_a_recorder_writes_to_the_same_folder(tmp_path: Path) -> None:
     assert lengths == [1, 1]
     one, two = open_trajectories(tmp_path)
     assert one == two
+
+
+# --- what is refused, and what is left of a run that is stopped ---
+
+
+@pytest.mark.parametrize("kind", [wrappers.TrajectoryRecorder, vector.TrajectoryRecorder])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"every": 0}, "every must be a whole number >= 1, got 0"),
+        ({"every": True}, "every must be a whole number >= 1, got True"),
+        ({"max_episodes": 0}, "max_episodes must be a whole number >= 1, or None for all, got 0"),
+        (
+            {"max_episodes": 2.5},
+            "max_episodes must be a whole number >= 1, or None for all, got 2.5",
+        ),
+        ({"metadata": "ppo"}, "metadata must be a dict, got 'ppo'"),
+        ({"metadata": {"x": object}}, "metadata must be a dict that JSON can hold"),
+        ({"metadata": {"episode": 3}}, r"metadata must not have \['episode'\]"),
+        ({"captioner": "words"}, "captioner"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(kind: Any, options: Any, message: str) -> None:
+    env: Any = short_cartpole()
+    if kind is vector.TrajectoryRecorder:
+        env = SyncVectorEnv([short_cartpole])
+    with pytest.raises(InvalidOptionError, match=message):
+        kind(env, **options)
+
+
+def test_spaces_and_folders_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    lists = gym.spaces.Sequence(gym.spaces.Discrete(2))
+    with pytest.raises(IncompatibleEnvironmentError, match="expected observations of Box"):
+        wrappers.TrajectoryRecorder(scripted(observation_space=lists)(), captions=False)
+    with pytest.raises(IncompatibleEnvironmentError, match="expected actions of Box"):
+        wrappers.TrajectoryRecorder(scripted(action_space=lists)())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(GuidanceFileError, match="cannot make the folder"):
+        wrappers.TrajectoryRecorder(short_cartpole(), folder=tmp_path / "file")
+
+
+def test_a_folder_that_vanishes_is_made_again(tmp_path: Path) -> None:
+    env = wrappers.TrajectoryRecorder(short_cartpole(), folder=tmp_path / "runs")
+    (tmp_path / "runs").rmdir()
+    env.reset(seed=0)
+    while not env.stats()["recorded"]:
+        env.step(0)
+    assert len(env.trajectories()) == len(open_trajectories(tmp_path / "runs")) == 1
+
+
+PLAYER = textwrap.dedent(
+    """
+    import sys
+    import gymnasium as gym
+    from llm_wrappers.wrappers import TrajectoryRecorder
+
+    env = TrajectoryRecorder(gym.make("CartPole-v1"), folder=sys.argv[1])
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    while True:
+        *_, terminated, truncated, _ = env.step(env.action_space.sample())
+        if terminated or truncated:
+            print(env.stats()["recorded"], flush=True)
+            env.reset()
+    """
+)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+    ids=["kill -9", "Ctrl-C"],
+)
+def test_a_run_that_is_stopped_keeps_all_its_episodes(tmp_path: Path, kind: int) -> None:
+    player = subprocess.Popen(
+        [sys.executable, "-c", PLAYER, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert player.stdout is not None
+    said = [int(player.stdout.readline()) for _ in range(5)]
+    player.send_signal(kind)
+    # Not `communicate`, which would leave out what `readline` has read ahead.
+    said += [int(line) for line in player.stdout]
+    assert player.wait(timeout=20) != 0
+    found = list(open_trajectories(tmp_path))
+    assert said[-1] <= len(found) <= said[-1] + 1
+    assert [each.metadata["episode"] for each in found] == list(range(len(found)))
+    assert all(each.terminated or each.truncated for each in found)

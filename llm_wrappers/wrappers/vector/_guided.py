@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from llm_wrappers.captions.batches import listed_actions, with_column
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.wrappers._core import Core, Start, Step, reset_needed
-from llm_wrappers.wrappers._layer import Layer
-from llm_wrappers.wrappers._streams import depth_of, make_stream
+from llm_wrappers.wrappers._layer import Layer, depth_of, make_stream
 from llm_wrappers.wrappers._world import NOBODY
 
 __all__ = ["GuidedVector"]

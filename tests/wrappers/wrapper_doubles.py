@@ -1,4 +1,4 @@
-"""Planners, environments and stacks that the tests of wrappers share."""
+"""Environments, guidance and stacks that the tests of wrappers share."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import pytest
 
 from llm_wrappers import wrappers
 from llm_wrappers.captions.generic import GenericCaptioner
+from llm_wrappers.embeddings import HashingEncoder
+from llm_wrappers.guidance.critical.critical_state import CriticalState
+from llm_wrappers.guidance.critical.critical_states import CriticalStates
 from llm_wrappers.testing import ScriptedEnv, ScriptedPlanner, make_scripted_env
-from llm_wrappers.wrappers import vector
+from llm_wrappers.wrappers import SimilarityRewardWrapper, vector
 
 GOALS = ["left", "right", "wait"]
 MASKS = {"left": [0], "right": [1, 2]}
@@ -25,7 +27,7 @@ MULTI_BINARY_MASKS = {"left": [0, 2, 4], "right": [1, 2, 3, 4]}
 BOX = gym.spaces.Box(-2.0, 2.0, (2,), np.float32)
 BOUNDS = {"left": (-2.0, 0.0), "right": (0.0, [1.0, 2.0])}
 DICT = gym.spaces.Dict(
-    image=gym.spaces.Box(0, 255, (4, 4, 3), np.uint8),
+    image=gym.spaces.Box(0, 255, (2, 2, 3), np.uint8),
     count=gym.spaces.Discrete(5),
     state=gym.spaces.Box(-1.0, 1.0, (2,), np.float32),
 )
@@ -195,15 +197,147 @@ def short_pendulum() -> gym.Env[Any, Any]:
     return gym.make("Pendulum-v1", max_episode_steps=9)
 
 
-def every(table: Mapping[str, Mapping[str, Any]]) -> list[Any]:
-    """Return the cases of a table by wrapper and title, as pytest takes them."""
-    return [
-        pytest.param(case, id=f"{name}-{title}")
-        for name, cases in table.items()
-        for title, case in cases.items()
-    ]
-
-
 def stable_id(value: object) -> str:
     """Return an id without memory addresses, which differ between the workers of pytest-xdist."""
     return re.sub(r" at 0x[0-9a-f]+", "", str(value))
+
+
+# --- critical states ---
+
+CORNERS = ([-0.5, -0.5, -0.5], [0.5, 0.5, -0.5], [-0.5, 0.5, 0.5], [0.5, -0.5, 0.5])
+"""Half of the eight cells of width 1 that a Box of three numbers in [-1, 1] has."""
+
+
+def table(
+    states: Sequence[Any] = CORNERS,
+    actions: Sequence[Any] = (0, 1, 2, 1),
+    *,
+    key: str = "bins:1.0",
+    part: str | None = None,
+) -> CriticalStates:
+    """Return a table whose rewards differ in size and sign."""
+    rewards = [1.0, -0.5, 0.25, -1.0]
+    entries = [
+        CriticalState(state, action, reward=rewards[number % 4])
+        for number, (state, action) in enumerate(zip(states, actions, strict=False))
+    ]
+    return CriticalStates(entries, key=key, part=part)
+
+
+def overriding(*, vectorised: bool = False, **options: Any) -> Callable[[Any], Any]:
+    """Return what advises in critical states around an environment."""
+    kind: Any = (vector if vectorised else wrappers).CriticalStateOverrideWrapper
+    options = {"critical_states": table(), "probability": 1.0, **options}
+    return partial(kind, **options)
+
+
+# --- similarity rewards ---
+
+DEEDS = ("collect wood", "eat cow", "attack cow", "place crafting table", "nothing happens", "nap")
+WOOD, EAT, ATTACK, TABLE, NOTHING, NAP = range(6)
+
+
+class DeedCaptioner(GenericCaptioner):
+    """It says what each action does; the only fact is the step of the episode."""
+
+    def transition_captions(
+        self, before: Sequence[Any], actions: Sequence[Any], after: Sequence[Any]
+    ) -> list[str]:
+        return [DEEDS[int(action)] for action in actions]
+
+
+class Told(gym.Wrapper[Any, Any, Any, Any]):
+    """It says in `info` whether an action succeeded, as the test says."""
+
+    def __init__(self, env: gym.Env[Any, Any], successes: Sequence[bool]) -> None:
+        super().__init__(env)
+        self._successes = iter(successes)
+
+    def step(self, action: Any) -> Any:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        told = {**info, "action_success": next(self._successes)}
+        return observation, reward, terminated, truncated, told
+
+
+class PlaneEncoder:
+    """Vectors in the plane by text: a known angle, or whatever the test says."""
+
+    def __init__(self, **vectors: Any) -> None:
+        self.vectors = {name.replace("_", " "): np.asarray(v) for name, v in vectors.items()}
+        self.calls: list[list[str]] = []
+
+    def encode(self, texts: Sequence[str]) -> Any:
+        self.calls.append(list(texts))
+        return np.stack([self.vectors.get(text, np.array([0.0, 1.0])) for text in texts])
+
+
+class CountingEncoder:
+    """The hashing encoder, which notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[str]] = []
+
+    def encode(self, texts: Sequence[str]) -> Any:
+        self.calls.append(list(texts))
+        return HashingEncoder(64).encode(texts)
+
+    @property
+    def texts(self) -> list[str]:
+        return [text for call in self.calls for text in call]
+
+
+class CountingSuggester:
+    """One answer per state by its step, which notes the states and the resets it is told of."""
+
+    def __init__(self, answer: Callable[[int], Any], *, pure: bool = False) -> None:
+        self._answer = answer
+        self.pure = pure
+        self.asked: list[int] = []
+        self.batches: list[int] = []
+
+    def suggest(self, states: Any) -> list[Any]:
+        steps = [int(facts["obs_0"]) for facts in states.facts]
+        self.asked += steps
+        self.batches.append(len(steps))
+        return [self._answer(step) for step in steps]
+
+
+class RememberingSuggester(CountingSuggester):
+    """It keeps something per sub-environment, and so is told where episodes begin."""
+
+    def __init__(self, answer: Callable[[int], Any]) -> None:
+        super().__init__(answer)
+        self.resets: list[list[bool]] = []
+
+    def reset(self, mask: Any) -> None:
+        self.resets.append(mask.tolist())
+
+    def stats(self) -> dict[str, int]:
+        return {"resets": len(self.resets)}
+
+
+def deeds_env(length: int = 10) -> gym.Env[Any, Any]:
+    return counting_env(length, gym.spaces.Discrete(len(DEEDS)))
+
+
+def captioner_of(env: Any) -> DeedCaptioner:
+    vectorised = hasattr(env, "num_envs")
+    return DeedCaptioner(
+        env.single_observation_space if vectorised else env.observation_space,
+        env.single_action_space if vectorised else env.action_space,
+    )
+
+
+def suggested(
+    suggester: Any, env: gym.Env[Any, Any] | None = None, **options: Any
+) -> SimilarityRewardWrapper:
+    """Return an environment whose actions are `DEEDS`, with rewards for what is suggested."""
+    env = deeds_env() if env is None else env
+    options.setdefault("captioner", captioner_of(env))
+    return SimilarityRewardWrapper(env, suggester=suggester, **options)
+
+
+def rewards_of(env: gym.Env[Any, Any], actions: Sequence[int]) -> list[float]:
+    """Return the rewards of these steps, after a reset."""
+    env.reset(seed=0)
+    return [float(env.step(action)[1]) for action in actions]

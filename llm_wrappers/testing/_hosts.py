@@ -1,24 +1,103 @@
-"""Point 10: the wrapper under what Gymnasium and Stable-Baselines3 put around it."""
+"""Points 3 and 10: what Gymnasium and Stable-Baselines3 ask of a wrapper, and put around it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import concatenate, create_empty_array
 
-from llm_wrappers.testing._checkers import passes_sb3
 from llm_wrappers.testing._difference import difference
-from llm_wrappers.testing._rollout import Run
-from llm_wrappers.testing._subject import Subject, fail
+from llm_wrappers.testing._subject import AnyEnv, Run, Subject, require_alike, rollout
 from llm_wrappers.testing.conformance_error import ConformanceError, Point
 
-__all__ = ["check_stacks"]
+__all__ = ["check_stacks", "check_with_checkers"]
+
+
+def check_with_checkers(subject: Subject) -> None:
+    """The wrapped environment passes every check that the environment alone passes."""
+    # Gymnasium's only warns of observations outside the space.
+    _check(subject, "to observe what is in its observation space", partial(_observe, subject))
+    # SB3 asks for these types of Python, not of numpy.
+    _check(subject, "to return a float and two bools with a step", partial(_step, subject))
+    _check(subject, "to pass gymnasium's check_env", _gymnasium)
+    if find_spec("stable_baselines3") is None:
+        subject.skip(Point.ENVIRONMENT_CHECKERS, "stable_baselines3 is not installed")
+    else:
+        _check(subject, "to pass stable_baselines3's check_env", _sb3)
+
+
+def passes_sb3(env: AnyEnv) -> bool:
+    """Return whether SB3 is installed and can use this environment."""
+    return find_spec("stable_baselines3") is not None and _fault(_sb3, env) is None
+
+
+def _check(subject: Subject, rule: str, checker: Callable[[AnyEnv], None]) -> None:
+    fault = _fault(checker, subject.make_env())
+    if fault is not None:
+        subject.skip(
+            Point.ENVIRONMENT_CHECKERS, f"{rule} is more than the environment alone does: {fault}"
+        )
+        return
+    fault = _fault(checker, subject.make())
+    if fault is not None:
+        raise ConformanceError(
+            Point.ENVIRONMENT_CHECKERS,
+            f"{rule}, as the environment alone does",
+            got=f"{type(fault).__name__}: {fault}",
+        ) from fault
+
+
+def _fault(checker: Callable[[AnyEnv], None], env: AnyEnv) -> Exception | None:
+    with warnings.catch_warnings():
+        # They warn of wrappers as such, and of the spaces of the environment alone.
+        warnings.simplefilter("ignore")
+        try:
+            checker(env)
+        except Exception as error:
+            return error
+        finally:
+            env.close()
+    return None
+
+
+def _observe(subject: Subject, env: AnyEnv) -> None:
+    for seen in rollout(env, subject.actions(env), subject.seed):
+        if seen["observation"] not in env.observation_space:
+            raise ValueError(f"{seen['observation']} is not in {env.observation_space}")
+
+
+def _step(subject: Subject, env: AnyEnv) -> None:
+    for seen in rollout(env, subject.actions(env), subject.seed):
+        ends = [seen[name] for name in ("terminated", "truncated") if name in seen]
+        if not isinstance(seen.get("reward", 0.0), float | int):
+            raise TypeError(f"the reward is a {type(seen['reward']).__name__}")
+        if not all(isinstance(end, bool) for end in ends):
+            raise TypeError(f"the ends are of {[type(end).__name__ for end in ends]}")
+
+
+def _gymnasium(env: AnyEnv) -> None:
+    check_env(env, skip_render_check=True, skip_close_check=True)
+
+
+def _sb3(env: AnyEnv) -> None:
+    from stable_baselines3.common.env_checker import check_env as check_env_of_sb3
+
+    check_env_of_sb3(env, warn=False, skip_render_check=True)
+
+
+# --- point 10 ---
 
 _COPIES = 2
+_ADVICE = "do two copies share something?"
+_error = partial(ConformanceError, Point.STACKS)
 
 
 def check_stacks(subject: Subject) -> None:
@@ -81,11 +160,11 @@ def _check_vec_env(rule: str, subject: Subject, envs: Any) -> None:
         _compare(rule, expected, observations, rewards)
         for done, info in zip(dones, infos, strict=True):
             if bool(done) != ("episode" in info):
-                raise _error("a Monitor around it to see each end of an episode", info)
+                raise _error("a Monitor around it to see each end of an episode", got=info)
     one = subject.make()
     for method in ("stats", "state_dict", *subject.readings):
         if one.has_wrapper_attr(method) and len(envs.env_method(method)) != _COPIES:
-            raise _error(f"env_method({method!r}) to reach every copy", "fewer answers")
+            raise _error(f"env_method({method!r}) to reach every copy", got="fewer answers")
 
 
 def _check_normalised(subject: Subject, vec_normalize: Any, envs: Any) -> None:
@@ -104,7 +183,7 @@ def _check_normalised(subject: Subject, vec_normalize: Any, envs: Any) -> None:
     for actions in _actions(subject):
         _, rewards, _, _ = envs.step(_batch(envs.action_space, actions))
         if not np.isfinite(rewards).all():
-            raise _error("finite rewards from a VecNormalize around it", rewards)
+            raise _error("finite rewards from a VecNormalize around it", got=rewards)
     envs.close()
 
 
@@ -146,10 +225,11 @@ def _compare(rule: str, expected: list[dict[str, Any]], observations: Any, rewar
     else:
         batch = observations
     found = difference(_arrays(batch), _arrays(observations), "observation")
-    if found is not None:
-        raise fail(Point.STACKS, rule, found, "do two copies share something?")
+    require_alike(Point.STACKS, rule, found, _ADVICE)
     if not np.allclose([each["reward"] for each in expected], rewards, rtol=1e-5):
-        raise _error(f"{rule}; the rewards should be {[e['reward'] for e in expected]}", rewards)
+        raise _error(
+            f"{rule}; the rewards should be {[e['reward'] for e in expected]}", got=rewards
+        )
 
 
 def _arrays(batch: Any) -> Any:
@@ -166,13 +246,8 @@ def _compare_infos(rule: str, expected: list[dict[str, Any]], infos: dict[str, A
             if isinstance(value, dict):
                 continue
             if not infos.get(f"_{key}", np.zeros(_COPIES, bool))[index]:
-                raise _error(f"{rule}; infos[{key!r}][{index}] should be {value!r}", "nothing")
+                raise _error(f"{rule}; infos[{key!r}][{index}] should be {value!r}", got="nothing")
             found = difference(
                 np.asarray(value).tolist(), np.asarray(infos[key][index]).tolist(), f"info[{key!r}]"
             )
-            if found is not None:
-                raise fail(Point.STACKS, rule, found, "do two copies share something?")
-
-
-def _error(expected: str, got: Any) -> ConformanceError:
-    return ConformanceError(Point.STACKS, expected, got=got)
+            require_alike(Point.STACKS, rule, found, _ADVICE)
