@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from llm_wrappers.errors import GuidanceError, UnknownNameError
-from llm_wrappers.guidance.goal import Goal
-from llm_wrappers.guidance.plan import weighted_goals
-from llm_wrappers.guidance.planner import Planner
+from llm_wrappers.guidance.goals import Goal, weighted_goals
+from llm_wrappers.guidance.planners import Planner
 
 __all__ = [
     "EqualPlanner",

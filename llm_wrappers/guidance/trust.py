@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from llm_wrappers.adaptive_trust import AdaptiveTrust, refuse_trust, resolve_trusted
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.parts import require_keys
+from llm_wrappers.parts import require_keys
 from llm_wrappers.schedules import Schedule, coefficient
 
 __all__ = ["EpisodeReturns", "ScheduledCoin", "TrustEvidence"]

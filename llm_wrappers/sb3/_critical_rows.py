@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from llm_wrappers.guidance.critical._no_hits import NoHits
-from llm_wrappers.guidance.critical.critical_states import CriticalStates, resolve_critical_states
+from llm_wrappers.guidance.critical.table import CriticalStates, NoHits, resolve_critical_states
 
 __all__ = ["CriticalRows"]
 

@@ -16,7 +16,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
-from llm_wrappers.trajectories._trees import leaves, map_leaves
+from llm_wrappers.trajectories.trajectory import leaves, map_leaves
 
 __all__ = ["FrozenModel", "random_action"]
 

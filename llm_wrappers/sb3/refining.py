@@ -18,9 +18,9 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.errors import AuthoringError
-from llm_wrappers.guidance.critical.corrector import Corrector
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
-from llm_wrappers.guidance.critical.selector import Selector
+from llm_wrappers.guidance.critical.correcting import Corrector
+from llm_wrappers.guidance.critical.finding import Selector
+from llm_wrappers.guidance.critical.table import CriticalStates
 from llm_wrappers.llm import LLM
 from llm_wrappers.methods.ultra._places import check_writable
 from llm_wrappers.methods.ultra.guidance import write_guidance

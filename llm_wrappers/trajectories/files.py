@@ -19,8 +19,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from llm_wrappers.errors import GuidanceFileError, InvalidOptionError
-from llm_wrappers.trajectories._trees import rebuilt
-from llm_wrappers.trajectories.trajectory import Trajectory
+from llm_wrappers.trajectories.trajectory import Trajectory, rebuilt
 
 __all__ = [
     "TrajectoryFiles",

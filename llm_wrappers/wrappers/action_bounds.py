@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
-from llm_wrappers.guidance.mask_bank import BoundsBank
-from llm_wrappers.guidance.parts import Tally
+from llm_wrappers.guidance.masks import BoundsBank
 from llm_wrappers.guidance.trust import ScheduledCoin
+from llm_wrappers.parts import Tally
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers._core import Place, Step
 from llm_wrappers.wrappers._guided import Guided

@@ -14,9 +14,9 @@ from llm_wrappers.captions.captioner import Captioner, Facts
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.judge import Judge, JudgeFunction
 from llm_wrappers.guidance.judges.names import resolve_judge, resolve_potential
-from llm_wrappers.guidance.parts import Part
 from llm_wrappers.guidance.potential import Potential, PotentialFunction
 from llm_wrappers.guidance.trust import EpisodeReturns, TrustEvidence
+from llm_wrappers.parts import Part
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers._core import Core, Place, Start, Step
 from llm_wrappers.wrappers._guided import Guided

@@ -21,12 +21,12 @@ from llm_wrappers.errors import (
     GuidanceWarning,
     InvalidOptionError,
 )
-from llm_wrappers.guidance.judging import Judging
-from llm_wrappers.guidance.planning import Planning
+from llm_wrappers.guidance.consult import Remembering
+from llm_wrappers.guidance.judge import Judging
+from llm_wrappers.guidance.planners import Planning
 from llm_wrappers.guidance.potential import Potentials
-from llm_wrappers.guidance.remembering import Remembering
 from llm_wrappers.guidance.states import action_key, facts_keys, facts_row
-from llm_wrappers.guidance.suggesting import Suggesting
+from llm_wrappers.guidance.suggesters import Suggesting
 from llm_wrappers.sandbox import PlannerFailure
 
 GOALS = ("collect wood", "eat cow", "wake up")

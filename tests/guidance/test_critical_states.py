@@ -19,8 +19,11 @@ from llm_wrappers.errors import (
     InvalidOptionError,
     UnknownNameError,
 )
-from llm_wrappers.guidance.critical.critical_state import CriticalState
-from llm_wrappers.guidance.critical.critical_states import CriticalStates, resolve_critical_states
+from llm_wrappers.guidance.critical.table import (
+    CriticalState,
+    CriticalStates,
+    resolve_critical_states,
+)
 
 PLANE = gym.spaces.Box(-10.0, 10.0, (2,), np.float32)
 TORQUES = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)

@@ -129,7 +129,7 @@ ATTACKS = {
 class TestHostilePlanner:
     @pytest.fixture
     def planners(self, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-        monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "guidance"))
+        monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "sandbox"))
         import hostile_planners
 
         monkeypatch.setenv(hostile_planners.SECRET_VARIABLE, hostile_planners.SECRET)

@@ -28,9 +28,9 @@ from llm_wrappers.errors import (
     IncompatibleEnvironmentError,
     InvalidOptionError,
 )
-from llm_wrappers.guidance.critical.corrector import Corrector
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
-from llm_wrappers.guidance.critical.moment import CriticalMoment
+from llm_wrappers.guidance.critical.correcting import Corrector
+from llm_wrappers.guidance.critical.finding import CriticalMoment
+from llm_wrappers.guidance.critical.table import CriticalStates
 from llm_wrappers.llm import Budget
 from llm_wrappers.methods.ultra import LLMCorrector
 from llm_wrappers.methods.ultra._actions import action_form

@@ -22,7 +22,7 @@ from ultra_doubles import (
 
 from llm_wrappers import CriticalStateOverrideWrapper
 from llm_wrappers.errors import GuidanceWarning
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.table import CriticalStates
 from llm_wrappers.llm import LLM, Budget, allow_requests
 from llm_wrappers.methods.ultra import LLMCorrector, LLMSelector, write_guidance
 from llm_wrappers.testing import Fault, LLMServer

@@ -14,8 +14,8 @@ from llm_wrappers.errors import (
     InvalidOptionError,
 )
 from llm_wrappers.guidance import Trajectory
-from llm_wrappers.guidance.critical.critical_state import CriticalState
-from llm_wrappers.guidance.critical.moment import CriticalMoment
+from llm_wrappers.guidance.critical.finding import CriticalMoment
+from llm_wrappers.guidance.critical.table import CriticalState
 from llm_wrappers.methods.ultra import LLMSelector, write_guidance
 from llm_wrappers.testing import ScriptedLLM
 

@@ -30,8 +30,7 @@ from llm_wrappers.errors import (
     InvalidRequestError,
     ProviderError,
 )
-from llm_wrappers.guidance.critical.moment import CriticalMoment
-from llm_wrappers.guidance.critical.selector import Selector
+from llm_wrappers.guidance.critical.finding import CriticalMoment, Selector
 from llm_wrappers.llm import Budget
 from llm_wrappers.methods.ultra import LLMSelector
 from llm_wrappers.methods.ultra._identification import DROPPED

@@ -14,8 +14,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
-from llm_wrappers.guidance.critical.moment import CriticalMoment
-from llm_wrappers.guidance.critical.selectors import RandomSelector
+from llm_wrappers.guidance.critical.finding import CriticalMoment, RandomSelector
 from llm_wrappers.sb3.baselines.fidelity import FidelityScore, fidelity_scores, seeded_trajectories
 
 EPISODES = 40

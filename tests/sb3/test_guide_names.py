@@ -11,9 +11,12 @@ import pytest
 from stable_baselines3 import PPO
 
 from llm_wrappers.errors import GuidanceFileError, InvalidOptionError
-from llm_wrappers.guidance.critical.correctors import resolve_corrector
-from llm_wrappers.guidance.critical.moment import CriticalMoment
-from llm_wrappers.guidance.critical.selectors import ValueGapSelector, resolve_selector
+from llm_wrappers.guidance.critical.correcting import resolve_corrector
+from llm_wrappers.guidance.critical.finding import (
+    CriticalMoment,
+    ValueGapSelector,
+    resolve_selector,
+)
 from llm_wrappers.sb3 import PolicyCorrector, StateMask
 from llm_wrappers.trajectories.trajectory import Trajectory
 

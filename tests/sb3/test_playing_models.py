@@ -17,8 +17,8 @@ from stable_baselines3.common.envs import FakeImageEnv
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from llm_wrappers.errors import GuidanceFileError, IncompatibleEnvironmentError
-from llm_wrappers.guidance.critical.critical_state import CriticalState
-from llm_wrappers.guidance.critical.moment import CriticalMoment
+from llm_wrappers.guidance.critical.finding import CriticalMoment
+from llm_wrappers.guidance.critical.table import CriticalState
 from llm_wrappers.sb3 import record_trajectories, refine
 from llm_wrappers.trajectories.trajectory import Trajectory
 

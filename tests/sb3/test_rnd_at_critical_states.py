@@ -17,8 +17,7 @@ from llm_wrappers.errors import (
     GuidanceWarning,
     IncompatibleEnvironmentError,
 )
-from llm_wrappers.guidance.critical.critical_state import CriticalState
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.table import CriticalState, CriticalStates
 from llm_wrappers.sb3 import RandomNetworkDistillation
 
 QUICK: dict[str, Any] = {"warmup": 0, "update_every": 4, "train_share": 1.0, "features": 16}

@@ -21,7 +21,7 @@ from llm_wrappers.errors import (
     IncompatibleEnvironmentError,
     InvalidOptionError,
 )
-from llm_wrappers.guidance.critical.selector import Selector
+from llm_wrappers.guidance.critical.finding import Selector
 from llm_wrappers.sb3 import record_trajectories
 from llm_wrappers.sb3._blinding_env import BLINDED, KEPT, BlindingEnv
 from llm_wrappers.sb3._frozen_model import FrozenModel

@@ -20,10 +20,9 @@ from llm_wrappers.errors import (
     IncompatibleEnvironmentError,
     InvalidOptionError,
 )
-from llm_wrappers.guidance.critical.corrector import Corrector
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
-from llm_wrappers.guidance.critical.moment import CriticalMoment
-from llm_wrappers.guidance.critical.selectors import ValueGapSelector
+from llm_wrappers.guidance.critical.correcting import Corrector
+from llm_wrappers.guidance.critical.finding import CriticalMoment, ValueGapSelector
+from llm_wrappers.guidance.critical.table import CriticalStates
 from llm_wrappers.sb3 import record_trajectories
 from llm_wrappers.sb3.baselines.value_gap import critic_values, named_value_gap, value_gap_selector
 from llm_wrappers.sb3.policy_corrector import PolicyCorrector, named_policy

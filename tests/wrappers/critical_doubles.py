@@ -7,8 +7,7 @@ from functools import partial
 from typing import Any
 
 from llm_wrappers import wrappers
-from llm_wrappers.guidance.critical.critical_state import CriticalState
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.table import CriticalState, CriticalStates
 from llm_wrappers.wrappers import vector
 
 CORNERS = ([-0.5, -0.5, -0.5], [0.5, 0.5, -0.5], [-0.5, 0.5, 0.5], [0.5, -0.5, 0.5])

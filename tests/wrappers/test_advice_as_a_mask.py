@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from llm_wrappers import ActionMaskWrapper, CriticalStateOverrideWrapper, GoalObservationWrapper
-from llm_wrappers.guidance.critical.critical_state import CriticalState
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.table import CriticalState, CriticalStates
 from llm_wrappers.wrappers import vector
 
 # In each state that can be reached from the start, to go down is advised.

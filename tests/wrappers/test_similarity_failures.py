@@ -19,7 +19,7 @@ from similarity_doubles import (
 )
 
 from llm_wrappers.errors import AuthenticationError, CacheMissError, GuidanceError, GuidanceWarning
-from llm_wrappers.guidance.suggesting import MOST_CHARACTERS, MOST_GOALS
+from llm_wrappers.guidance.suggesters import MOST_CHARACTERS, MOST_GOALS
 
 FAILED = "the suggester failed"
 NO_VECTOR = "the encoder"

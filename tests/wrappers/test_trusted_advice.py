@@ -11,8 +11,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.critical.critical_state import CriticalState
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.table import CriticalState, CriticalStates
 from llm_wrappers.wrappers import CriticalStateOverrideWrapper, vector
 
 ADAPTIVE = {"kind": "adaptive", "window": 10}

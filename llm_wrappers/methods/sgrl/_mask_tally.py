@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_wrappers.guidance.plan import Plan
+from llm_wrappers.guidance.goals import Plan
 from llm_wrappers.methods.sgrl._goal_audit import GoalAudit
 
 __all__ = ["MaskTally"]

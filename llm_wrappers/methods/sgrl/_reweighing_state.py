@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, NonNegativeInt
 
 from llm_wrappers.errors import GuidanceFileError
-from llm_wrappers.guidance._whole_file import write_whole
+from llm_wrappers.whole_file import write_whole
 
 __all__ = ["ReweighingState"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llm_wrappers.guidance.factors import bounded_factor
+from llm_wrappers.guidance.goals import bounded_factor
 from llm_wrappers.methods.sgrl.unlock_report import UnlockReport
 
 __all__ = ["ReferenceReweigher"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from llm_wrappers import checks
 from llm_wrappers.errors import GuidanceWarning, InvalidOptionError, UserError
-from llm_wrappers.guidance.factors import checked_factors
+from llm_wrappers.guidance.goals import checked_factors
 from llm_wrappers.methods.sgrl._reweighing_state import ReweighingState
 from llm_wrappers.methods.sgrl.reweighing import Reweigher
 from llm_wrappers.methods.sgrl.unlock_report import UnlockReport

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence, Set
 
 from pydantic import BaseModel, Field
 
-from llm_wrappers.guidance.critical.moment import CriticalMoment
+from llm_wrappers.guidance.critical.finding import CriticalMoment
 
 __all__ = ["DROPPED", "Identification", "most_important", "usable_moments"]
 

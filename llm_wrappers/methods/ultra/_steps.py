@@ -12,8 +12,7 @@ from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.methods._one_line import one_line
 from llm_wrappers.methods._words import action_in_words
-from llm_wrappers.trajectories._trees import map_leaves
-from llm_wrappers.trajectories.trajectory import Trajectory
+from llm_wrappers.trajectories.trajectory import Trajectory, map_leaves
 
 __all__ = ["StepWriter", "heading"]
 

@@ -10,10 +10,8 @@ import gymnasium as gym
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.critical.corrector import Corrector
-from llm_wrappers.guidance.critical.correctors import resolve_corrector
-from llm_wrappers.guidance.critical.selector import Selector
-from llm_wrappers.guidance.critical.selectors import resolve_selector
+from llm_wrappers.guidance.critical.correcting import Corrector, resolve_corrector
+from llm_wrappers.guidance.critical.finding import Selector, resolve_selector
 from llm_wrappers.llm import LLM, resolve_llm
 from llm_wrappers.methods.ultra.llm_corrector import LLMCorrector
 from llm_wrappers.methods.ultra.llm_selector import LLMSelector

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
-from llm_wrappers.guidance.critical.moment import CriticalMoment
+from llm_wrappers.guidance.critical.finding import CriticalMoment
+from llm_wrappers.guidance.critical.table import CriticalStates
 from llm_wrappers.llm.usage import Usage
 
 __all__ = ["UltraReport"]
