@@ -11,7 +11,7 @@ from llm_wrappers.errors import GuidanceFileError, InvalidOptionError
 from llm_wrappers.guidance.consult import Consult, Words
 from llm_wrappers.guidance.goals import Goal, Plan, checked_factors, checked_plan
 from llm_wrappers.guidance.states import States
-from llm_wrappers.sandbox.source import hash_of
+from llm_wrappers.sandbox.source import CLASS_NAME, hash_of
 
 __all__ = [
     "FunctionPlanner",
@@ -71,9 +71,6 @@ class FunctionPlanner:
         return self.function([dict(row) for row in facts])
 
 
-_CLASS_NAME = "OptimizedGoalGenerator"
-
-
 class PlannerProgram:
     """A planner whose source defines the class `OptimizedGoalGenerator`, as SGRL's does.
 
@@ -121,7 +118,7 @@ class PlannerProgram:
         try:
             namespace = self._executed()
             self.reads = _checked_reads(namespace.get("READS"))
-            make_generator = namespace.get(_CLASS_NAME)
+            make_generator = namespace.get(CLASS_NAME)
             self._generator: Any = make_generator() if callable(make_generator) else None
         except Exception as error:
             raise GuidanceFileError(
@@ -129,7 +126,7 @@ class PlannerProgram:
             ) from error
         if not callable(getattr(self._generator, "generate", None)):
             raise GuidanceFileError(
-                f"{self.name}: expected a class {_CLASS_NAME} with a method generate(facts)"
+                f"{self.name}: expected a class {CLASS_NAME} with a method generate(facts)"
             )
 
     def _executed(self) -> dict[str, Any]:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
-
-import numpy as np
 
 from llm_wrappers import checks
 from llm_wrappers.errors import GuidanceError, InvalidOptionError
@@ -15,6 +11,7 @@ from llm_wrappers.guidance.consult import Consult, Words
 from llm_wrappers.guidance.goals import weighted_goals
 from llm_wrappers.guidance.planners import Planner
 from llm_wrappers.guidance.resolve import resolve_planner
+from llm_wrappers.guidance.stable_random import state_generator
 from llm_wrappers.guidance.states import States
 from llm_wrappers.registry import Registry, whole_in
 
@@ -175,10 +172,9 @@ class UniformSuggester:
         return [self._drawn(row) for row in states.facts]
 
     def _drawn(self, facts: Mapping[str, Any]) -> list[str]:
-        # Not hash(): it differs between processes.
-        state = json.dumps([self.seed, dict(facts)], sort_keys=True, default=str).encode()
-        seed = int.from_bytes(hashlib.sha256(state).digest()[:8], "big")
-        chosen = np.random.default_rng(seed).choice(len(self.goals), self.number, replace=False)
+        chosen = state_generator(self.seed, facts).choice(
+            len(self.goals), self.number, replace=False
+        )
         return [self.goals[index] for index in chosen.tolist()]
 
 

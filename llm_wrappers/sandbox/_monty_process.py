@@ -52,12 +52,7 @@ def read_frame(pipe: IO[bytes], *, most: int = _MOST_BYTES_OF_REQUEST) -> bytes 
 
 
 class Pipes:
-    """The two pipes of a process that answers messages.
-
-    Args:
-        requests: Where messages come from.
-        replies: Where their replies go to.
-    """
+    """The two pipes of a process that answers messages."""
 
     def __init__(self, requests: IO[bytes], replies: IO[bytes]) -> None:
         self._requests = requests
@@ -70,9 +65,7 @@ class Pipes:
     def serve(self, answer: Callable[[str, list[Any]], dict[str, Any]], *, seconds: float) -> None:
         """Say that the process is ready, and reply to messages until the other side is gone.
 
-        Args:
-            answer: From a message, what to do with which states, to the reply.
-            seconds: When a reply is overdue and this process dies instead.
+        A reply that is overdue by `seconds` is none: this process dies instead.
         """
         self.reply({})
         _die_after(0)
@@ -171,10 +164,8 @@ class PlannerSession:
     def reply(self, what: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the text of the answers, or how the batch as a whole was lost.
 
-        Args:
-            what: ``"ask"``, ``"compare"`` for whether the facts were changed, too, or ``"line"``
-                for the line that raises.
-            rows: The facts of the states.
+        `what` is ``"ask"``, ``"compare"`` for whether the facts were changed, too, or ``"line"``
+        for the line that raises.
         """
         if what == "line":
             return {"line": self._line(rows[0])}

@@ -109,12 +109,7 @@ _READY_MADE = frozenset(dir(builtins)) - WRITE_INSTEAD_OF_NAME.keys()
 
 
 def name_problems(tree: ast.Module, table: symtable.SymbolTable) -> Iterator[Problem]:
-    """Return where a planner uses a name that is not there, with what was perhaps meant.
-
-    Args:
-        tree: The planner's syntax tree.
-        table: The symbols of the same source.
-    """
+    """Return where a planner uses a name that is not there, with what was perhaps meant."""
     attributes = attributes_of_self(tree)
     bound, undefined = _bound_and_undefined(table)
     known = sorted(bound | {name for name in _READY_MADE if name.islower()})

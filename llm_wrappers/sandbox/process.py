@@ -29,12 +29,7 @@ _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "MON
 
 
 class WorkerLostError(GuidanceError):
-    """The process died, did not answer in time or answered nonsense; it is gone.
-
-    Args:
-        message: What happened.
-        unasked: Whether it was gone before the question reached it.
-    """
+    """The process is gone: it died, was overdue or answered nonsense."""
 
     def __init__(self, message: str, *, unasked: bool = False) -> None:
         super().__init__(message)
@@ -42,16 +37,9 @@ class WorkerLostError(GuidanceError):
 
 
 class Worker:
-    """Starts a script as a process and exchanges messages with it.
+    """Starts a script, one that begins as `_monty_process` does, and exchanges messages with it.
 
     The process ends itself when a reply is overdue, so that nobody waits for ever.
-
-    Args:
-        script: One that begins as `_monty_process` does.
-        options: The first message; plain data. The module search path is added.
-
-    Raises:
-        UserError: If the process cannot be started here.
     """
 
     def __init__(self, script: Path, options: Mapping[str, Any]) -> None:
@@ -86,15 +74,7 @@ class Worker:
         return self._finalizer.alive and self._process.poll() is None
 
     def ask(self, what: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return the reply to a message.
-
-        Args:
-            what: What to do with the rows.
-            rows: The facts of some states; plain data.
-
-        Raises:
-            WorkerLostError: If there is no reply; start another worker then.
-        """
+        """Return the reply to what to do with some rows, or raise a WorkerLostError."""
         return self._exchange((what, rows))
 
     def close(self) -> None:
@@ -161,12 +141,7 @@ _LOSSES = frozenset({"timeout", "memory", "crashed"})
 
 
 class Conversation:
-    """One process that runs one planner: started when needed, replaced when lost.
-
-    Args:
-        start: Starts the process.
-        patience: After so many states in a row that cost the process, no more are asked.
-    """
+    """One process that runs one planner: started when needed, replaced when lost."""
 
     def __init__(self, start: Callable[[], Worker], *, patience: int) -> None:
         self.owner = os.getpid()
@@ -183,15 +158,7 @@ class Conversation:
         return None if self._worker is None else self._worker.pid
 
     def answers(self, rows: list[dict[str, Any]], *, compare: bool = False) -> list[Answer]:
-        """Return the answer for each state, or why there is none.
-
-        Args:
-            rows: The facts of the states; plain data.
-            compare: Whether a planner that changes its facts fails with kind ``"mutated"``.
-
-        Raises:
-            UserError: If the process cannot be started on this machine.
-        """
+        """Return the answer for each state, or why there is none: see `MontyRuntime.answers`."""
         what = "compare" if compare else "ask"
         answers: list[Answer] = []
         with self._lock:

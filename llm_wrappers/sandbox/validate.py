@@ -42,12 +42,6 @@ def turned(source: str) -> str:
 
     Monty keeps the members of a set as they came, and Python in an order that may differ from
     process to process.
-
-    Args:
-        source: A source that has been parsed before.
-
-    Raises:
-        RecursionError: If it is too deep to be written anew.
     """
     tree = parsed(source)
     last_future = max(
@@ -110,12 +104,8 @@ class Findings:
     ) -> None:
         """Add what was found, or count it where it was found before.
 
-        Args:
-            kind: What is wrong.
-            message: What happened; may hold what planner code wrote.
-            line: The line of the planner.
-            state: The facts.
-            same: What makes it the same finding, where that is not the message.
+        The message may hold what planner code wrote. What makes it the same finding is `same`,
+        where that is not the message.
         """
         message = one_line(message, most=_LONGEST_MESSAGE)
         key = (kind, line, message if same is None else same)

@@ -141,15 +141,6 @@ def test_a_critic_that_answers_nonsense_is_told(answer: Any, problem: str) -> No
         ValueGapSelector(answer).select([paid([1.0, 1.0])], per_episode=1)
 
 
-def test_moments_take_numbers_of_numpy_and_keep_plain_ones() -> None:
-    """A selector of one's own is mostly `argmax`."""
-    found = CriticalMoment(np.int64(1), np.uint8(2), importance=np.float32(0.5))  # type: ignore
-    assert found == CriticalMoment(1, 2, importance=0.5)
-    assert [type(value) for value in (found.episode, found.step, found.importance)] == [
-        int, int, float,
-    ]  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("build", "problem"),
     [
@@ -384,13 +375,6 @@ def test_actions_are_counted_from_where_the_space_starts() -> None:
     judge = FunctionJudge(lambda states, actions: [1 if a == 7 else 0 for a in actions])
     [found] = correct(JudgeCorrector(judge, space), episode([5]))
     assert (found.action, found.reward) == (7, -1.0)
-
-
-def test_nothing_to_correct_asks_nobody() -> None:
-    def judge(states: Any, actions: Any) -> Any:
-        raise AssertionError("was asked")
-
-    assert JudgeCorrector(FunctionJudge(judge), PUSHES).correct([episode([0])], []) == []
 
 
 def test_random_advice_follows_the_seed_and_place_and_leaves_the_space_alone() -> None:

@@ -111,10 +111,6 @@ class TestMasks:
             MaskBank({"fine": [0], "go": mask}, FOUR, action_names=NAMES)
         assert str(caught.value).startswith("the mask of goal 'go' ")
 
-    def test_names_need_names(self):
-        with pytest.raises(InvalidOptionError, match="known names: none; pass indices or action_n"):
-            MaskBank({"go": ["left"]}, FOUR)
-
     @pytest.mark.parametrize("names", [NAMES[:3], (*NAMES, "jump")])
     def test_names_are_one_per_action(self, names):
         with pytest.raises(InvalidOptionError, match="action_names must be 4 names"):
@@ -124,10 +120,6 @@ class TestMasks:
     def test_the_bank_is_a_dict(self, masks):
         with pytest.raises(InvalidOptionError, match="expected a dict of goal -> actions"):
             MaskBank(masks, FOUR)
-
-    def test_a_goal_without_an_entry_leaves_everything_open(self):
-        assert MaskBank({"go": [0]}, FOUR).matrix(["rest", "go"]).sum(axis=1).tolist() == [4, 1]
-        assert MaskBank({}, FOUR).matrix(["rest"]).all()
 
     @examples
     @given(
@@ -314,12 +306,6 @@ class TestOwnFlags:
         assert not read_mask([0, 0, 0], THREE).any()
         assert read_mask([[0, 0], [0, 1, 1]], PARTS).tolist() == [False, False, False, True, True]
 
-    def test_what_is_returned_is_not_what_was_given(self):
-        given_ = np.ones(3, np.bool_)
-        mask = read_mask(given_, THREE)
-        mask[0] = False
-        assert given_.all()
-
 
 class TestOwnMasksRefused:
     def test_none(self):
@@ -369,9 +355,6 @@ class TestOwnMasksRefused:
     def test_what_fills_up_must_be_nought(self):
         # Whether it is a mask that fills up with ones, or another one, nobody can tell.
         refused(np.ones((2, 3)), PARTS, "not 0 behind the 2 actions of part 0")
-
-    def test_bits(self):
-        refused([1, 0, 1], BITS, "two per bit", "or 2, one per bit (it may be 1)")
 
 
 def maskable():
@@ -456,11 +439,6 @@ class TestOwnMasksOfMany:
         found = read_masks(value, THREE, 2)
         assert found.dtype == np.bool_
         assert found.tolist() == [[True, False, True], [True, True, True]]
-
-    def test_what_is_returned_is_not_what_was_given(self):
-        given_ = np.ones((2, 3), np.bool_)
-        read_masks(given_, THREE, 2)[0] = False
-        assert given_.all()
 
     @pytest.mark.parametrize("value", [None, 1, [[1, 0, 1]], np.ones((3, 3)), {}, [[1], [1, 0], 3]])
     def test_not_as_many(self, value):

@@ -74,17 +74,6 @@ class TestPlans:
             "unguided": 0,
         }
 
-    def test_a_planner_is_given_dicts(self, states):
-        def generate(row):
-            assert type(row) is dict
-            return [("eat cow", 1.0)]
-
-        class Planned:
-            def plan(self, facts):
-                return [generate(row) for row in facts]
-
-        assert chosen(make(Planned()).plans(states(1, 2))) == [(1,), (1,)]
-
     def test_where_it_fails_the_fallback_stands_in(self):
         asked = make(Recorder(lambda row: "eat cow"), fallback="eat cow")
         with pytest.warns(GuidanceWarning, match="steps like this one run without guidance and"):
@@ -103,32 +92,6 @@ class TestPlans:
         assert silent.stats()["unguided"] == 0  # It is guided to nothing.
         with pytest.warns(GuidanceWarning, match="no goal of the vocabulary"):
             make(Recorder(lambda row: [])).plans(rows(1))
-
-
-class TestNumPy:
-    """Planners written with NumPy, as people write them."""
-
-    GOALS = np.array(GOALS)
-
-    @pytest.mark.parametrize(
-        "answer",
-        [
-            [("eat cow", np.exp(-1.0))],
-            [("eat cow", np.float32(2))],
-            [("eat cow", np.int64(2)), ("wake up", np.uint8(1))],
-            [(GOALS[1], 1)],
-            [("eat cow", np.array([3, 4])[1] > 3), ("wake up", False)],
-            np.array([("eat cow", 0.7), ("wake up", 0.3)]),
-            np.array([("eat cow", 0.7), ("wake up", 0.3)], dtype=object),
-            list(zip(GOALS, np.array([0.1, 0.7, 0.2]), strict=True)),
-            dict(zip(GOALS.tolist(), np.array([0.1, 0.7, 0.2]), strict=True)),
-        ],
-        ids=repr,
-    )
-    def test_is_understood(self, answer):
-        asked = make(as_planner(lambda facts: [answer for _ in facts]))
-        assert [plan.best for plan in asked.plans(rows(1, 2))] == [1, 1]
-        assert asked.stats()["failures"] == 0
 
 
 class TestPlanner:
@@ -199,13 +162,6 @@ class TestContract:
     )
     def test_reads(self, line, reads):
         assert PlannerProgram(f"{line}\n{with_body('return []')}").reads == reads
-
-    def test_reads_is_what_it_is_given_behind_planning(self):
-        body = "return [('go left' if set(facts) == {'angle'} else 'go right', 1.0)]"
-        program = PlannerProgram("READS = ('angle',)\n" + with_body(body))
-        asked = Planning(program, goals=("go left", "go right"), fallback="go right")
-        assert asked.plans([{"angle": 1, "speed": 2}, {"angle": 1, "speed": 3}])[1].goals == (0,)
-        assert asked.counts["planned"] == 1
 
     def test_each_state_is_a_dict_of_its_own(self):
         program = PlannerProgram(with_body("facts.clear(); return type(facts)"))

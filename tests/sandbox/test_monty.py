@@ -249,10 +249,3 @@ class TestCopies:
     def test_copies_are_itself(self):
         runtime = MontyRuntime(SOURCE)
         assert copy.deepcopy(runtime) is copy.copy(runtime) is runtime
-
-    def test_it_can_be_used_again_after_closing(self):
-        runtime = MontyRuntime(SOURCE)
-        for _ in range(2):
-            with runtime:
-                assert runtime.plan(rows(3)) == [[("eat cow", 4.0)]]
-        runtime.close()

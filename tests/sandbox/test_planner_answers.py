@@ -130,11 +130,6 @@ class TestAnswers:
 
 
 class TestFailures:
-    def test_it_names_the_line(self):
-        failure = PlannerFailure("raised", "KeyError: 'wood'", line=12)
-        assert str(failure) == "KeyError: 'wood' (line 12 of the planner)"
-        assert isinstance(failure, GuidanceError)
-
     def test_it_survives_pickling(self):
         failure = pickle.loads(pickle.dumps(PlannerFailure("timeout", "took long", line=3)))
         assert (failure.kind, failure.message, failure.line) == ("timeout", "took long", 3)

@@ -215,10 +215,6 @@ class TestSourcesThatMayBeAnything:
     def test_what_looks_like_code(self, text):
         assert lint_planner(text)
 
-    @given(st.lists(st.sampled_from(planner("return [(x, 1)]").split(" ")), max_size=20))
-    def test_a_planner_in_disorder(self, words):
-        lint_planner(" ".join(words))
-
     def test_ten_megabytes_are_refused_at_once(self):
         assert "10,000,000" in messages("x=1\n" * 2_500_000)[0]
 

@@ -185,7 +185,31 @@ def split_part(name: str) -> tuple[str, str | None]:
     return (front, part) if mark else (name, None)
 
 
-class RuleCorrector:
+class _ByAdvice:
+    """Makes critical states of the actions that it advises, moment by moment."""
+
+    _advice: Advice
+
+    def correct(
+        self, trajectories: Sequence[Trajectory], moments: Sequence[CriticalMoment]
+    ) -> list[CriticalState | None]:
+        """Return a critical state for each moment, None where there is no advice.
+
+        Raises:
+            InvalidOptionError: If a moment is not of these episodes, they lack the facts that are
+                read, an advised action is not of the action space, or `part` does not fit.
+        """
+        actions = [self._action(trajectories, moment) for moment in moments]
+        return [
+            None if action is None else self._advice.critical_state(trajectories, moment, action)
+            for moment, action in zip(moments, actions, strict=True)
+        ]
+
+    def _action(self, trajectories: Sequence[Trajectory], moment: CriticalMoment) -> Any:
+        raise NotImplementedError
+
+
+class RuleCorrector(_ByAdvice):
     """Advises what a rule says of the facts of a state.
 
     The reward of a critical state is +1 if the agent did what is advised, else -1; our choice.
@@ -222,24 +246,8 @@ class RuleCorrector:
         self.rule = rule
         self._advice = Advice(action_space, part=part, tolerance=tolerance)
 
-    def correct(
-        self, trajectories: Sequence[Trajectory], moments: Sequence[CriticalMoment]
-    ) -> list[CriticalState | None]:
-        """Return the rule's advice for each moment.
-
-        Raises:
-            InvalidOptionError: If a moment is not of these episodes, they have no facts, the rule
-                returns what is not of the action space, or `part` does not fit.
-        """
-        return [self._corrected(trajectories, moment) for moment in moments]
-
-    def _corrected(
-        self, trajectories: Sequence[Trajectory], moment: CriticalMoment
-    ) -> CriticalState | None:
-        action = self.rule(facts_of(trajectories, moment))
-        if action is None:
-            return None
-        return self._advice.critical_state(trajectories, moment, action)
+    def _action(self, trajectories: Sequence[Trajectory], moment: CriticalMoment) -> Any:
+        return self.rule(facts_of(trajectories, moment))
 
 
 Caption = Callable[[Sequence[Mapping[str, Any]]], Sequence[str]]
@@ -346,7 +354,7 @@ class JudgeCorrector:
         )
 
 
-class RandomCorrector:
+class RandomCorrector(_ByAdvice):
     """Advises a random action, for ablations: same plumbing, no knowledge.
 
     The action depends on the seed, the episode and the step, and on nothing else. The reward of a
@@ -384,20 +392,7 @@ class RandomCorrector:
         # Seeding a space changes it, and this one is somebody else's.
         self._space = deepcopy(action_space)
 
-    def correct(
-        self, trajectories: Sequence[Trajectory], moments: Sequence[CriticalMoment]
-    ) -> list[CriticalState | None]:
-        """Return a random action for each moment.
-
-        Raises:
-            InvalidOptionError: If a moment is not of these episodes, or `part` does not fit.
-        """
-        return [
-            self._advice.critical_state(trajectories, moment, self._drawn(moment))
-            for moment in moments
-        ]
-
-    def _drawn(self, moment: CriticalMoment) -> Any:
+    def _action(self, trajectories: Sequence[Trajectory], moment: CriticalMoment) -> Any:
         place = np.random.SeedSequence([self.seed, moment.episode, moment.step])
         self._space.seed(int(place.generate_state(1)[0]))
         return self._space.sample()

@@ -179,7 +179,38 @@ def _from_moments(
     return rows
 
 
-class RandomSelector:
+class _ByImportance:
+    """Picks the steps that a number says are the most important."""
+
+    min_gap: int
+    _rationale: str
+    _above = -np.inf
+
+    def importances(self, trajectories: Sequence[Trajectory]) -> list[NDArray[np.float64]]:
+        """Return the number of each step, one array of shape (T,) per episode."""
+        return [self._row(episode, each) for episode, each in enumerate(trajectories)]
+
+    def select(
+        self, trajectories: Sequence[Trajectory], *, per_episode: int
+    ) -> list[CriticalMoment]:
+        """Return the steps of the largest numbers, in order of episode and step.
+
+        Raises:
+            InvalidOptionError: If `per_episode` is no whole number >= 1.
+        """
+        return moments_of(
+            self.importances(trajectories),
+            per_episode=per_episode,
+            min_gap=self.min_gap,
+            rationale=self._rationale,
+            above=self._above,
+        )
+
+    def _row(self, episode: int, trajectory: Trajectory) -> NDArray[np.float64]:
+        raise NotImplementedError
+
+
+class RandomSelector(_ByImportance):
     """Picks steps uniformly at random, without replacement.
 
     In RICE (arXiv 2405.03064, table 1) random states reach most of what explained ones do, so a
@@ -202,35 +233,18 @@ class RandomSelector:
     [0, 0, 1, 1]
     """
 
+    _rationale = "drawn at random"
+
     def __init__(self, *, seed: int = 0, min_gap: int = 1) -> None:
         checks.whole("seed", seed, least=0)
         checks.whole("min_gap", min_gap, least=1)
         self.seed, self.min_gap = seed, min_gap
 
-    def importances(self, trajectories: Sequence[Trajectory]) -> list[NDArray[np.float64]]:
-        """Return a random number in [0, 1) for each step, one array of shape (T,) per episode."""
-        return [
-            np.random.default_rng([self.seed, episode]).random(len(trajectory))
-            for episode, trajectory in enumerate(trajectories)
-        ]
-
-    def select(
-        self, trajectories: Sequence[Trajectory], *, per_episode: int
-    ) -> list[CriticalMoment]:
-        """Return moments drawn at random.
-
-        Raises:
-            InvalidOptionError: If `per_episode` is no whole number >= 1.
-        """
-        return moments_of(
-            self.importances(trajectories),
-            per_episode=per_episode,
-            min_gap=self.min_gap,
-            rationale="drawn at random",
-        )
+    def _row(self, episode: int, trajectory: Trajectory) -> NDArray[np.float64]:
+        return np.random.default_rng([self.seed, episode]).random(len(trajectory))
 
 
-class ReturnDropSelector:
+class ReturnDropSelector(_ByImportance):
     """Picks the steps from which on the reward falls most; needs no model at all.
 
     The drop of step t is the mean of the `window` rewards before it, less the mean of the `window`
@@ -255,32 +269,15 @@ class ReturnDropSelector:
     (3, 1.0)
     """
 
+    _above = 0.0
+
     def __init__(self, *, window: int = 10, min_gap: int = 1) -> None:
         checks.whole("window", window, least=1)
         checks.whole("min_gap", min_gap, least=1)
         self.window, self.min_gap = window, min_gap
+        self._rationale = f"the mean reward of {window} steps falls by {{importance}}"
 
-    def importances(self, trajectories: Sequence[Trajectory]) -> list[NDArray[np.float64]]:
-        """Return the drop of each step, one array of shape (T,) per episode."""
-        return [self._drops(trajectory) for trajectory in trajectories]
-
-    def select(
-        self, trajectories: Sequence[Trajectory], *, per_episode: int
-    ) -> list[CriticalMoment]:
-        """Return the moments with the largest drops.
-
-        Raises:
-            InvalidOptionError: If `per_episode` is no whole number >= 1.
-        """
-        return moments_of(
-            self.importances(trajectories),
-            per_episode=per_episode,
-            min_gap=self.min_gap,
-            rationale=f"the mean reward of {self.window} steps falls by {{importance}}",
-            above=0.0,
-        )
-
-    def _drops(self, trajectory: Trajectory) -> NDArray[np.float64]:
+    def _row(self, episode: int, trajectory: Trajectory) -> NDArray[np.float64]:
         steps = np.arange(len(trajectory))
         sums = np.concatenate([[0.0], np.cumsum(trajectory.rewards)])
         begins = np.maximum(steps - self.window, 0)
@@ -292,7 +289,7 @@ class ReturnDropSelector:
         return drops
 
 
-class ValueGapSelector:
+class ValueGapSelector(_ByImportance):
     """Picks the steps that went worst by the values of a critic.
 
     The gap of a step is V(s) - r - gamma * V(s'), what was expected less what came; V is 0 after an
@@ -318,6 +315,9 @@ class ValueGapSelector:
     [(1, 10.0)]
     """
 
+    _rationale = "went worse than the critic expected, by {importance}"
+    _above = 0.0
+
     def __init__(
         self,
         values: Callable[[Any], NDArray[Any]],
@@ -337,32 +337,7 @@ class ValueGapSelector:
         self.values, self.gamma = values, gamma
         self.reward_scale, self.min_gap = reward_scale, min_gap
 
-    def importances(self, trajectories: Sequence[Trajectory]) -> list[NDArray[np.float64]]:
-        """Return the gap of each step, one array of shape (T,) per episode.
-
-        Raises:
-            InvalidOptionError: If `values` does not return one finite number for each observation.
-        """
-        return [self._gaps(trajectory) for trajectory in trajectories]
-
-    def select(
-        self, trajectories: Sequence[Trajectory], *, per_episode: int
-    ) -> list[CriticalMoment]:
-        """Return the moments with the largest gaps.
-
-        Raises:
-            InvalidOptionError: If `per_episode` is no whole number >= 1, or `values` does not
-                return one finite number for each observation.
-        """
-        return moments_of(
-            self.importances(trajectories),
-            per_episode=per_episode,
-            min_gap=self.min_gap,
-            rationale="went worse than the critic expected, by {importance}",
-            above=0.0,
-        )
-
-    def _gaps(self, trajectory: Trajectory) -> NDArray[np.float64]:
+    def _row(self, episode: int, trajectory: Trajectory) -> NDArray[np.float64]:
         expected = np.array(self.values(trajectory.observations), dtype=np.float64)
         if expected.shape != (len(trajectory) + 1,) or not np.isfinite(expected).all():
             raise InvalidOptionError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -18,7 +18,6 @@ __all__ = [
     "CellKeys",
     "Closeness",
     "NearestKeys",
-    "StateKeys",
     "check_advisable",
     "check_key",
     "checked_scales",
@@ -66,21 +65,10 @@ def flat(states: NDArray[Any]) -> NDArray[np.float64]:
 _KNOWN = '"exact", "rounded:DECIMALS", "bins:WIDTH", "bins:WIDTH,WIDTH,..." or "nearest:RADIUS"'
 
 
-class StateKeys(Protocol):
-    """Finds recorded states in observations.
-
-    `groups` says which key each recorded state has, shape (entries,), numbered from 0 in the order
-    of first appearance.
-    """
-
-    groups: NDArray[np.intp]
-
-    def match(self, states: NDArray[np.float64]) -> NDArray[np.intp]:
-        """Return the key of each of n flat states, shape (n, d); -1 for none."""
-
-
 class CellKeys:
     """Two states have the same key if they are in the same cell.
+
+    `groups` says which key each recorded state has, numbered in the order of first appearance.
 
     Args:
         recorded: The recorded states, shape (entries, d).
@@ -144,7 +132,7 @@ class NearestKeys:
 
 def make_keys(
     key: str, recorded: NDArray[np.float64], scales: Sequence[float] | None = None
-) -> StateKeys:
+) -> CellKeys | NearestKeys:
     """Return what finds recorded states in observations.
 
     Args:

@@ -23,7 +23,8 @@ from llm_wrappers.errors import (
 )
 from llm_wrappers.guidance.critical.state_keys import (
     SIMPLE_SPACES,
-    StateKeys,
+    CellKeys,
+    NearestKeys,
     check_advisable,
     check_key,
     checked_scales,
@@ -158,7 +159,7 @@ class CriticalStates:
         }
         self.advised = advised
         self.actions, self.rewards = advised[:0], np.zeros(0)
-        self._keys: StateKeys | None = None
+        self._keys: CellKeys | NearestKeys | None = None
         if entries:
             self._keys = make_keys(key, flat(self.states), self.scales)
             self._aggregate(self._keys.groups)

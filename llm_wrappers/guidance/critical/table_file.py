@@ -29,14 +29,7 @@ def write_document(
     actions: NDArray[Any],
     options: Mapping[str, Any],
 ) -> None:
-    """Write critical states, with the types of their numbers, to a file.
-
-    Args:
-        path: The file.
-        entries: The critical states.
-        states: Their states, shape (entries, ...), in the type they have.
-        actions: Their actions, shape (entries, ...), likewise.
-        options: What else the table is made with.
+    """Write critical states, with the types of their numbers, and what else a table is made with.
 
     Raises:
         GuidanceFileError: If the file cannot be written.
