@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from llm_wrappers import checks
 from llm_wrappers.errors import GuidanceError, InvalidOptionError
+from llm_wrappers.sandbox.answers import a_type
 
 __all__ = [
     "DEFAULT_ALIASES",
@@ -189,7 +190,9 @@ def weighted_goals(answer: Any) -> list[tuple[str, float]]:
     kind = type(answer)
     entries = list(dict.items(answer)) if issubclass(kind, dict) else _listed(answer)
     if entries is None:
-        raise GuidanceError(f"expected a list of (goal, weight) per state, got {_described(kind)}")
+        raise GuidanceError(
+            f"expected a list of (goal, weight) per state, got {_described(answer)}"
+        )
     if len(entries) > _MOST_GOALS:
         raise GuidanceError(f"expected at most {_MOST_GOALS:,} goals, got {len(entries):,}")
     return [_text_and_weight(entry) for entry in entries]
@@ -219,20 +222,15 @@ def _parsed(row: Any) -> Any:
         return row
 
 
-def _described(kind: type) -> str:
+def _described(answer: Any) -> str:
+    kind = type(answer)
     if issubclass(kind, str):
         return "one text: write [(text, 1.0)]"
     if kind is Goal:
         return "one Goal: write [goal]"
     if any(kind is once for once in _ONCE):
-        return f"{_a(kind)}: write list(...)"
-    return _a(kind)
-
-
-def _a(kind: type) -> str:
-    # Read past a metaclass, which may have a name of its own.
-    name: str = type.__dict__["__name__"].__get__(kind)
-    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+        return f"{a_type(answer)}: write list(...)"
+    return a_type(answer)
 
 
 def _text_and_weight(entry: Any) -> tuple[str, float]:
@@ -255,13 +253,13 @@ def _text(text: Any) -> str:
         return text
     if type(text) is np.str_:
         return str(text)
-    raise GuidanceError(f"expected a goal's text, got {_a(type(text))}")
+    raise GuidanceError(f"expected a goal's text, got {a_type(text)}")
 
 
 def _weight(weight: Any) -> float:
     kind = type(weight)
     if kind is not float and not any(kind is known for known in _NUMBERS):
-        raise GuidanceError(f"expected weights that are numbers, got {_a(kind)}")
+        raise GuidanceError(f"expected weights that are numbers, got {a_type(weight)}")
     try:
         number = float(weight)
     except OverflowError:

@@ -10,7 +10,15 @@ import numpy as np
 from llm_wrappers.checks import is_weight
 from llm_wrappers.errors import GuidanceError, InvalidOptionError
 
-__all__ = ["MOST_GOALS_CONTAINED", "PlannerFailure", "checked_answer", "plain_facts"]
+__all__ = [
+    "MOST_GOALS_CONTAINED",
+    "PlannerFailure",
+    "a_type",
+    "checked_answer",
+    "one_line",
+    "plain_facts",
+    "with_article",
+]
 
 _LONGEST_MESSAGE = 300
 

@@ -219,6 +219,15 @@ class TestMemory:
         assert guide.asked == []
         assert part.stats()["consulted"] == 0
 
+    def test_facts_cannot_be_changed_by_who_is_asked(self, kind):
+        def change(row: dict[str, Any]) -> Any:
+            row["wood"] = 9
+            return kind.answer(1)
+
+        facts = rows(1, 2)
+        assert every(kind, kind.make(Guide(change)), facts) == expected(kind, 1, 1)
+        assert facts == rows(1, 2)
+
     @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))])
     def test_a_copy_knows_what_was_answered(self, kind, duplicate):
         part = kind.make(Fixed(kind.name))

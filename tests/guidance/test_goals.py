@@ -318,15 +318,28 @@ def test_the_planner_is_not_asked_again() -> None:
     assert planner.asked == 4
 
 
+def test_factors_of_one_build_no_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = make()
+    asked.set_factors(dict.fromkeys(NAMES, 1))
+    first = asked.plans(rows(0, 1))
+
+    def refuse(*_: Any) -> Any:
+        raise AssertionError("a plan was multiplied")
+
+    monkeypatch.setattr(Plan, "scaled", refuse)
+    assert all(one is other for one, other in zip(first, asked.plans(rows(0, 1)), strict=True))
+
+
 def test_a_failed_answer_and_an_empty_one_stay_as_they_are() -> None:
     class Broken(Counting):
         def plan(self, facts: Any) -> Any:
             raise RuntimeError("no plan")
 
-    asked = make(Broken())
-    asked.set_factors({"wake up": 3.0})
-    with pytest.warns(GuidanceWarning, match="no plan"):
-        assert asked.plans(rows(0)) == [asked.fallback]
+    for pure in (True, False):
+        asked = make(Broken(pure=pure))
+        asked.set_factors({"wake up": 3.0})
+        with pytest.warns(GuidanceWarning, match="no plan"):
+            assert asked.plans(rows(0)) == [asked.fallback]
     asked = make(NoPlanner())
     asked.set_factors({"wake up": 3.0})
     assert asked.plans(rows(0)) == [Plan((), ())]

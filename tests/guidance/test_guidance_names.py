@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -257,22 +259,24 @@ state = {STATE!r}
 print([(goal.text, goal.weight) for goal in RandomPlanner({WISHES!r}, seed=3).plan([state])[0]])
 print(random_masks({WISHES!r}, range(17), seed=3))
 print(ShuffledPlanner(NoPlanner(), {WISHES!r}, seed=3).exchange)
+from llm_wrappers.guidance.suggesters import States, UniformSuggester
+print(UniformSuggester({WISHES!r}, number=3).suggest(States([state], lambda facts: [""])))
 """
 
 
 def test_everything_random_is_the_same_in_every_process():
-    def run(hash_seed):
-        return subprocess.run(
-            [sys.executable, "-c", PRINT_ALL],
-            env={**os.environ, "PYTHONHASHSEED": hash_seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-
-    first = run("1")
-    assert first.count("\n") == 3
-    assert run("2") == first
+    said = subprocess.run(
+        [sys.executable, "-c", PRINT_ALL],
+        env={**os.environ, "PYTHONHASHSEED": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    here = io.StringIO()
+    with contextlib.redirect_stdout(here):
+        exec(PRINT_ALL, {})
+    assert said == here.getvalue()
+    assert said.count("\n") == 4
 
 
 class TestSingle:
@@ -303,6 +307,9 @@ class TestRandom:
             [table[0], {"wood": 1, "dark": False}, {"dark": False, "wood": 1}]
         )
         assert first == second == third
+        other = [{"wood": 0, "dark": False}]
+        assert RandomPlanner(WISHES).plan(other) != [first]
+        assert RandomPlanner(WISHES).plan(other) != RandomPlanner(WISHES, seed=1).plan(other)
 
 
 class TestShuffled:

@@ -306,6 +306,15 @@ class TestOwnFlags:
         assert not read_mask([0, 0, 0], THREE).any()
         assert read_mask([[0, 0], [0, 1, 1]], PARTS).tolist() == [False, False, False, True, True]
 
+    def test_what_is_returned_is_not_what_was_given(self):
+        given_ = np.ones(3, np.bool_)
+        mask = read_mask(given_, THREE)
+        mask[0] = False
+        assert given_.all()
+        given_ = np.ones((2, 3), np.bool_)
+        read_masks(given_, THREE, 2)[0] = False
+        assert given_.all()
+
 
 class TestOwnMasksRefused:
     def test_none(self):

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -133,22 +129,6 @@ def test_uniform_draws_goals_that_are_fixed_for_a_state() -> None:
     assert len(five) == 5
 
 
-def test_uniform_draws_the_same_in_every_process() -> None:
-    code = (
-        "import json; from llm_wrappers.guidance.states import States;"
-        "from llm_wrappers.guidance.suggesters import UniformSuggester;"
-        "print(json.dumps(UniformSuggester(list('abcdef'), number=3)"
-        ".suggest(States([{'x': 1, 'y': ('a', 'b')}], lambda facts: ['']))))"
-    )
-
-    def run(hash_seed: str) -> Any:
-        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-        command = [sys.executable, "-c", code]
-        return json.loads(subprocess.check_output(command, env=environment, text=True))
-
-    assert run("1") == run("2")
-
-
 @pytest.mark.parametrize(
     ("name", "description", "error", "message"),
     [
@@ -258,6 +238,15 @@ def test_one_that_follows_episodes_is_always_asked_about_all_states() -> None:
     assert suggester.given == [[2, 1, 0]]
     assert suggesting.states_asked == 3
     assert suggesting.counts["states"] == suggesting.counts["consulted"] == 2
+
+
+def test_one_that_follows_episodes_and_fails_is_not_asked_about_some_of_them() -> None:
+    suggester = Following()
+    suggesting = asking(suggester)
+    with pytest.warns(GuidanceWarning, match="not all of them"):
+        assert suggesting.goals(ROWS[:2], [1]) == [()]
+    assert suggester.given == [[2, 1]]
+    assert suggesting.counts["suggester_failures"] == suggesting.counts["unguided"] == 1
 
 
 def test_one_that_is_pure_is_asked_about_what_is_wanted() -> None:

@@ -21,7 +21,7 @@ class TestContainment:
         ("runtime", "cases"),
         [
             ("pool", [case for case in HOSTILE if case not in HANGING]),
-            ("monty", HANGING[::8]),
+            ("monty", HANGING[::18]),
             pytest.param("monty", HOSTILE, marks=pytest.mark.slow),
         ],
         ids=["at once", "hanging", "all"],

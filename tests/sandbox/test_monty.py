@@ -192,8 +192,7 @@ class TestFailures:
 
     def test_the_answers_are_checked_even_if_what_sends_them_is_replaced(self, run):
         forged = "global _lw_answer\n_lw_answer = lambda facts: {text}\nreturn []"
-        texts = ["''", "'A'", "'A['", "'Z'", "'R'", "'R5'", "'F{}'", "'T' + '[' * 5000"]
-        for text in [*texts, "'A' + '9' * 9999", "'A[[' + '9' * 9999 + ',1]]'"]:
+        for text in ["''", "'A['", "'R5'", "'T' + '[' * 5000", "'A[[' + '9' * 9999 + ',1]]'"]:
             answers = run(forged.replace("{text}", text), 1, 2)
             assert kinds(answers)[1:] == ["answer"]
             assert len(str(answers[1])) < 400
