@@ -37,7 +37,7 @@ coverage: setup ## run the same with coverage, which takes a third longer, and h
 
 test-slow: setup ## run the tests that `make test` leaves out, and try more examples
 	$(BIN)/python -m pytest --numprocesses 2 -m slow
-	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest --numprocesses 2 tests/wrappers tests/guidance tests/llm
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest --numprocesses 2 tests/wrappers tests/guidance tests/sandbox tests/trajectories tests/llm
 
 check: setup ## lint, format, types, import layers, spelling
 	$(BIN)/ruff check .

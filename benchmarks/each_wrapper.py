@@ -22,8 +22,7 @@ import gymnasium as gym
 import numpy as np
 
 import llm_wrappers as lw
-from llm_wrappers.guidance.critical.critical_state import CriticalState
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.table import CriticalState, CriticalStates
 from llm_wrappers.scores import format_table
 from llm_wrappers.wrappers import vector
 

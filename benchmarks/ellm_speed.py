@@ -17,8 +17,7 @@ from overhead import Step, compare, endless, single_step
 from llm_wrappers.captions.captioner import batch_infos
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.embeddings import Encoder, SentenceTransformerEncoder
-from llm_wrappers.guidance.suggester_names import resolve_suggester
-from llm_wrappers.guidance.suggesting import Suggesting
+from llm_wrappers.guidance.suggesters import Suggesting, resolve_suggester
 from llm_wrappers.methods import ellm
 from llm_wrappers.scores import format_table
 

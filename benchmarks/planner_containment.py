@@ -22,11 +22,11 @@ import numpy as np
 
 from llm_wrappers.captions.facts_table import FactsTable
 from llm_wrappers.guidance import Planner, PlannerProgram, reference_artefact
-from llm_wrappers.guidance.planning import Planning
+from llm_wrappers.guidance.planners import Planning
 from llm_wrappers.sandbox import MontyRuntime, lint_planner
 from llm_wrappers.scores import format_table
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "guidance"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "sandbox"))
 
 from hostile_planners import HOSTILE, Hostile
 from hostile_trials import Outcome, outcomes

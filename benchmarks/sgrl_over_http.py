@@ -24,7 +24,7 @@ from llm_wrappers.guidance import reference_artefact
 from llm_wrappers.methods import sgrl
 from llm_wrappers.scores import format_table
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "guidance"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "sandbox"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "methods"))
 
 from hostile_planners import GOALS, HOSTILE, SECRET, SECRET_VARIABLE, Hostile

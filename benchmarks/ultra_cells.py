@@ -18,12 +18,9 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 from ultra_tasks import ARMS, NUM_ENVS, Arm, Task, pong_rule
 
-from llm_wrappers.guidance.critical.corrector import Corrector
-from llm_wrappers.guidance.critical.correctors import RuleCorrector
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
-from llm_wrappers.guidance.critical.moment import CriticalMoment
-from llm_wrappers.guidance.critical.selector import Selector
-from llm_wrappers.guidance.critical.selectors import RandomSelector
+from llm_wrappers.guidance.critical.correcting import Corrector, RuleCorrector
+from llm_wrappers.guidance.critical.finding import CriticalMoment, RandomSelector, Selector
+from llm_wrappers.guidance.critical.table import CriticalStates
 from llm_wrappers.sb3 import GuidanceCallback
 from llm_wrappers.sb3.baselines.value_gap import value_gap_selector
 from llm_wrappers.sb3.policy_corrector import PolicyCorrector

@@ -18,7 +18,7 @@ from typing import Any
 import gymnasium as gym
 from stable_baselines3 import PPO
 
-from llm_wrappers.guidance.critical.selector import Selector
+from llm_wrappers.guidance.critical.finding import Selector
 from llm_wrappers.methods.ultra import resolve_guides
 from llm_wrappers.sb3 import fidelity_scores, seeded_trajectories
 from llm_wrappers.scores import bootstrap_interval, format_table, interquartile_mean

@@ -28,8 +28,7 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from llm_wrappers.guidance.critical.critical_state import CriticalState
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.table import CriticalState, CriticalStates
 from llm_wrappers.sb3 import GuidanceCallback
 from llm_wrappers.sb3.relabel_callback import RelabelCallback
 from llm_wrappers.scores import format_table, interquartile_mean

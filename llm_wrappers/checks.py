@@ -7,6 +7,7 @@ here, although Python takes it for one: ``scale=True`` is a slip and not a 1.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, TypeGuard
@@ -15,7 +16,19 @@ import numpy as np
 
 from llm_wrappers.errors import InvalidOptionError
 
-__all__ = ["flag", "is_number", "is_whole", "key", "number", "one_of", "text", "texts", "whole"]
+__all__ = [
+    "flag",
+    "is_number",
+    "is_weight",
+    "is_whole",
+    "key",
+    "number",
+    "one_of",
+    "text",
+    "texts",
+    "vocabulary",
+    "whole",
+]
 
 
 def is_whole(value: Any) -> TypeGuard[int]:
@@ -37,6 +50,18 @@ def is_number(value: Any) -> TypeGuard[float]:
         return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:  # A whole number that is larger than any float.
         return False
+
+
+def is_weight(value: object) -> bool:
+    """Return whether this is a number that can be a weight: finite, >= 0 and a float's size.
+
+    >>> is_weight(2), is_weight(np.float32(0.5)), is_weight(float("nan")), is_weight(10**400)
+    (True, True, False, False)
+    """
+    if isinstance(value, np.integer | np.floating):
+        value = float(value)
+    # An int too large for a float cannot be given to math.isfinite; it can be compared.
+    return isinstance(value, int | float) and 0 <= value <= sys.float_info.max
 
 
 def whole(
@@ -171,6 +196,23 @@ def texts(name: str, value: Any) -> tuple[str, ...]:
     if listed and all(isinstance(each, str) and each for each in value):
         return tuple(value)
     raise InvalidOptionError(f"{name} must be a list of non-empty strings, got {value!r}")
+
+
+def vocabulary(goals: Any) -> tuple[str, ...]:
+    """Return the goal vocabulary, or say what is wrong with it.
+
+    Raises:
+        InvalidOptionError: If it is empty, repeats a goal or holds something that is no text.
+    """
+    if isinstance(goals, str) or not all(isinstance(goal, str) and goal for goal in goals):
+        raise InvalidOptionError(f"goals must be a list of non-empty strings, got {goals!r}")
+    if not goals:
+        raise InvalidOptionError(
+            'this environment describes no goals: pass them, as in goals=["go left", "go right"]'
+        )
+    if len(set(goals)) != len(goals):
+        raise InvalidOptionError(f"goals must not repeat, got {list(goals)!r}")
+    return tuple(goals)
 
 
 def key(name: str, value: Any, taken: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from llm_wrappers import CriticalStateOverrideWrapper
 from llm_wrappers.cli import main
 from llm_wrappers.errors import GuidanceWarning
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.table import CriticalStates
 from llm_wrappers.llm import allow_requests
 from llm_wrappers.sb3 import record_trajectories
 from llm_wrappers.testing import LLMServer

@@ -84,10 +84,6 @@ def test_a_colon_with_nothing_behind_it_is_no_name_without_a_colon() -> None:
         make().resolve("shuffled:")
 
 
-def test_what_makes_the_object_is_told_the_context() -> None:
-    assert make().resolve("file:a", env_id="Toy-v0", seed=3).answer() == "file a Toy-v0 3"
-
-
 def test_a_name_can_be_added_and_replaced_and_is_listed() -> None:
     registry, other = make(), make()
     registry.register("mine:NAME", lambda rest: Said("mine", rest))
@@ -198,10 +194,6 @@ class TestEntryPoints:
         listed = r"shuffled\[:NAME\], function, gone, lost, none, nothing, plugin; got 'x'"
         with pytest.raises(UnknownNameError, match=listed):
             make(group=GROUP).resolve("x")
-
-    def test_are_not_asked_without_a_group(self) -> None:
-        with pytest.raises(UnknownNameError, match="got 'plugin'"):
-            make().resolve("plugin")
 
     def test_may_make_a_function_where_one_is_taken(self) -> None:
         assert make(group=GROUP, adapt=Called).resolve("function:yes").answer() == "yes"

@@ -7,7 +7,7 @@ from typing import Any
 
 from llm_wrappers.captions.captioner import Captioner, Facts
 from llm_wrappers.errors import IncompatibleEnvironmentError
-from llm_wrappers.guidance.remembering import Remembering
+from llm_wrappers.guidance.consult import Remembering
 from llm_wrappers.guidance.states import action_key, facts_keys, facts_row
 
 __all__ = ["TransitionCaptions"]

@@ -139,7 +139,7 @@ def _history(
 def _check(
     path: Path, trajectory: Trajectory, env: gym.Env[Any, Any], digest: str | None, env_id: str
 ) -> None:
-    from llm_wrappers.trajectories._trees import map_leaves
+    from llm_wrappers.trajectories.trajectory import map_leaves
 
     played_in = trajectory.metadata.get("env_id") or env_id
     first = map_leaves(trajectory.observations, lambda leaf: leaf[0])

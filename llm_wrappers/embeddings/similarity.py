@@ -10,7 +10,7 @@ import numpy as np
 from llm_wrappers import checks
 from llm_wrappers.embeddings import Encoder
 from llm_wrappers.embeddings.text_vectors import TextVectors
-from llm_wrappers.guidance.parts import Tally, require_keys
+from llm_wrappers.parts import Tally, require_keys
 
 __all__ = [
     "NO_EFFECT",

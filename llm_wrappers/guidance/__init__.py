@@ -6,12 +6,14 @@ from llm_wrappers.guidance.artefact import (
     load_artefact,
     save_artefact,
 )
-from llm_wrappers.guidance.critical.critical_state import CriticalState
-from llm_wrappers.guidance.critical.critical_states import CriticalStates, resolve_critical_states
-from llm_wrappers.guidance.goal import Goal
-from llm_wrappers.guidance.mask_bank import BoundsBank, MaskBank
-from llm_wrappers.guidance.planner import FunctionPlanner, Planner
-from llm_wrappers.guidance.program import PlannerProgram
+from llm_wrappers.guidance.critical.table import (
+    CriticalState,
+    CriticalStates,
+    resolve_critical_states,
+)
+from llm_wrappers.guidance.goals import Goal
+from llm_wrappers.guidance.masks import BoundsBank, MaskBank
+from llm_wrappers.guidance.planners import FunctionPlanner, Planner, PlannerProgram
 from llm_wrappers.guidance.resolve import (
     reference_artefact,
     register_source,
@@ -19,8 +21,7 @@ from llm_wrappers.guidance.resolve import (
     resolve_planner,
 )
 from llm_wrappers.guidance.states import States
-from llm_wrappers.guidance.suggester import FunctionSuggester, Suggester
-from llm_wrappers.guidance.suggester_names import resolve_suggester
+from llm_wrappers.guidance.suggesters import FunctionSuggester, Suggester, resolve_suggester
 from llm_wrappers.trajectories.files import (
     TrajectoryFiles,
     append_trajectory,

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from llm_wrappers.errors import GuidanceError, UnknownNameError
-from llm_wrappers.guidance.goal import Goal
-from llm_wrappers.guidance.plan import weighted_goals
-from llm_wrappers.guidance.planner import Planner
+from llm_wrappers.guidance.goals import Goal, weighted_goals
+from llm_wrappers.guidance.planners import Planner
+from llm_wrappers.guidance.stable_random import state_generator
 
 __all__ = [
     "EqualPlanner",
@@ -89,19 +87,12 @@ class RandomPlanner:
         return [self._weighted(row) for row in facts]
 
     def _weighted(self, facts: Mapping[str, Any]) -> list[Goal]:
-        # Not hash(): it differs between processes.
-        state = json.dumps([self.seed, dict(facts)], sort_keys=True, default=str).encode()
-        seed = int.from_bytes(hashlib.sha256(state).digest()[:8], "big")
-        weights = np.random.default_rng(seed).random(len(self.goals)) + 1e-6
+        weights = state_generator(self.seed, facts).random(len(self.goals)) + 1e-6
         return [Goal(goal, float(w)) for goal, w in zip(self.goals, weights, strict=True)]
 
 
-class EqualPlanner:
-    """Another planner's goals with equal weights: SGRL's ablation without priorities.
-
-    Args:
-        planner: The planner whose weights are levelled.
-    """
+class _ChangedPlanner:
+    """Another planner whose goals or weights are changed, and as pure as that one."""
 
     def __init__(self, planner: Planner) -> None:
         self.planner = planner
@@ -110,16 +101,28 @@ class EqualPlanner:
         self.may_be_empty = bool(getattr(planner, "may_be_empty", False))
 
     def plan(self, facts: Sequence[Mapping[str, Any]]) -> list[Any]:
-        """Return the other planner's answer with the weight 1 for each goal that has any."""
+        """Return the other planner's answer as it is changed; what failed stays as it is."""
         return [
-            goals
-            if isinstance(goals, GuidanceError)
-            else [(text, 1.0) for text, weight in weighted_goals(goals) if weight > 0]
+            goals if isinstance(goals, GuidanceError) else self._changed(weighted_goals(goals))
             for goals in self.planner.plan(facts)
         ]
 
+    def _changed(self, goals: list[tuple[str, float]]) -> list[tuple[str, float]]:
+        raise NotImplementedError
 
-class ShuffledPlanner:
+
+class EqualPlanner(_ChangedPlanner):
+    """Another planner's goals with equal weights: SGRL's ablation without priorities.
+
+    Args:
+        planner: The planner whose weights are levelled.
+    """
+
+    def _changed(self, goals: list[tuple[str, float]]) -> list[tuple[str, float]]:
+        return [(text, 1.0) for text, weight in goals if weight > 0]
+
+
+class ShuffledPlanner(_ChangedPlanner):
     """Another planner whose goals are exchanged: right moments and weights, wrong goals.
 
     Args:
@@ -129,20 +132,11 @@ class ShuffledPlanner:
     """
 
     def __init__(self, planner: Planner, goals: Sequence[str], *, seed: int = 0) -> None:
-        self.planner = planner
+        super().__init__(planner)
         self.exchange = _derangement(goals, seed)
-        self.pure = bool(getattr(planner, "pure", False))
-        self.reads = getattr(planner, "reads", None)
-        self.may_be_empty = bool(getattr(planner, "may_be_empty", False))
 
-    def plan(self, facts: Sequence[Mapping[str, Any]]) -> list[Any]:
-        """Return the other planner's answer with each goal exchanged."""
-        return [
-            goals
-            if isinstance(goals, GuidanceError)
-            else [(self.exchange.get(text, text), weight) for text, weight in weighted_goals(goals)]
-            for goals in self.planner.plan(facts)
-        ]
+    def _changed(self, goals: list[tuple[str, float]]) -> list[tuple[str, float]]:
+        return [(self.exchange.get(text, text), weight) for text, weight in goals]
 
 
 def random_masks(

@@ -21,8 +21,9 @@ from pydantic import (
 from llm_wrappers import checks
 from llm_wrappers._version import __version__
 from llm_wrappers.errors import GuidanceFileError, InvalidOptionError
-from llm_wrappers.guidance.program import PlannerProgram, hash_of, read_source
+from llm_wrappers.guidance.planners import PlannerProgram, read_source
 from llm_wrappers.sandbox import MontyRuntime
+from llm_wrappers.sandbox.source import hash_of
 
 __all__ = [
     "RUNTIMES",

@@ -22,8 +22,13 @@ from llm_wrappers.guidance.artefact import (
     load_artefact,
     load_masks,
 )
-from llm_wrappers.guidance.planner import FunctionPlanner, Planner, PlannerFunction
-from llm_wrappers.guidance.program import read_program, read_source
+from llm_wrappers.guidance.planners import (
+    FunctionPlanner,
+    Planner,
+    PlannerFunction,
+    read_program,
+    read_source,
+)
 from llm_wrappers.known_worlds import Known, guidance_folder
 from llm_wrappers.registry import Registry
 from llm_wrappers.sandbox import MontyRuntime

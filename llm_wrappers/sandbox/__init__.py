@@ -1,7 +1,6 @@
 """Running planner code that somebody else wrote, contained."""
 
-from llm_wrappers.sandbox.answers import checked_answer
-from llm_wrappers.sandbox.failure import PlannerFailure
+from llm_wrappers.sandbox.answers import PlannerFailure, checked_answer
 from llm_wrappers.sandbox.lint import Problem, lint_planner
 from llm_wrappers.sandbox.monty import MontyRuntime
 from llm_wrappers.sandbox.report import Finding, ValidationReport

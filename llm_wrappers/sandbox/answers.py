@@ -1,17 +1,75 @@
-"""The form of one state's answer, checked without running anything of the answer itself."""
+"""What goes to planner code and what comes back: facts, answers and failures as plain data."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from llm_wrappers.errors import GuidanceError
-from llm_wrappers.guidance.goal import is_weight
-from llm_wrappers.sandbox.failure import one_line
+import numpy as np
 
-__all__ = ["MOST_GOALS", "checked_answer"]
+from llm_wrappers.checks import is_weight
+from llm_wrappers.errors import GuidanceError, InvalidOptionError
+
+__all__ = [
+    "MOST_GOALS_CONTAINED",
+    "PlannerFailure",
+    "a_type",
+    "checked_answer",
+    "one_line",
+    "plain_facts",
+    "with_article",
+]
+
+_LONGEST_MESSAGE = 300
+
+
+class PlannerFailure(GuidanceError):
+    """One state for which planner code gave no usable answer.
+
+    A runtime returns it in the place of the answer, so that the other states of the batch keep
+    theirs. It holds text and numbers alone, never a value or an exception of the planner.
+
+    Args:
+        kind: ``"raised"``, ``"timeout"``, ``"memory"``, ``"crashed"``, ``"answer"``,
+            ``"load"`` or ``"given up"``.
+        message: What happened; cut and cleaned, because planner code may have written it.
+        line: The line of the planner, where one is known.
+
+    >>> print(PlannerFailure("raised", "KeyError: 'wood'", line=7))
+    KeyError: 'wood' (line 7 of the planner)
+    """
+
+    def __init__(self, kind: str, message: str, *, line: int | None = None) -> None:
+        self.kind = kind
+        self.message = one_line(message, most=_LONGEST_MESSAGE)
+        self.line = line
+        where = "" if line is None else f" (line {line} of the planner)"
+        super().__init__(self.message + where)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (self.kind, self.message, self.line)
+
+
+def one_line(text: str, *, most: int) -> str:
+    r"""Return a text on one line of visible ASCII characters, cut to a length.
+
+    >>> one_line("a\n\x1b[31mb", most=20)
+    'a ?[31mb'
+    >>> one_line("abcdefgh", most=6)
+    'abc...'
+    """
+    # Cut first: cleaning a text of 50 million characters would take seconds.
+    words = text[: most + 1].split()
+    shown = "".join(c if " " <= c <= "~" else "?" for c in " ".join(words))
+    return shown if len(shown) <= most and len(text) <= most else shown[: most - 3] + "..."
+
+
+def _restored(kind: str, message: str, line: int | None) -> PlannerFailure:
+    return PlannerFailure(kind, message, line=line)
+
 
 # Our choices: many times what a planner needs, and small enough to be looked at one by one.
-MOST_GOALS = 64
+MOST_GOALS_CONTAINED = 64
 LONGEST_GOAL = 200
 
 
@@ -38,8 +96,8 @@ def checked_answer(answer: Any) -> list[tuple[str, float]]:
     """
     if type(answer) is not list and type(answer) is not tuple:
         raise GuidanceError(f"expected a list of (goal, weight) pairs, got {a_type(answer)}")
-    if len(answer) > MOST_GOALS:
-        raise GuidanceError(f"expected at most {MOST_GOALS} goals, got {len(answer)}")
+    if len(answer) > MOST_GOALS_CONTAINED:
+        raise GuidanceError(f"expected at most {MOST_GOALS_CONTAINED} goals, got {len(answer)}")
     return [_checked_pair(entry) for entry in answer]
 
 
@@ -84,3 +142,39 @@ def _described(entry: Any) -> str:
     if type(entry) is list or type(entry) is tuple:
         return f"{a_type(entry)} of {len(entry)}"
     return a_type(entry)
+
+
+_SCALARS = frozenset({bool, int, float, str, type(None)})
+
+
+def plain_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a fresh dict of plain Python values; numpy scalars become their Python values.
+
+    Raises:
+        InvalidOptionError: If a fact is something else, such as an array.
+
+    >>> import numpy as np
+    >>> plain_facts({"wood": np.int64(3), "unlocked": ("eat_cow",)})
+    {'wood': 3, 'unlocked': ('eat_cow',)}
+    """
+    return {
+        str(name): value if type(value) in _SCALARS else _plain(name, value)
+        for name, value in facts.items()
+    }
+
+
+def _plain(name: str, value: Any) -> Any:
+    if type(value) in _SCALARS:
+        return value
+    if isinstance(value, np.generic):
+        return _plain(name, value.item())
+    if type(value) is tuple:
+        return tuple(_plain(name, item) for item in value)
+    if type(value) is list:
+        return [_plain(name, item) for item in value]
+    if type(value) is dict:
+        return {_plain(name, key): _plain(name, item) for key, item in value.items()}
+    raise InvalidOptionError(
+        f"facts for planner code must be numbers, texts, None, or lists, tuples and dicts of "
+        f"these; the fact {name!r} is a {type(value).__name__}"
+    )

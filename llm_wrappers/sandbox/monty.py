@@ -11,11 +11,9 @@ from typing import Any
 
 from llm_wrappers import checks
 from llm_wrappers.errors import InvalidOptionError, require
-from llm_wrappers.guidance.program import hash_of
-from llm_wrappers.sandbox._conversation import Answer, Conversation
-from llm_wrappers.sandbox._worker import Worker
-from llm_wrappers.sandbox.facts import plain_facts
-from llm_wrappers.sandbox.source import checked_source, declared_reads
+from llm_wrappers.sandbox.answers import plain_facts
+from llm_wrappers.sandbox.process import Answer, Conversation, Worker
+from llm_wrappers.sandbox.source import checked_source, declared_reads, hash_of
 
 __all__ = ["MontyRuntime"]
 

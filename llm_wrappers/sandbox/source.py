@@ -1,30 +1,90 @@
-"""Source text to syntax tree, for sources that may be anything; nothing of them is executed."""
+"""A planner's source as a syntax tree, and what it must do without; nothing is executed."""
 
 from __future__ import annotations
 
 import ast
+import hashlib
 import io
 import symtable
 import tokenize
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import CodeType
 
 from llm_wrappers.errors import GuidanceFileError
-from llm_wrappers.sandbox.failure import one_line
-from llm_wrappers.sandbox.language import CLASS_NAME
+from llm_wrappers.sandbox.answers import one_line
 
 __all__ = [
+    "CLASS_NAME",
+    "METHODS",
+    "MODULES",
+    "MUTATORS",
+    "TYPING_MODULES",
+    "WRITE_INSTEAD",
+    "WRITE_INSTEAD_OF_NAME",
     "Problem",
     "SourceError",
     "checked_source",
     "declared_reads",
+    "hash_of",
     "parsed",
     "quietly_compiled",
     "symbols",
 ]
+
+CLASS_NAME = "OptimizedGoalGenerator"
+
+WRITE_INSTEAD: dict[type[ast.AST], str] = {
+    ast.AsyncFunctionDef: "`async def` is not available; write a plain `def`",
+    ast.Delete: "`del` is not available; build a new list or dict without the item, or use pop()",
+    ast.Global: "`global` is not available; a planner keeps nothing between calls",
+    ast.Yield: "`yield` is not available; append to a list and return it",
+    ast.YieldFrom: "`yield from` is not available; append to a list and return it",
+}
+
+_NO_REFLECTION = "looking into objects is not available; use facts[...] and isinstance()"
+_NO_INPUT = "a planner reads nothing but the facts it is given"
+_NO_CODE = "running code from text is not available; write the code itself"
+_NOT_STABLE = "its value differs from run to run; the answer must depend on the facts alone"
+_PLAIN_CLASS = "write plain methods with self, or functions outside of the class"
+
+WRITE_INSTEAD_OF_NAME: dict[str, str] = {
+    **dict.fromkeys(("eval", "exec", "compile", "__import__"), _NO_CODE),
+    **dict.fromkeys(("open", "input", "breakpoint"), _NO_INPUT),
+    **dict.fromkeys(("hash", "id"), _NOT_STABLE),
+    **dict.fromkeys(("staticmethod", "classmethod", "property", "super", "object"), _PLAIN_CLASS),
+    # Monty has some of these, and they say of a list that it has no `append`.
+    **dict.fromkeys(
+        ("getattr", "setattr", "delattr", "hasattr", "vars", "dir", "locals", "globals"),
+        _NO_REFLECTION,
+    ),
+    "callable": _NO_REFLECTION,
+    # In Monty a generator expression is a list.
+    "next": "write a for loop that returns the first match",
+}
+
+METHODS = frozenset(
+    name
+    for kind in (str, list, tuple, dict, set, Counter)
+    for name in dir(kind)
+    if not name.startswith("_")
+)
+"""The methods of plain values, which Monty can call and cannot hand around."""
+
+MUTATORS = (
+    "add", "append", "clear", "discard", "extend", "insert", "pop", "remove", "reverse",
+    "setdefault", "sort", "update",
+)  # fmt: skip
+
+MODULES = ("math", "collections")
+"""What a planner may import; other modules are not there, or tell the time, or draw at random."""
+
+TYPING_MODULES = frozenset({"typing", "__future__"})
+"""Modules that may be imported for annotations."""
+
 
 # Our choices. A planner has about 7,000 characters; what is deep or long enough can make the
 # parser of an older Python overflow its stack.
@@ -151,6 +211,11 @@ def declared_reads(tree: ast.Module) -> tuple[str, ...] | None:
             'READS must be written once, as a tuple of the names of facts: READS = ("wood", ...)',
         )
     )
+
+
+def hash_of(source: str) -> str:
+    """Return the hash by which a planner is known."""
+    return hashlib.sha256(source.encode()).hexdigest()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.sandbox.facts import plain_facts
+from llm_wrappers.sandbox.answers import plain_facts
 
 __all__ = ["distinct_states", "extreme_states"]
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.artefact import GuidanceArtefact
-from llm_wrappers.guidance.program import hash_of
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.usage import Counts, Usage
+from llm_wrappers.sandbox.source import hash_of
 
 __all__ = ["RunRecord", "authoring_entry", "counters", "read_report"]
 

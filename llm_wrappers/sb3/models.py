@@ -30,7 +30,7 @@ from llm_wrappers.errors import (
     InvalidOptionError,
 )
 from llm_wrappers.sb3.vec_env import as_vec_env
-from llm_wrappers.trajectories._trees import leaves, map_leaves
+from llm_wrappers.trajectories.trajectory import leaves, map_leaves
 
 __all__ = [
     "FrozenModel",

@@ -10,12 +10,11 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.critical.correctors._advice import Advice, episode_of, split_part
-from llm_wrappers.guidance.critical.critical_state import CriticalState
-from llm_wrappers.guidance.critical.moment import CriticalMoment
+from llm_wrappers.guidance.critical.correcting import Advice, episode_of, split_part
+from llm_wrappers.guidance.critical.finding import CriticalMoment
+from llm_wrappers.guidance.critical.table import CriticalState
 from llm_wrappers.sb3.models import FrozenModel, load_model, load_normalizer
-from llm_wrappers.trajectories._trees import map_leaves
-from llm_wrappers.trajectories.trajectory import Trajectory
+from llm_wrappers.trajectories.trajectory import Trajectory, map_leaves
 
 __all__ = ["PolicyCorrector", "named_policy"]
 

@@ -46,8 +46,8 @@ class RelabelCallback(BaseCallback):
     >>> import gymnasium as gym
     >>> from stable_baselines3 import DQN
     >>> from llm_wrappers import CriticalStateOverrideWrapper
-    >>> from llm_wrappers.guidance.critical.critical_state import CriticalState
-    >>> from llm_wrappers.guidance.critical.critical_states import CriticalStates
+    >>> from llm_wrappers.guidance.critical.table import CriticalState
+    >>> from llm_wrappers.guidance.critical.table import CriticalStates
     >>> table = CriticalStates([CriticalState([0.0] * 4, 1)], key="nearest:0.1")
     >>> env = CriticalStateOverrideWrapper(gym.make("CartPole-v1"), critical_states=table)
     >>> callback = RelabelCallback()

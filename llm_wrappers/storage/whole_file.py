@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from llm_wrappers.errors import GuidanceFileError
+
 __all__ = ["replacing", "write_whole"]
 
 
@@ -45,7 +47,7 @@ def replacing(path: str | Path, *, error: type[OSError] = OSError) -> Iterator[I
             beside.unlink(missing_ok=True)
 
 
-def write_whole(path: str | Path, text: str, *, error: type[OSError] = OSError) -> None:
-    """Write a text file, so that nobody ever finds half of it; the arguments are as above."""
-    with replacing(path, error=error) as file:
+def write_whole(path: str | Path, text: str) -> None:
+    """Write a text file as `replacing` does; raises `GuidanceFileError` if it cannot be written."""
+    with replacing(path, error=GuidanceFileError) as file:
         file.write(text.encode())

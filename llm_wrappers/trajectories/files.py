@@ -10,7 +10,6 @@ import secrets
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, overload
@@ -19,8 +18,8 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from llm_wrappers.errors import GuidanceFileError, InvalidOptionError
-from llm_wrappers.trajectories._trees import rebuilt
-from llm_wrappers.trajectories.trajectory import Trajectory
+from llm_wrappers.storage.whole_file import replacing
+from llm_wrappers.trajectories.trajectory import Trajectory, rebuilt
 
 __all__ = [
     "TrajectoryFiles",
@@ -140,21 +139,14 @@ def save_trajectory(trajectory: Trajectory, path: str | Path) -> None:
     target = Path(path).expanduser()
     if target.suffix != ".npz":
         raise InvalidOptionError(f"path must end with .npz, got {target}")
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with beside.open("xb") as file:
+        with replacing(target) as file:
             _write(trajectory, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, target)
     except OSError as error:
         raise GuidanceFileError(
             f"cannot write the trajectory {target}: {error.strerror}; free the disk or name "
             "another place"
         ) from error
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
 
 
 def load_trajectory(path: str | Path) -> Trajectory:

@@ -10,8 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from llm_wrappers.errors import InvalidOptionError, require
-from llm_wrappers.trajectories._trees import Tree, check_space
-from llm_wrappers.trajectories.trajectory import Trajectory
+from llm_wrappers.trajectories.trajectory import Trajectory, Tree, check_space
 
 __all__ = ["from_minari", "to_minari"]
 

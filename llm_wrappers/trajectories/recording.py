@@ -11,10 +11,9 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_wrappers.guidance.parts import Tally
-from llm_wrappers.trajectories._trees import copied, stacked
+from llm_wrappers.parts import Tally
 from llm_wrappers.trajectories.files import TrajectoryFiles, append_trajectory, make_folder
-from llm_wrappers.trajectories.trajectory import Trajectory
+from llm_wrappers.trajectories.trajectory import Trajectory, copied, stacked
 
 __all__ = ["Recording"]
 

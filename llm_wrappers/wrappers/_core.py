@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from llm_wrappers import checks
 from llm_wrappers.captions.batches import batch_of_one
 from llm_wrappers.errors import GuidanceWarning, InvalidOptionError
-from llm_wrappers.guidance.parts import Part, require_keys
+from llm_wrappers.parts import Part, require_keys
 from llm_wrappers.schedules import Schedule, coefficient
 from llm_wrappers.trust import AdaptiveTrust
 from llm_wrappers.wrappers._world import NOBODY, Voice, World

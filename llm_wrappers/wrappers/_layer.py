@@ -15,7 +15,7 @@ from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.parts import require_keys
+from llm_wrappers.parts import require_keys
 from llm_wrappers.wrappers._core import (
     PROGRESS_VARIABLE,
     Core,

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.mask_bank import MaskBank
-from llm_wrappers.guidance.own_masks import find_own_mask, read_mask, read_masks
+from llm_wrappers.guidance.masks import MaskBank, find_own_mask, read_mask, read_masks
 from llm_wrappers.wrappers._layers import find_below
 
 __all__ = ["OpenActions", "OpenBounds", "is_maskable"]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_wrappers.errors import IncompatibleEnvironmentError
-from llm_wrappers.guidance.parts import Part
+from llm_wrappers.parts import Part
 from llm_wrappers.trust import ScheduledCoin
 from llm_wrappers.wrappers._core import Core, Place, Start, Step
 from llm_wrappers.wrappers._layers import find_below

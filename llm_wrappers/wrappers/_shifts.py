@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner, Facts
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.judge import Judge
-from llm_wrappers.guidance.judging import Judging
-from llm_wrappers.guidance.parts import Part, Tally
+from llm_wrappers.guidance.judge import Judge, Judging
 from llm_wrappers.guidance.potential import Potential, Potentials
+from llm_wrappers.parts import Part, Tally
 from llm_wrappers.schedules import Schedule, resolve_schedule
 from llm_wrappers.wrappers._core import Core, Step
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
-from llm_wrappers.guidance.mask_bank import BoundsBank
-from llm_wrappers.guidance.parts import Tally
+from llm_wrappers.guidance.masks import BoundsBank
+from llm_wrappers.parts import Tally
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.trust import ScheduledCoin
 from llm_wrappers.wrappers._core import Place, Step

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from llm_wrappers import checks
 from llm_wrappers.errors import IncompatibleEnvironmentError
-from llm_wrappers.guidance.mask_bank import MaskBank, flat_action_count
-from llm_wrappers.guidance.parts import Tally
+from llm_wrappers.guidance.masks import MaskBank, flat_action_count
 from llm_wrappers.guidance.resolve import resolve_masks
+from llm_wrappers.parts import Tally
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.trust import ScheduledCoin
 from llm_wrappers.wrappers._core import Place, Step, joined, joined_space

@@ -15,7 +15,7 @@ from llm_wrappers.captions.batches import facts_of
 from llm_wrappers.captions.captioner import Captioner, Facts
 from llm_wrappers.embeddings import CachedEncoder, Encoder, resolve_encoder
 from llm_wrappers.errors import GuidanceWarning
-from llm_wrappers.guidance.parts import Tally
+from llm_wrappers.parts import Tally
 from llm_wrappers.wrappers._core import Core, Place, Start, Step, joined, joined_space
 from llm_wrappers.wrappers._guided import Guided
 from llm_wrappers.wrappers._layer import Layer

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from llm_wrappers import checks
 from llm_wrappers.captions.batches import take_rows
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
-from llm_wrappers.guidance.critical._closeness import Closeness
-from llm_wrappers.guidance.critical._no_hits import NoHits
-from llm_wrappers.guidance.critical.critical_states import CriticalStates, resolve_critical_states
-from llm_wrappers.guidance.mask_bank import flat_action_count
+from llm_wrappers.guidance.critical.state_keys import Closeness
+from llm_wrappers.guidance.critical.table import CriticalStates, NoHits, resolve_critical_states
+from llm_wrappers.guidance.masks import flat_action_count
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.trust import ScheduledCoin, TrustEvidence, refuse_trust, resolve_trusted
 from llm_wrappers.wrappers._core import Core, Place, Start, Step
@@ -350,7 +349,7 @@ class CriticalStateOverrideWrapper(OverrideMethods, Guided):
 
     Args:
         env: An environment with a Box, Discrete, MultiDiscrete or MultiBinary action space.
-        critical_states: A `llm_wrappers.guidance.critical.critical_states.CriticalStates` table,
+        critical_states: A `llm_wrappers.guidance.critical.table.CriticalStates` table,
             ``"file:PATH"``, or ``"none"``, which changes nothing.
         mode: ``"RA"``, ``"A"`` or ``"R"``.
         alpha: The size of the added rewards, at least 0: in the paper 0.5 for Pong, and 0.1 for
@@ -378,8 +377,8 @@ class CriticalStateOverrideWrapper(OverrideMethods, Guided):
             space cannot be advised.
 
     >>> import gymnasium as gym
-    >>> from llm_wrappers.guidance.critical.critical_state import CriticalState
-    >>> from llm_wrappers.guidance.critical.critical_states import CriticalStates
+    >>> from llm_wrappers.guidance.critical.table import CriticalState
+    >>> from llm_wrappers.guidance.critical.table import CriticalStates
     >>> table = CriticalStates([CriticalState(14, 1)], key="exact")
     >>> env = gym.make("FrozenLake-v1", is_slippery=False)
     >>> env = CriticalStateOverrideWrapper(env, critical_states=table)

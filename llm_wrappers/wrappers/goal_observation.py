@@ -14,11 +14,10 @@ from llm_wrappers.captions.batches import facts_of
 from llm_wrappers.captions.captioner import Captioner, Facts
 from llm_wrappers.embeddings import Encoder, resolve_encoder
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.critical.selection import NO_GOAL, GoalSelector
-from llm_wrappers.guidance.parts import require_keys
-from llm_wrappers.guidance.planner import Planner, PlannerFunction
-from llm_wrappers.guidance.planning import Planning, checked_vocabulary
+from llm_wrappers.guidance.goals import NO_GOAL, GoalSelector
+from llm_wrappers.guidance.planners import Planner, PlannerFunction, Planning
 from llm_wrappers.guidance.resolve import resolve_planner
+from llm_wrappers.parts import require_keys
 from llm_wrappers.wrappers._core import Core, Place, Start, Step, joined, joined_space
 from llm_wrappers.wrappers._guided import Guided
 from llm_wrappers.wrappers._layer import Layer
@@ -45,7 +44,7 @@ class Goals(Core):
     ) -> None:
         voice = place.world.voice(captioner)
         description = voice.captioner.description
-        self.goals = checked_vocabulary(description.goals if goals is None else goals)
+        self.goals = checks.vocabulary(description.goals if goals is None else goals)
         self.planning = Planning(
             resolve_planner(planner, env_id=description.env_id, goals=self.goals),
             goals=self.goals,

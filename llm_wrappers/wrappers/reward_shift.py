@@ -13,8 +13,8 @@ from llm_wrappers.captions.captioner import Captioner, Facts
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.judge import Judge, JudgeFunction
 from llm_wrappers.guidance.judges.names import resolve_judge, resolve_potential
-from llm_wrappers.guidance.parts import Part
 from llm_wrappers.guidance.potential import Potential, PotentialFunction
+from llm_wrappers.parts import Part
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.trust import EpisodeReturns, TrustEvidence, refuse_trust, resolve_trusted
 from llm_wrappers.wrappers._core import Core, Place, Start, Step

@@ -14,7 +14,7 @@ from llm_wrappers.errors import (
     IncompatibleEnvironmentError,
     InvalidOptionError,
 )
-from llm_wrappers.guidance._whole_file import write_whole
+from llm_wrappers.storage.whole_file import write_whole
 from llm_wrappers.wrappers._layer import Layer
 from llm_wrappers.wrappers._layers import (
     ask_sub_environments,

@@ -14,11 +14,14 @@ from llm_wrappers.captions.captioner import Captioner, Facts, batch_infos
 from llm_wrappers.embeddings import Encoder, resolve_encoder
 from llm_wrappers.embeddings.similarity import NO_EFFECT, Match, Similarity
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
-from llm_wrappers.guidance.aliases import resolve_aliases
-from llm_wrappers.guidance.parts import Tally
-from llm_wrappers.guidance.suggester import Suggester, SuggesterFunction
-from llm_wrappers.guidance.suggester_names import resolve_suggester
-from llm_wrappers.guidance.suggesting import Suggesting
+from llm_wrappers.guidance.goals import resolve_aliases
+from llm_wrappers.guidance.suggesters import (
+    Suggester,
+    SuggesterFunction,
+    Suggesting,
+    resolve_suggester,
+)
+from llm_wrappers.parts import Tally
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.trust import TrustEvidence, refuse_trust, resolve_trusted
 from llm_wrappers.wrappers._core import Core, Place, Start, Step, joined, joined_space

@@ -12,9 +12,8 @@ import numpy as np
 from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner, Facts
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
-from llm_wrappers.trajectories._trees import check_space
 from llm_wrappers.trajectories.recording import Recording
-from llm_wrappers.trajectories.trajectory import Trajectory
+from llm_wrappers.trajectories.trajectory import Trajectory, check_space
 from llm_wrappers.wrappers._core import Core, Place, Start, Step
 from llm_wrappers.wrappers._guided import Guided
 from llm_wrappers.wrappers._layer import Layer

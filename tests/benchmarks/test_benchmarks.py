@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from stable_baselines3 import PPO
 
-from llm_wrappers.guidance.critical.correctors import RuleCorrector
+from llm_wrappers.guidance.critical.correcting import RuleCorrector
 from llm_wrappers.trajectories.trajectory import Trajectory
 from llm_wrappers.wrappers import CriticalStateOverrideWrapper
 

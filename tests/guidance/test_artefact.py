@@ -73,11 +73,6 @@ def test_saving_writes_plain_files_into_a_new_folder(tmp_path):
     assert load_artefact(str(folder)).planner().sha256 == manifest["planner_sha256"]
 
 
-def test_what_an_artefact_lacks_is_not_written(tmp_path):
-    save_artefact(GuidanceArtefact(provenance=BY_HAND), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["artefact.json"]
-
-
 def test_boolean_masks_stay_boolean(tmp_path):
     masks = {"go left": [True, False], "rest": [1, 0]}
     save_artefact(GuidanceArtefact(provenance=BY_HAND, masks=masks), tmp_path)
@@ -117,12 +112,6 @@ class TestPlanner:
         assert f'"file:{tmp_path / "planner.py"}"' in str(caught.value)
         assert capsys.readouterr().out == ""
 
-    def test_a_lost_one_is_noticed(self, tmp_path):
-        save_artefact(GuidanceArtefact(provenance=BY_HAND, planner_source=SOURCE), tmp_path)
-        (tmp_path / "planner.py").unlink()
-        with pytest.raises(GuidanceFileError, match=r"is not the planner that artefact\.json was"):
-            load_artefact(tmp_path)
-
     def test_a_manifest_without_a_hash_takes_any(self, tmp_path):
         save_artefact(GuidanceArtefact(provenance=BY_HAND), tmp_path)
         (tmp_path / "planner.py").write_text(SOURCE)
@@ -160,13 +149,6 @@ def test_what_is_not_json_is_refused(tmp_path, content):
         load_artefact(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["[]", "null", "3"])
-def test_json_that_is_no_object_is_refused(tmp_path, content):
-    (tmp_path / "artefact.json").write_text(content)
-    with pytest.raises(GuidanceFileError, match="is not a manifest"):
-        load_artefact(tmp_path)
-
-
 def test_a_missing_folder_is_a_file_error(tmp_path):
     with pytest.raises(GuidanceFileError, match=r"cannot read .*nowhere.*artefact\.json") as caught:
         load_artefact(tmp_path / "nowhere")
@@ -181,11 +163,6 @@ def test_a_mask_file_of_another_form_is_refused(tmp_path, content):
     for load in (lambda: load_masks(path), lambda: load_artefact(tmp_path)):
         with pytest.raises(GuidanceFileError, match=r"expected a JSON object of goal -> list of a"):
             load()
-
-
-def test_a_missing_mask_file_is_a_file_error(tmp_path):
-    with pytest.raises(GuidanceFileError, match=r"cannot read .*masks\.json"):
-        load_masks(tmp_path / "masks.json")
 
 
 @pytest.mark.parametrize("unknown", ["planer_source", "mask"])

@@ -19,8 +19,11 @@ from llm_wrappers.errors import (
     InvalidOptionError,
     UnknownNameError,
 )
-from llm_wrappers.guidance.critical.critical_state import CriticalState
-from llm_wrappers.guidance.critical.critical_states import CriticalStates, resolve_critical_states
+from llm_wrappers.guidance.critical.table import (
+    CriticalState,
+    CriticalStates,
+    resolve_critical_states,
+)
 
 PLANE = gym.spaces.Box(-10.0, 10.0, (2,), np.float32)
 TORQUES = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
@@ -153,10 +156,6 @@ class TestConflicts:
         assert table(([1.0], 2), ([1.0], 0), key="exact").actions.tolist() == [2]
         assert table(([1.0], 0), ([1.0], 2), key="exact").actions.tolist() == [0]
 
-    def test_actions_of_several_parts_are_voted_on_as_a_whole(self) -> None:
-        rows = [([1.0], [0, 1]), ([1.0], [1, 0]), ([1.0], [1, 1]), ([1.0], [1, 0])]
-        assert table(*rows, key="exact").actions.tolist() == [[1, 0]]
-
     def test_continuous_actions_are_averaged(self) -> None:
         states = table(([1.0], [0.0, 1.0]), ([1.0], [1.0, 0.0]), ([1.0], [0.5, 0.8]), key="exact")
         assert states.actions.tolist() == pytest.approx(np.array([[0.5, 0.6]]))
@@ -173,15 +172,6 @@ class TestConflicts:
         )
         assert states.rewards.tolist() == pytest.approx([0.3])
 
-    def test_agreeing_advice_is_no_conflict(self) -> None:
-        states = table(([0.11], 1), ([0.09], 1), key="rounded:1")
-        assert (len(states), states.counts["conflicts"]) == (1, 0)
-
-    def test_near_states_keep_advice_of_their_own(self) -> None:
-        states = table(([0.0], 0), ([1.0], 1), ([1.0], 1), key="nearest:9")
-        assert states.actions.tolist() == [0, 1]
-        assert matched(states, [0.9], [0.1]) == [1, 0]
-
 
 class TestRewards:
     @pytest.mark.parametrize(
@@ -192,13 +182,6 @@ class TestRewards:
         assert states.rewards.tolist() == [kept]
         assert states.counts["clipped_rewards"] == clipped
         assert states.bind(PLANE, THREE).counts["clipped_rewards"] == clipped
-
-    def test_of_numpy_are_kept_as_plain_ones(self) -> None:
-        found = CriticalState(
-            [1.0], 1, reward=np.float32(0.5), episode=np.int64(3), step=np.int8(2)
-        )
-        assert (found.reward, found.episode, found.step) == (0.5, 3, 2)
-        assert (type(found.reward), type(found.episode)) == (float, int)
 
     @pytest.mark.parametrize("reward", [float("nan"), float("inf"), "1", None, True])
     def test_that_are_no_numbers_are_refused(self, reward: Any) -> None:
@@ -230,10 +213,6 @@ class TestEntries:
         with pytest.raises(InvalidOptionError, match=message):
             table(*rows)
 
-    def test_must_be_critical_states(self) -> None:
-        with pytest.raises(InvalidOptionError, match="expected CriticalState objects, got tuple"):
-            CriticalStates([([1.0], 0)])  # type: ignore[list-item]
-
 
 class TestBinding:
     def test_clips_actions_to_a_box_and_counts_them(self) -> None:
@@ -261,9 +240,6 @@ class TestBinding:
         states = table(([0.0, 0.0], action))
         with pytest.raises(InvalidOptionError, match="the action of critical state 0 must be of"):
             states.bind(PLANE, space)
-
-    def test_takes_whole_numbers_that_came_as_floats(self) -> None:
-        assert table(([0.0, 0.0], 2.0)).bind(PLANE, THREE).actions.tolist() == [2]
 
     @pytest.mark.parametrize(
         ("space", "part", "message"),
@@ -322,12 +298,6 @@ class TestBinding:
         else:
             others = {name: np.zeros((2, 2), np.float32) for name in space.spaces}
             assert bound.match({**others, found: seen}).tolist() == [1, -1]
-
-    def test_an_empty_table_is_for_any_observation(self) -> None:
-        bound = CriticalStates([]).bind(gym.spaces.Dict(a=PLANE, b=THREE), THREE)
-        assert bound.match({"a": np.zeros((3, 2)), "b": np.zeros(3)}).tolist() == [-1, -1, -1]
-        nested = {"a": {"b": np.zeros((2, 4))}}
-        assert bound.match(nested).tolist() == [-1, -1]
 
     def test_refuses_actions_that_are_no_numbers(self) -> None:
         with pytest.raises(IncompatibleEnvironmentError, match="expected a Box, Discrete"):
@@ -403,11 +373,6 @@ class TestFiles:
         found = loaded.match({"joints": np.array([[1.0, 5.0], [1.0, 4.5]])})
         assert found.tolist() == [-1, 0]
 
-    def test_an_empty_table_comes_back_empty(self, tmp_path: Path) -> None:
-        CriticalStates([], key="bins:0.1,2").save(tmp_path / "table.json")
-        loaded = CriticalStates.load(tmp_path / "table.json")
-        assert (len(loaded), loaded.key) == (0, "bins:0.1,2")
-
     def test_folders_are_made_and_places_that_cannot_be_written_are_said(
         self, tmp_path: Path
     ) -> None:
@@ -449,19 +414,8 @@ class TestFiles:
         with pytest.raises(GuidanceFileError, match=r"table\.json"):
             CriticalStates.load(path)
 
-    def test_that_are_missing_are_said_to_be(self, tmp_path: Path) -> None:
-        with pytest.raises(GuidanceFileError, match="cannot read"):
-            resolve_critical_states(f"file:{tmp_path / 'nowhere.json'}")
-
 
 class TestNames:
-    def test_none_is_the_empty_table(self) -> None:
-        assert len(resolve_critical_states("none")) == 0
-
-    def test_a_table_stands_for_itself(self) -> None:
-        states = table(([1.0], 0))
-        assert resolve_critical_states(states) is states
-
     @pytest.mark.parametrize("name", ["nothing", "file:", "reference:x"])
     def test_other_names_are_refused(self, name: str) -> None:
         with pytest.raises(UnknownNameError, match='"file:PATH" or "none"'):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from llm_wrappers.captions import EnvDescription
 from llm_wrappers.errors import GuidanceWarning, InvalidOptionError
-from llm_wrappers.guidance.suggester import Suggester
+from llm_wrappers.guidance.suggesters import Suggester
 from llm_wrappers.llm import Budget, Completion
 from llm_wrappers.llm.prompt_template import PromptTemplate
 from llm_wrappers.methods.ellm import ClosedFormSuggester

@@ -29,7 +29,7 @@ from stable_baselines3.common.vec_env import SubprocVecEnv
 
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import GuidanceWarning, InvalidRequestError
-from llm_wrappers.guidance.suggester_names import resolve_suggester
+from llm_wrappers.guidance.suggesters import resolve_suggester
 from llm_wrappers.llm import LLM, allow_requests
 from llm_wrappers.methods import ellm
 from llm_wrappers.testing import Fault, LLMServer
@@ -96,7 +96,7 @@ REPLAY = """
 import json, sys
 from llm_wrappers.captions import EnvDescription
 from llm_wrappers.guidance.states import States
-from llm_wrappers.guidance.suggester_names import resolve_suggester
+from llm_wrappers.guidance.suggesters import resolve_suggester
 
 name, description, captions = json.loads(sys.argv[1])
 suggester = resolve_suggester(name, description=EnvDescription(**description))

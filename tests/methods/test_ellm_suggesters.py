@@ -28,8 +28,7 @@ from llm_wrappers.errors import (
     UnknownNameError,
 )
 from llm_wrappers.guidance.states import States
-from llm_wrappers.guidance.suggester import Suggester
-from llm_wrappers.guidance.suggester_names import resolve_suggester
+from llm_wrappers.guidance.suggesters import Suggester, resolve_suggester
 from llm_wrappers.llm import Budget
 from llm_wrappers.llm.prompt_template import PromptTemplate
 from llm_wrappers.methods.ellm import ClosedFormSuggester, LLMSuggester

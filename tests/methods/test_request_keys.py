@@ -12,7 +12,7 @@ import pytest
 
 from llm_wrappers.captions import EnvDescription
 from llm_wrappers.errors import AuthoringError, GuidanceWarning
-from llm_wrappers.guidance.critical.moment import CriticalMoment
+from llm_wrappers.guidance.critical.finding import CriticalMoment
 from llm_wrappers.guidance.states import States
 from llm_wrappers.methods import ellm, lmgt, sgrl, ultra
 from llm_wrappers.testing import ScriptedLLM

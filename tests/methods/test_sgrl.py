@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import llm_wrappers as lw
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
 from llm_wrappers.guidance import GuidanceArtefact, MaskBank, Provenance, save_artefact
-from llm_wrappers.guidance.plan import checked_plan
+from llm_wrappers.guidance.goals import checked_plan
 from llm_wrappers.guidance.resolve import reference_artefact, resolve_planner
 from llm_wrappers.methods import sgrl
 from llm_wrappers.worlds.crafter.captioner import (

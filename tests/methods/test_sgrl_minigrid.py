@@ -17,7 +17,7 @@ from minigrid.wrappers import ImgObsWrapper
 
 from llm_wrappers.errors import UnknownNameError
 from llm_wrappers.guidance import MaskBank, reference_artefact
-from llm_wrappers.guidance.plan import checked_plan
+from llm_wrappers.guidance.goals import checked_plan
 from llm_wrappers.guidance.resolve import REFERENCES, resolve_planner
 from llm_wrappers.methods import sgrl
 from llm_wrappers.worlds.minigrid.captioner import MiniGridCaptioner

@@ -32,11 +32,9 @@ from llm_wrappers.errors import (
     InvalidOptionError,
     UnknownNameError,
 )
-from llm_wrappers.guidance.critical.correctors.names import resolve_corrector
-from llm_wrappers.guidance.critical.critical_state import CriticalState
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
-from llm_wrappers.guidance.critical.moment import CriticalMoment
-from llm_wrappers.guidance.critical.selectors.names import resolve_selector
+from llm_wrappers.guidance.critical.correcting import resolve_corrector
+from llm_wrappers.guidance.critical.finding import CriticalMoment, resolve_selector
+from llm_wrappers.guidance.critical.table import CriticalState, CriticalStates
 from llm_wrappers.llm import LLM, Budget, allow_requests
 from llm_wrappers.llm.prompt_template import PromptTemplate
 from llm_wrappers.methods.ultra import LLMCorrector, LLMSelector, write_guidance

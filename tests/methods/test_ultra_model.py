@@ -34,10 +34,9 @@ from llm_wrappers.errors import (
     InvalidRequestError,
     ProviderError,
 )
-from llm_wrappers.guidance.critical.corrector import Corrector
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
-from llm_wrappers.guidance.critical.moment import CriticalMoment
-from llm_wrappers.guidance.critical.selector import Selector
+from llm_wrappers.guidance.critical.correcting import Corrector
+from llm_wrappers.guidance.critical.finding import CriticalMoment, Selector
+from llm_wrappers.guidance.critical.table import CriticalStates
 from llm_wrappers.llm import Budget
 from llm_wrappers.methods.ultra import LLMCorrector, LLMSelector
 from llm_wrappers.methods.ultra.actions import REJECTED, RejectedAction, action_form

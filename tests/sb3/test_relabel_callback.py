@@ -16,8 +16,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from llm_wrappers.errors import IncompatibleEnvironmentError
-from llm_wrappers.guidance.critical.critical_state import CriticalState
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.table import CriticalState, CriticalStates
 from llm_wrappers.sb3 import as_vec_env
 from llm_wrappers.sb3.relabel_callback import RelabelCallback
 from llm_wrappers.testing import ScriptedEnv

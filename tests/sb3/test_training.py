@@ -21,8 +21,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from llm_wrappers import wrappers
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.critical.critical_state import CriticalState
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.table import CriticalState, CriticalStates
 from llm_wrappers.sb3 import GuidanceCallback, as_vec_env
 from llm_wrappers.testing import ScriptedEnv
 

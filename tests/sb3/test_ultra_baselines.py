@@ -25,16 +25,15 @@ from llm_wrappers.errors import (
     IncompatibleEnvironmentError,
     InvalidOptionError,
 )
-from llm_wrappers.guidance.critical.corrector import Corrector
-from llm_wrappers.guidance.critical.correctors import resolve_corrector
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
-from llm_wrappers.guidance.critical.moment import CriticalMoment
-from llm_wrappers.guidance.critical.selector import Selector
-from llm_wrappers.guidance.critical.selectors import (
+from llm_wrappers.guidance.critical.correcting import Corrector, resolve_corrector
+from llm_wrappers.guidance.critical.finding import (
+    CriticalMoment,
     RandomSelector,
+    Selector,
     ValueGapSelector,
     resolve_selector,
 )
+from llm_wrappers.guidance.critical.table import CriticalStates
 from llm_wrappers.sb3 import (
     GuidedDQN,
     PolicyCorrector,

@@ -14,8 +14,7 @@ from plain_layers import Env, LosesItsState, Plain, Showing
 
 from llm_wrappers import ActionMaskWrapper, GoalObservationWrapper, RewardShiftWrapper, wrappers
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
-from llm_wrappers.guidance.critical.critical_state import CriticalState
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.table import CriticalState, CriticalStates
 from llm_wrappers.guidance.judge import FunctionJudge
 from llm_wrappers.testing import (
     ConformanceError,

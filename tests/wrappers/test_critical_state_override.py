@@ -21,8 +21,7 @@ from llm_wrappers.errors import (
     InvalidOptionError,
     UnknownNameError,
 )
-from llm_wrappers.guidance.critical.critical_state import CriticalState
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.table import CriticalState, CriticalStates
 from llm_wrappers.testing import ScriptedEnv
 from llm_wrappers.wrappers import CriticalStateOverrideWrapper, vector
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from llm_wrappers.errors import GuidanceWarning
-from llm_wrappers.guidance.critical.critical_state import CriticalState
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.table import CriticalState, CriticalStates
 from llm_wrappers.wrappers import CriticalStateOverrideWrapper, TrajectoryRecorder
 
 pytest.importorskip("mujoco")

@@ -16,8 +16,7 @@ from gymnasium.utils.env_checker import data_equivalence
 
 from llm_wrappers import wrappers
 from llm_wrappers.errors import GuidanceFileError, InvalidOptionError
-from llm_wrappers.guidance.critical.critical_state import CriticalState
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.table import CriticalState, CriticalStates
 from llm_wrappers.wrappers import load_guidance, save_guidance, vector
 
 GOALS = ["go left", "go right"]

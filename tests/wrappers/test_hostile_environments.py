@@ -15,8 +15,7 @@ from gymnasium.vector import AutoresetMode
 
 from llm_wrappers import wrappers
 from llm_wrappers.errors import IncompatibleEnvironmentError
-from llm_wrappers.guidance.critical.critical_state import CriticalState
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.table import CriticalState, CriticalStates
 from llm_wrappers.wrappers import vector
 
 STATES = CriticalStates([CriticalState(state=np.zeros(2, np.float32), action=1)])

@@ -13,8 +13,7 @@ import numpy as np
 from llm_wrappers import wrappers
 from llm_wrappers.captions.generic import GenericCaptioner
 from llm_wrappers.embeddings import HashingEncoder
-from llm_wrappers.guidance.critical.critical_state import CriticalState
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.table import CriticalState, CriticalStates
 from llm_wrappers.testing import ScriptedEnv, ScriptedPlanner, make_scripted_env
 from llm_wrappers.wrappers import SimilarityRewardWrapper, vector
 

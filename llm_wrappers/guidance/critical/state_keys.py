@@ -1,36 +1,74 @@
-"""When a state counts as one that was recorded: equal, in the same cell, or near."""
+"""When a state counts as one that was recorded, and an action as the one advised."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers import checks
+from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 
-__all__ = ["CellKeys", "NearestKeys", "StateKeys", "check_key", "checked_scales", "make_keys"]
+__all__ = [
+    "SIMPLE_SPACES",
+    "CellKeys",
+    "Closeness",
+    "NearestKeys",
+    "check_advisable",
+    "check_key",
+    "checked_scales",
+    "fitted_action",
+    "flat",
+    "make_keys",
+    "stacked",
+]
+
+
+def stacked(what: str, values: Sequence[Any]) -> NDArray[Any]:
+    """Return arrays of numbers as one, shape (n, ...).
+
+    Args:
+        what: What they are, in messages.
+        values: Arrays or numbers, all of one shape.
+
+    Raises:
+        InvalidOptionError: If they are of several shapes, or hold something else than finite
+            numbers.
+    """
+    try:
+        array = np.stack([np.asarray(value) for value in values]) if values else np.zeros(0)
+    except ValueError as error:
+        raise InvalidOptionError(
+            f"expected every {what} of the table to have one shape, got "
+            f"{sorted({np.shape(value) for value in values})}"
+        ) from error
+    if array.dtype.kind not in "biuf":
+        raise InvalidOptionError(f"expected every {what} to be of numbers, got {array.dtype}")
+    finite = np.isfinite(flat(array)).all(axis=1) if values else np.ones(0, dtype=np.bool_)
+    if not finite.all():
+        raise InvalidOptionError(
+            f"the {what} of critical state {int(finite.argmin())} has a number that is not finite: "
+            "leave that state out"
+        )
+    return array
+
+
+def flat(states: NDArray[Any]) -> NDArray[np.float64]:
+    """Return n arrays as rows, shape (n, numbers)."""
+    return np.asarray(states, dtype=np.float64).reshape(len(states), -1)
+
 
 _KNOWN = '"exact", "rounded:DECIMALS", "bins:WIDTH", "bins:WIDTH,WIDTH,..." or "nearest:RADIUS"'
 
 
-class StateKeys(Protocol):
-    """Finds recorded states in observations.
-
-    `groups` says which key each recorded state has, shape (entries,), numbered from 0 in the order
-    of first appearance.
-    """
-
-    groups: NDArray[np.intp]
-
-    def match(self, states: NDArray[np.float64]) -> NDArray[np.intp]:
-        """Return the key of each of n flat states, shape (n, d); -1 for none."""
-
-
 class CellKeys:
     """Two states have the same key if they are in the same cell.
+
+    `groups` says which key each recorded state has, numbered in the order of first appearance.
 
     Args:
         recorded: The recorded states, shape (entries, d).
@@ -94,7 +132,7 @@ class NearestKeys:
 
 def make_keys(
     key: str, recorded: NDArray[np.float64], scales: Sequence[float] | None = None
-) -> StateKeys:
+) -> CellKeys | NearestKeys:
     """Return what finds recorded states in observations.
 
     Args:
@@ -201,3 +239,77 @@ def _fitting_scales(
             f"got {scales!r}"
         )
     return checked
+
+
+SIMPLE_SPACES = (
+    gym.spaces.Box,
+    gym.spaces.Discrete,
+    gym.spaces.MultiDiscrete,
+    gym.spaces.MultiBinary,
+)
+
+
+def check_advisable(space: gym.Space[Any]) -> None:
+    """Refuse a space whose actions cannot be advised.
+
+    Raises:
+        IncompatibleEnvironmentError: If it is no Box, Discrete, MultiDiscrete or MultiBinary.
+    """
+    if not isinstance(space, SIMPLE_SPACES):
+        raise IncompatibleEnvironmentError(
+            "expected a Box, Discrete, MultiDiscrete or MultiBinary action space, got "
+            f"{space}; actions of other spaces cannot be advised"
+        )
+
+
+def fitted_action(action: Any, space: gym.Space[Any], fault: str) -> NDArray[Any]:
+    """Return an action in the type of its space, clipped where that is a Box.
+
+    Args:
+        action: The advised action.
+        space: One that `check_advisable` passes.
+        fault: The beginning of the message if it is none of the space.
+
+    Raises:
+        InvalidOptionError: If it is not of the space, out of the bounds of a Box excepted.
+    """
+    value = np.asarray(action)
+    wrong = InvalidOptionError(f"{fault}, got {value.tolist()!r} of shape {value.shape}")
+    if value.dtype.kind not in "biuf" or value.shape != space.shape:
+        raise wrong
+    if isinstance(space, gym.spaces.Box):
+        # Clipped before it is cast: a number that the type cannot hold would wrap around.
+        clipped: NDArray[Any] = np.clip(value, space.low, space.high).astype(space.dtype)
+        if not space.contains(clipped):
+            raise wrong
+        return clipped
+    fitting: NDArray[Any] = value.astype(space.dtype)
+    if not np.array_equal(fitting, value) or not space.contains(fitting):
+        raise wrong
+    return fitting
+
+
+class Closeness:
+    """Compares actions with advice: equal, or for a Box of floats close enough.
+
+    Args:
+        space: The action space.
+        tolerance: How far each part of an action may be off, as a share of its range, or where
+            that is infinite in its units.
+
+    Raises:
+        InvalidOptionError: If the tolerance is no finite number >= 0.
+    """
+
+    def __init__(self, space: gym.Space[Any], tolerance: float) -> None:
+        size = checks.number("tolerance", tolerance, least=0)
+        self._near = np.zeros(space.shape or ())
+        if isinstance(space, gym.spaces.Box) and space.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                width = np.subtract(space.high, space.low, dtype=np.float64)
+            self._near = size * np.where(np.isfinite(width), width, 1.0)
+
+    def agree(self, actions: NDArray[Any], advised: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return where n actions are those advised, shape (n,)."""
+        apart = np.abs(np.subtract(actions, advised, dtype=np.float64))
+        return np.asarray((apart <= self._near).reshape(len(actions), -1).all(axis=1))

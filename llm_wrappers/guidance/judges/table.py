@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from llm_wrappers.errors import GuidanceFileError
-from llm_wrappers.guidance._whole_file import write_whole
 from llm_wrappers.guidance.states import States
+from llm_wrappers.storage.whole_file import write_whole
 
 __all__ = ["TableJudge"]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.planner import Planner, PlannerFunction
+from llm_wrappers.guidance.planners import Planner, PlannerFunction
 from llm_wrappers.methods.sgrl.play import Episode, Guide
 
 __all__ = ["GoalAudit", "MaskAudit", "audit_guide", "audit_masks"]

@@ -18,10 +18,9 @@ from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import GuidanceWarning, IncompatibleEnvironmentError
 from llm_wrappers.guidance.artefact import GuidanceArtefact
-from llm_wrappers.guidance.mask_bank import MaskBank
-from llm_wrappers.guidance.plan import Plan
-from llm_wrappers.guidance.planner import Planner, PlannerFunction
-from llm_wrappers.guidance.planning import Planning, checked_vocabulary
+from llm_wrappers.guidance.goals import Plan
+from llm_wrappers.guidance.masks import MaskBank
+from llm_wrappers.guidance.planners import Planner, PlannerFunction, Planning
 from llm_wrappers.guidance.resolve import resolve_masks, resolve_planner
 
 __all__ = [
@@ -90,7 +89,7 @@ class Guide:
             raise IncompatibleEnvironmentError(
                 f"guided play draws one of the open actions: expected Discrete, got {action_space}"
             )
-        self.goals = checked_vocabulary(description.goals if goals is None else goals)
+        self.goals = checks.vocabulary(description.goals if goals is None else goals)
         length = int(action_space.n)
         self._start = action_space.start
         names = description.action_names if len(description.action_names) == length else ()

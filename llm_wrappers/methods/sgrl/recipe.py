@@ -13,7 +13,7 @@ from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.embeddings import Encoder
 from llm_wrappers.errors import UnknownNameError
 from llm_wrappers.guidance.artefact import GuidanceArtefact
-from llm_wrappers.guidance.planner import Planner, PlannerFunction
+from llm_wrappers.guidance.planners import Planner, PlannerFunction
 from llm_wrappers.guidance.resolve import REFERENCES
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers import ActionMaskWrapper, GoalObservationWrapper, vector

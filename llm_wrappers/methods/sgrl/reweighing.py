@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import GuidanceWarning, InvalidOptionError, LLMError
-from llm_wrappers.guidance.factors import bounded_factor
+from llm_wrappers.guidance.goals import bounded_factor
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.names import resolve_llm
 from llm_wrappers.llm.prompt_template import PromptTemplate

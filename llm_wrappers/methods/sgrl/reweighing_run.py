@@ -18,10 +18,10 @@ from llm_wrappers.errors import (
     InvalidOptionError,
     UserError,
 )
-from llm_wrappers.guidance._whole_file import write_whole
-from llm_wrappers.guidance.factors import checked_factors
+from llm_wrappers.guidance.goals import checked_factors
 from llm_wrappers.methods._asking import plain
 from llm_wrappers.methods.sgrl.reweighing import Reweigher, UnlockReport
+from llm_wrappers.storage.whole_file import write_whole
 
 __all__ = ["Achieved", "ReweighingRun", "reached_goals"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, create_model
 
-from llm_wrappers.guidance.critical.moment import CriticalMoment
+from llm_wrappers.guidance.critical.finding import CriticalMoment
 from llm_wrappers.methods.ultra.actions import REJECTED, ActionForm, RejectedAction
 
 __all__ = [

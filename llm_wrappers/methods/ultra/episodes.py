@@ -13,8 +13,7 @@ from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.methods._asking import action_in_words, one_line
-from llm_wrappers.trajectories._trees import map_leaves
-from llm_wrappers.trajectories.trajectory import Trajectory
+from llm_wrappers.trajectories.trajectory import Trajectory, map_leaves
 
 __all__ = [
     "Excerpt",

@@ -13,11 +13,9 @@ from typing import Any
 from llm_wrappers import checks
 from llm_wrappers._version import __version__
 from llm_wrappers.errors import GuidanceError, GuidanceFileError, GuidanceWarning
-from llm_wrappers.guidance.critical.corrector import Corrector
-from llm_wrappers.guidance.critical.critical_state import CriticalState
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
-from llm_wrappers.guidance.critical.moment import CriticalMoment
-from llm_wrappers.guidance.critical.selector import Selector
+from llm_wrappers.guidance.critical.correcting import Corrector
+from llm_wrappers.guidance.critical.finding import CriticalMoment, Selector
+from llm_wrappers.guidance.critical.table import CriticalState, CriticalStates
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.usage import Counts, Usage
 from llm_wrappers.methods._asking import MISSING

@@ -11,10 +11,8 @@ from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.critical.corrector import Corrector
-from llm_wrappers.guidance.critical.correctors import resolve_corrector
-from llm_wrappers.guidance.critical.selector import Selector
-from llm_wrappers.guidance.critical.selectors import resolve_selector
+from llm_wrappers.guidance.critical.correcting import Corrector, resolve_corrector
+from llm_wrappers.guidance.critical.finding import Selector, resolve_selector
 from llm_wrappers.llm import LLM, resolve_llm
 from llm_wrappers.methods._asking import client_and_options
 from llm_wrappers.methods.ultra.llm_corrector import LLMCorrector

@@ -15,8 +15,8 @@ from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.guidance.critical.critical_state import CriticalState
-from llm_wrappers.guidance.critical.moment import CriticalMoment
+from llm_wrappers.guidance.critical.finding import CriticalMoment
+from llm_wrappers.guidance.critical.table import CriticalState
 from llm_wrappers.llm import LLM
 from llm_wrappers.llm.prompt_template import PromptTemplate
 from llm_wrappers.methods._asking import MISSING, ask_tolerantly, one_line

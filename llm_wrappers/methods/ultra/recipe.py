@@ -7,7 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
+from llm_wrappers.guidance.critical.table import CriticalStates
 from llm_wrappers.schedules import Schedule
 from llm_wrappers.wrappers import CriticalStateOverrideWrapper, vector
 
@@ -53,7 +53,7 @@ def wrap(
         GuidanceFileError: If the file is missing or holds no table.
         IncompatibleEnvironmentError: If the table does not fit the environment.
 
-    >>> from llm_wrappers.guidance.critical.critical_state import CriticalState
+    >>> from llm_wrappers.guidance.critical.table import CriticalState
     >>> table = CriticalStates([CriticalState(0, 2)], key="exact")
     >>> env = wrap(gym.make("FrozenLake-v1", is_slippery=False), table)
     >>> observation, info = env.reset(seed=0)

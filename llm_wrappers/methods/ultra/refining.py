@@ -13,9 +13,9 @@ from gymnasium.vector import VectorEnv
 from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.errors import AuthoringError
-from llm_wrappers.guidance.critical.corrector import Corrector
-from llm_wrappers.guidance.critical.critical_states import CriticalStates
-from llm_wrappers.guidance.critical.selector import Selector
+from llm_wrappers.guidance.critical.correcting import Corrector
+from llm_wrappers.guidance.critical.finding import Selector
+from llm_wrappers.guidance.critical.table import CriticalStates
 from llm_wrappers.llm import LLM
 from llm_wrappers.methods.ultra.guidance import UltraReport, check_writable, write_guidance
 from llm_wrappers.methods.ultra.guides import resolve_guides

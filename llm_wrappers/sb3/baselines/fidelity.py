@@ -17,13 +17,10 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from llm_wrappers import checks
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
-from llm_wrappers.guidance.critical.selector import Selector
-from llm_wrappers.guidance.critical.selectors.importances import importances_of
-from llm_wrappers.guidance.critical.selectors.names import resolve_selector
+from llm_wrappers.guidance.critical.finding import Selector, importances_of, resolve_selector
 from llm_wrappers.sb3.models import FrozenModel, random_action
 from llm_wrappers.sb3.recording import record_trajectories
-from llm_wrappers.trajectories._trees import leaves, map_leaves
-from llm_wrappers.trajectories.trajectory import Trajectory
+from llm_wrappers.trajectories.trajectory import Trajectory, leaves, map_leaves
 
 __all__ = ["FidelityScore", "fidelity_scores", "seeded_trajectories"]
 
@@ -115,7 +112,7 @@ def fidelity_scores(
             or has other actions than the model.
 
     >>> from stable_baselines3 import PPO
-    >>> from llm_wrappers.guidance.critical.selectors import RandomSelector
+    >>> from llm_wrappers.guidance.critical.finding import RandomSelector
     >>> model = PPO("MlpPolicy", "CartPole-v1", seed=0, device="cpu")
     >>> env = gym.make("CartPole-v1")
     >>> episodes = seeded_trajectories(model, env, seeds=range(3))

@@ -20,8 +20,7 @@ from llm_wrappers.errors import (
     IncompatibleEnvironmentError,
     InvalidOptionError,
 )
-from llm_wrappers.guidance.critical._no_hits import NoHits
-from llm_wrappers.guidance.critical.critical_states import CriticalStates, resolve_critical_states
+from llm_wrappers.guidance.critical.table import CriticalStates, NoHits, resolve_critical_states
 from llm_wrappers.sb3.baselines._distillation import Distillation
 
 __all__ = ["RandomNetworkDistillation"]
@@ -64,7 +63,7 @@ class RandomNetworkDistillation(VecEnvWrapper):
         gamma: The discount of the sum by whose deviation the reward is divided, in [0, 1).
         seed: Of the networks and of which observations are trained with.
         device: Where the networks are.
-        critical_states: A `llm_wrappers.guidance.critical.critical_states.CriticalStates` table, or
+        critical_states: A `llm_wrappers.guidance.critical.table.CriticalStates` table, or
             ``"file:PATH"``: only steps that lead to one of its states are rewarded, while the
             predictor is trained with all observations. None rewards all steps.
 

@@ -19,8 +19,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from llm_wrappers import checks
 from llm_wrappers.errors import GuidanceFileError, InvalidOptionError
-from llm_wrappers.guidance.critical.moment import CriticalMoment
-from llm_wrappers.guidance.critical.selectors._picking import moments_of
+from llm_wrappers.guidance.critical.finding import CriticalMoment, moments_of
 from llm_wrappers.sb3.models import FrozenModel, random_action
 from llm_wrappers.trajectories.trajectory import Trajectory
 

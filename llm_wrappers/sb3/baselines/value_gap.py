@@ -12,7 +12,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
-from llm_wrappers.guidance.critical.selectors.value_gap import ValueGapSelector
+from llm_wrappers.guidance.critical.finding import ValueGapSelector
 from llm_wrappers.sb3.models import FrozenModel
 
 __all__ = ["critic_values", "named_value_gap", "value_gap_selector"]

@@ -12,8 +12,8 @@ import json
 import re
 from pathlib import Path
 
-from llm_wrappers.guidance.program import hash_of
 from llm_wrappers.known_worlds import guidance_folder
+from llm_wrappers.sandbox.source import hash_of
 from llm_wrappers.worlds.crafter.rules import COSTS, describe
 
 __all__ = ["CRAFTAX", "CRAFTER", "craftax_files"]

@@ -89,8 +89,8 @@ class CriticalStateOverrideWrapper(OverrideMethods, GuidedVector):
     every autoreset mode; the step that only shows a new episode is no step in a critical state.
 
     >>> import gymnasium as gym, numpy as np
-    >>> from llm_wrappers.guidance.critical.critical_state import CriticalState
-    >>> from llm_wrappers.guidance.critical.critical_states import CriticalStates
+    >>> from llm_wrappers.guidance.critical.table import CriticalState
+    >>> from llm_wrappers.guidance.critical.table import CriticalStates
     >>> table = CriticalStates([CriticalState(0, 2)], key="exact")
     >>> envs = gym.make_vec("FrozenLake-v1", 2, vectorization_mode="sync", is_slippery=False)
     >>> envs = CriticalStateOverrideWrapper(envs, critical_states=table, probability=1.0)
