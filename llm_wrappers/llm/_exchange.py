@@ -34,7 +34,7 @@ _JITTER = 0.25
 # Ctrl-C cannot end a wait on Windows before the wait is over.
 _SLICE = 0.5
 
-_logger = logging.getLogger(__name__)
+_logger = logging.getLogger("llm_wrappers.llm")
 
 
 def call_with_retries(

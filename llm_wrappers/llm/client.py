@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from typing import Any, Literal, overload
 
 from pydantic import BaseModel
@@ -98,27 +97,18 @@ class LLM:
         transport: Transport | None = None,
         **params: Any,
     ) -> None:
-        check_options(
-            model=model,
-            cache=cache,
-            mode=mode,
-            modes=MODES,
-            budget=budget,
-            concurrency=concurrency,
-            retries=retries,
-            repairs=repairs,
-            remember_failures=remember_failures,
-        )
+        _check(model, cache, mode, budget)
         answer_params, reach = split_params(params)
         check_params(answer_params)
         self.model = model
         self.cache = cache
         self.mode: Mode = mode
         self.budget = budget or Budget()
-        self.concurrency = concurrency
+        self.concurrency: int = checks.whole("concurrency", concurrency, least=1)
         self.timeout = timeout
-        self.retries = retries
-        self.repairs = repairs
+        self.retries: int = checks.whole("retries", retries, least=0)
+        self.repairs: int = checks.whole("repairs", repairs, least=0)
+        checks.number("remember_failures", remember_failures, least=0)
         self.remember_failures = remember_failures
         self.max_entries = max_entries
         self.params = answer_params
@@ -364,27 +354,13 @@ class LLM:
 _RUNTIME = ("_process", "_questions", "_recall", "_asker", "_meter")
 
 
-_LIMITS = frozenset(field.name for field in fields(Budget)) - {"name"}
-
-
-def check_options(
-    *,
-    model: Any,
-    cache: Any,
-    mode: Any,
-    modes: tuple[str, ...],
-    budget: Any,
-    concurrency: Any,
-    retries: Any,
-    repairs: Any,
-    remember_failures: Any,
-) -> None:
+def _check(model: Any, cache: Any, mode: Any, budget: Any) -> None:
     """Refuse what cannot work, before anything is opened."""
     if not isinstance(model, str) or not model.strip():
         raise InvalidOptionError(
             f"expected model as litellm names it, like 'openai/gpt-5-mini', got {model!r}"
         )
-    checks.one_of("mode", mode, modes)
+    checks.one_of("mode", mode, MODES)
     if mode in ("replay", "refresh") and cache is None:
         raise InvalidOptionError(f"mode={mode!r} needs the answers of a cache: give cache=PATH")
     if budget is not None and not isinstance(budget, Budget):
@@ -396,7 +372,3 @@ def check_options(
             f"the budget named {budget.name!r} is kept in the cache: give cache=PATH, or a budget "
             "without a name"
         )
-    checks.whole("concurrency", concurrency, least=1)
-    checks.whole("retries", retries, least=0)
-    checks.whole("repairs", repairs, least=0)
-    checks.number("remember_failures", remember_failures, least=0)

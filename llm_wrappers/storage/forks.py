@@ -7,35 +7,24 @@ import threading
 import weakref
 from functools import partial
 from types import TracebackType
-from typing import Protocol
 
-__all__ = ["ForkSafeLock", "Forked", "call_around_forks"]
-
-
-class Forked(Protocol):
-    """Something with connections or locks that must not be shared with a forked child."""
-
-    def before_fork(self) -> None:
-        """Prepare for it, in the process that forks."""
-
-    def after_fork_in_parent(self) -> None:
-        """Go on, in the process that forked."""
-
-    def after_fork_in_child(self) -> None:
-        """Begin, in the new process."""
+__all__ = ["ForkSafeLock", "call_around_forks"]
 
 
-def call_around_forks(target: Forked) -> None:
-    """Call the three methods of `target` around each fork of this process, while it lives."""
+def call_around_forks(target: object) -> None:
+    """Call what `target` has of `before_fork`, `after_fork_in_parent` and `after_fork_in_child`.
+
+    Around each fork of this process, while the target lives.
+    """
     # Where a system has no fork, there is nothing to follow.
     if not hasattr(os, "register_at_fork"):
         return
     alive = weakref.ref(target)
 
     def call(name: str) -> None:
-        found = alive()
-        if found is not None:
-            getattr(found, name)()
+        method = getattr(alive(), name, None)
+        if method is not None:
+            method()
 
     os.register_at_fork(
         before=partial(call, "before_fork"),
@@ -65,12 +54,6 @@ class ForkSafeLock:
         traceback: TracebackType | None,
     ) -> None:
         self._lock.release()
-
-    def before_fork(self) -> None:
-        """Do not wait: whoever holds it may hold it for long."""
-
-    def after_fork_in_parent(self) -> None:
-        """Nothing has changed."""
 
     def after_fork_in_child(self) -> None:
         """Take a new lock, in a process that has only one thread."""

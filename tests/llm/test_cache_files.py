@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_samples import a_record
-from store_strategies import objects, records
+from store_samples import a_record, objects, records
 
 from llm_wrappers.errors import CacheCorruptError, CacheError
 from llm_wrappers.llm.cache import open_store

@@ -18,7 +18,7 @@ from llm_wrappers.errors import (
     PromptTooLongError,
     ProviderError,
 )
-from llm_wrappers.llm import LLM, Budget, Completion
+from llm_wrappers.llm import LLM, Budget, Completion, Cost
 from llm_wrappers.testing import ScriptedLLM
 
 
@@ -146,25 +146,30 @@ def test_an_answer_cut_off_at_max_tokens_says_so():
 
 
 @pytest.mark.parametrize(
-    ("maybe_billed", "left"), [(True, 0.0), (False, 1.0)], ids=["maybe-billed", "not-billed"]
+    ("error", "left"),
+    [
+        (ProviderError("cut", maybe_billed=True), 0.0),
+        (ProviderError("down", maybe_billed=False), 1.0),
+        (KeyboardInterrupt(), 0.0),
+    ],
+    ids=["maybe-billed", "not-billed", "interrupted"],
 )
-def test_a_request_that_may_have_been_billed_counts_at_its_worst(maybe_billed, left):
+def test_a_request_that_may_have_been_billed_counts_at_its_worst(error, left):
     class Priced:
         def complete(self, request, *, send_schema):
-            raise ProviderError("cut", maybe_billed=maybe_billed)
+            raise error
 
         def supports_schema(self, model):
             return False
 
         def worst_case(self, request):
-            from llm_wrappers.llm import Cost
-
             return Cost(10, 1.0)
 
     llm = LLM("priced", transport=Priced(), retries=0, budget=Budget(dollars=1.0))
-    with pytest.raises(ProviderError):
+    with pytest.raises(type(error)):
         llm.ask("Where?")
     assert 1.0 - llm.spent.dollars == left
+    assert llm.spent.in_flight == 0
 
 
 @pytest.mark.parametrize(

@@ -174,12 +174,6 @@ class TestCanary:
         assert "[secret]" in text
 
 
-class TestLogGuard:
-    @pytest.fixture
-    def logger(self, logs):
-        return logging.getLogger("some.library.made.later")
-
-
 class TestPickles:
     def test_a_copy_finds_its_key_in_the_environment(self, monkeypatch):
         with LLMServer() as server:

@@ -178,6 +178,13 @@ class TestWhoseFile:
         assert path.read_bytes() == before
 
 
+def test_json_lines_are_refused_and_left_untouched(path):
+    path.write_text('{"format": 1}\n')
+    with pytest.raises(CacheError, match=r"JSON lines; it was left untouched.*cache import"):
+        SqliteStore(path).get(KEY)
+    assert path.read_text() == '{"format": 1}\n'
+
+
 def no_database(path):
     path.write_text("These are notes, and no database. " * 50)
 

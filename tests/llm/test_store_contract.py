@@ -9,8 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from hypothesis import HealthCheck, given, settings
 from redis_server import running_redis
-from store_samples import ALWAYS, a_failure, a_record
-from store_strategies import records
+from store_samples import ALWAYS, a_failure, a_record, records
 
 from llm_wrappers.errors import CacheError, CacheReadOnlyError, InvalidOptionError
 from llm_wrappers.llm.cache.redis_store import RedisStore

@@ -105,7 +105,7 @@ class LiveSource(Generic[T]):
         self._parse: Callable[[Answer[Any]], T] = parse or (
             _text if schema is None else _parsed_object
         )
-        self._how: dict[str, Any] = {
+        self._options: dict[str, Any] = {
             "schema": schema,
             "purpose": purpose,
             "prompt_version": prompt_version,
@@ -122,7 +122,7 @@ class LiveSource(Generic[T]):
         # Until when it is of no use to look a question up, or to ask it.
         self._no_look_up: _Recent[float] = _Recent(self._memo_size)
         self._no_asking: _Recent[float] = _Recent(self._memo_size)
-        self._failures = Failures(str(self._how["purpose"]))
+        self._failures = Failures(str(self._options["purpose"]))
         self._is_stopped = False
         self._threads: Background | None = None
         self._counts = dict.fromkeys(_COUNTED, 0)
@@ -181,7 +181,7 @@ class LiveSource(Generic[T]):
         self._counts["asked"] += len(questions)
         errors: dict[int, Exception] = {}
         try:
-            answers = self.llm.ask_many(prompts, progress_bar=progress_bar, **self._how)
+            answers = self.llm.ask_many(prompts, progress_bar=progress_bar, **self._options)
         except BatchError as batch:
             answers, errors = batch.answers, dict(batch.errors)
         self._is_stopped = False
@@ -281,7 +281,7 @@ class LiveSource(Generic[T]):
 
     def _looked_up(self, prompts: Sequence[Prompt]) -> list[Found | None]:
         try:
-            return list(self.llm.look_up(prompts, **self._how))
+            return list(self.llm.look_up(prompts, **self._options))
         except Exception as error:
             if len(prompts) == 1:
                 return [Failed("look_up", error)]
@@ -309,7 +309,7 @@ class LiveSource(Generic[T]):
 
     def _asked(self, prompts: Sequence[Prompt]) -> list[Found]:
         try:
-            return list(self.llm.ask_many(prompts, progress_bar=False, **self._how))
+            return list(self.llm.ask_many(prompts, progress_bar=False, **self._options))
         except BatchError as batch:
             return [
                 Failed("ask", batch.errors[place]) if place in batch.errors else answer
@@ -335,7 +335,7 @@ class LiveSource(Generic[T]):
         return self._threads if self._threads is not None and self._threads.is_alive else None
 
     def _new_threads(self) -> Background:
-        llm, options = self.llm, self._how
+        llm, options = self.llm, self._options
 
         # Not a method: the threads must not keep a source alive that nobody holds.
         def ask(prompt: Prompt) -> Found:

@@ -14,94 +14,53 @@ from llm_wrappers.llm.provider.redaction import Secrets, divide, is_secret, smel
 
 __all__ = ["Connection", "is_connection_option", "split_params"]
 
-_CONNECTION = frozenset(
-    {
-        "allowed_openai_params",
-        "api_base",
-        "api_key",
-        "api_key_env",
-        "api_version",
-        "base_url",
-        "client_id",
-        "extra_headers",
-        "headers",
-        "metadata",
-        "organization",
-        "project",
-        "prompt_cache_key",
-        "prompt_cache_retention",
-        "region_name",
-        "safety_identifier",
-        "service_tier",
-        "ssl_verify",
-        "store",
-        "tenant_id",
-        "timeout",
-        "user",
-    }
-)
+_CONNECTION = frozenset({
+    "allowed_openai_params", "api_base", "api_key", "api_key_env", "api_version", "base_url",
+    "client_id", "extra_headers", "headers", "metadata", "organization", "project",
+    "prompt_cache_key", "prompt_cache_retention", "region_name", "safety_identifier",
+    "service_tier", "ssl_verify", "store", "tenant_id", "timeout", "user",
+})  # fmt: skip
 _CONNECTION_PREFIXES = ("aws_", "azure_", "gigachat_", "oci_", "vertex_", "watsonx_")
 
-_NO_RETRIES = "use retries=, which waits as long as the provider asks for"
-_NO_CACHE = "use cache= and mode="
-_NO_OTHER_MODEL = "ask one model per client, so that the cache says truly who answered"
-_NO_TOOLS = "answers are texts; for a structured answer use schema="
-_NO_DROPPING = "leave out the parameter that the model does not take; nothing is dropped silently"
-_NO_PRICES = "use prices=(dollars per million prompt tokens, per million completion tokens)"
-_NO_TIMEOUTS = "use timeout="
-_NOT_OURS = "it is no option of this client"
-_NO_MOCK = "use ScriptedLLM or LLMServer from llm_wrappers.testing"
-_NO_CLIENTS = "the client makes its own connections; use api_base=, extra_headers= or ssl_verify="
-_NO_PROMPTS = "give the prompt to ask()"
-
-_REFUSED = {
-    "acompletion": _NOT_OURS,
-    "additional_drop_params": _NO_DROPPING,
-    "audio": _NO_TOOLS,
-    "cache": _NO_CACHE,
-    "caching": _NO_CACHE,
-    "client": _NO_CLIENTS,
-    "context_window_fallback_dict": _NO_OTHER_MODEL,
-    "custom_llm_provider": "name the provider in the model, as in 'openai/gpt-5-mini'",
-    "drop_params": _NO_DROPPING,
-    "enable_json_schema_validation": "use schema=, which is always checked",
-    "fallbacks": _NO_OTHER_MODEL,
-    "force_timeout": _NO_TIMEOUTS,
-    "function_call": _NO_TOOLS,
-    "functions": _NO_TOOLS,
-    "http_client": _NO_CLIENTS,
-    "input_cost_per_second": _NO_PRICES,
-    "input_cost_per_token": _NO_PRICES,
-    "logger_fn": _NOT_OURS,
-    "max_retries": _NO_RETRIES,
-    "messages": _NO_PROMPTS,
-    "modalities": _NO_TOOLS,
-    "model": "it is the first argument of LLM(...)",
-    "model_list": _NO_OTHER_MODEL,
-    "modify_params": _NO_DROPPING,
-    "n": "use sample=0, 1, 2..., so that each answer has its own place in the cache",
-    "num_retries": _NO_RETRIES,
-    "output_cost_per_second": _NO_PRICES,
-    "output_cost_per_token": _NO_PRICES,
-    "parallel_tool_calls": _NO_TOOLS,
-    "prompt": _NO_PROMPTS,
-    "prompt_id": _NO_PROMPTS,
-    "prompt_variables": _NO_PROMPTS,
-    "request_timeout": _NO_TIMEOUTS,
-    "response_format": "use schema= with a pydantic model",
-    "retry_policy": _NO_RETRIES,
-    "retry_strategy": _NO_RETRIES,
-    "rpm": "use Budget(requests_per_minute=...)",
-    "shared_session": _NO_CLIENTS,
-    "stream": "answers are read whole",
-    "stream_options": "answers are read whole",
-    "stream_timeout": _NO_TIMEOUTS,
-    "tool_choice": _NO_TOOLS,
-    "tools": _NO_TOOLS,
-    "tpm": "use Budget(tokens=...)",
-    "verbose": "configure the logging of Python",
+# What to use instead, and the parameters that would break the client.
+_INSTEAD = {
+    "it is no option of this client": "acompletion logger_fn",
+    "leave out the parameter that the model does not take; nothing is dropped silently": (
+        "additional_drop_params drop_params modify_params"
+    ),
+    "answers are texts; for a structured answer use schema=": (
+        "audio function_call functions modalities parallel_tool_calls tool_choice tools"
+    ),
+    "use cache= and mode=": "cache caching",
+    "the client makes its own connections; use api_base=, extra_headers= or ssl_verify=": (
+        "client http_client shared_session"
+    ),
+    "ask one model per client, so that the cache says truly who answered": (
+        "context_window_fallback_dict fallbacks model_list"
+    ),
+    "name the provider in the model, as in 'openai/gpt-5-mini'": "custom_llm_provider",
+    "use schema=, which is always checked": "enable_json_schema_validation",
+    "use timeout=": "force_timeout request_timeout stream_timeout",
+    "use prices=(dollars per million prompt tokens, per million completion tokens)": (
+        "input_cost_per_second input_cost_per_token output_cost_per_second output_cost_per_token"
+    ),
+    "use retries=, which waits as long as the provider asks for": (
+        "max_retries num_retries retry_policy retry_strategy"
+    ),
+    "give the prompt to ask()": "messages prompt prompt_id prompt_variables",
+    "it is the first argument of LLM(...)": "model",
+    "use sample=0, 1, 2..., so that each answer has its own place in the cache": "n",
+    "use schema= with a pydantic model": "response_format",
+    "use Budget(requests_per_minute=...)": "rpm",
+    "answers are read whole": "stream stream_options",
+    "use Budget(tokens=...)": "tpm",
+    "configure the logging of Python": "verbose",
 }
-_REFUSED_PREFIXES = {"mock_": _NO_MOCK, "litellm_": _NOT_OURS}
+_REFUSED = {name: hint for hint, names in _INSTEAD.items() for name in names.split()}
+_REFUSED_PREFIXES = {
+    "mock_": "use ScriptedLLM or LLMServer from llm_wrappers.testing",
+    "litellm_": "it is no option of this client",
+}
 
 
 def split_params(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

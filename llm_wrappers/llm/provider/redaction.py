@@ -21,48 +21,18 @@ _SHORTEST = 6  # Our choice; replacing shorter values would tear holes into ordi
 _WORDS = re.compile(r"[^a-z0-9]+")
 _SCHEME = re.compile(r"\s*(bearer|basic|token|key)\s+", re.IGNORECASE)
 _SUSPECT = (
-    "key",
-    "keys",
-    "token",
-    "secret",
-    "secrets",
-    "password",
-    "passwd",
-    "passphrase",
-    "credential",
-    "credentials",
-    "header",
-    "headers",
-    "auth",
-    "authorization",
-    "cookie",
-)
-_HARMLESS = frozenset(
-    {
-        "api_key_env",
-        "bos_token",
-        "eos_token",
-        "mask_token",
-        "pad_token",
-        "prompt_cache_key",
-        "stop_token",
-        "unk_token",
-    }
-)
+    "key", "keys", "token", "secret", "secrets", "password", "passwd", "passphrase", "credential",
+    "credentials", "header", "headers", "auth", "authorization", "cookie",
+)  # fmt: skip
+_HARMLESS = frozenset({
+    "api_key_env", "bos_token", "eos_token", "mask_token", "pad_token", "prompt_cache_key",
+    "stop_token", "unk_token",
+})  # fmt: skip
 # Headers that tell who asks or which dialect is spoken; any other may hold a secret.
-_HARMLESS_HEADERS = frozenset(
-    {
-        "accept",
-        "anthropic-beta",
-        "anthropic-version",
-        "content-type",
-        "http-referer",
-        "openai-beta",
-        "referer",
-        "user-agent",
-        "x-title",
-    }
-)
+_HARMLESS_HEADERS = frozenset({
+    "accept", "anthropic-beta", "anthropic-version", "content-type", "http-referer", "openai-beta",
+    "referer", "user-agent", "x-title",
+})  # fmt: skip
 
 
 def smells_of_secret(name: str) -> bool:

@@ -125,24 +125,10 @@ def _parts(request: Request) -> Iterator[str | None]:
 
 Schema = dict[str, Any]
 
-_KEPT = frozenset(
-    {
-        "$ref",
-        "const",
-        "description",
-        "enum",
-        "exclusiveMaximum",
-        "exclusiveMinimum",
-        "maxItems",
-        "maximum",
-        "minItems",
-        "minimum",
-        "multipleOf",
-        "pattern",
-        "title",
-        "type",
-    }
-)
+_KEPT = frozenset({
+    "$ref", "const", "description", "enum", "exclusiveMaximum", "exclusiveMinimum", "maxItems",
+    "maximum", "minItems", "minimum", "multipleOf", "pattern", "title", "type",
+})  # fmt: skip
 _FORMATS = frozenset(
     {"date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uuid"}
 )
