@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -13,7 +12,6 @@ from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from llm_wrappers.captions.captioner import Captioner
 from llm_wrappers.sb3._training_env import training_env
 from llm_wrappers.sb3.callbacks import GuidanceCallback
 from llm_wrappers.sb3.recording import record_trajectories
@@ -36,22 +34,9 @@ class SB3Trainer:
         with training_env(model, env):
             pass
 
-    def record(
-        self,
-        model: BaseAlgorithm,
-        env: Any,
-        *,
-        episodes: int,
-        seed: int | None,
-        captioner: Captioner | None,
-        folder: Path | None,
-        progress_bar: bool,
-    ) -> Sequence[Trajectory]:
+    def record(self, model: BaseAlgorithm, env: Any, **options: Any) -> Sequence[Trajectory]:
         """Play episodes with `record_trajectories`."""
-        return record_trajectories(
-            model, env, episodes=episodes, seed=seed, captioner=captioner, folder=folder,
-            progress_bar=progress_bar,
-        )  # fmt: skip
+        return record_trajectories(model, env, **options)
 
     def train(
         self,
@@ -59,10 +44,10 @@ class SB3Trainer:
         env: Any,
         *,
         steps: int,
-        seed: int | None,
         executed: bool,
-        callback: BaseCallback | Sequence[BaseCallback],
-        progress_bar: bool,
+        seed: int | None,
+        callback: BaseCallback | Sequence[BaseCallback] = (),
+        progress_bar: bool = False,
     ) -> None:
         """Train the model on, relabelling what an off-policy algorithm stores."""
         callbacks: list[BaseCallback] = [GuidanceCallback(start=model.num_timesteps)]
