@@ -12,6 +12,7 @@ from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from llm_wrappers.errors import UnknownNameError
 from llm_wrappers.sb3._training_env import training_env
 from llm_wrappers.sb3.callbacks import GuidanceCallback
 from llm_wrappers.sb3.recording import record_trajectories
@@ -63,5 +64,11 @@ class SB3Trainer:
 
 
 def named_trainer(rest: str) -> SB3Trainer:
-    """Return what ``trainer="sb3"`` stands for; nothing may stand behind it."""
+    """Return what ``trainer="sb3"`` stands for.
+
+    Raises:
+        UnknownNameError: If something stands behind it.
+    """
+    if rest:
+        raise UnknownNameError(f"expected 'sb3' as a trainer, got 'sb3:{rest}'")
     return SB3Trainer()
