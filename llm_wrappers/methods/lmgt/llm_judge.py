@@ -12,7 +12,7 @@ from llm_wrappers.llm import LLM
 from llm_wrappers.llm.live.source import OnMiss
 from llm_wrappers.llm.prompt_template import PromptTemplate
 from llm_wrappers.methods._asking import AnswerReader, action_in_words, from_text, one_line
-from llm_wrappers.methods.lmgt.wording import Example, filled, parse_score
+from llm_wrappers.methods.lmgt.wording import Example, judge_prompt, parse_score
 
 __all__ = ["LLMJudge"]
 
@@ -79,7 +79,7 @@ class LLMJudge:
         }  # fmt: skip
         self._caption = caption
         self._action_words = action_words
-        self._prompts = filled(
+        self._prompts = judge_prompt(
             prompt,
             description,
             changing=("caption", "action"),
