@@ -1,4 +1,4 @@
-"""`llm-wrappers check`, `show`, `calibrate`, and what guided play adds while guidance is written."""
+"""`llm-wrappers check`, `show`, `calibrate`, and what guided play adds while a model writes."""
 
 from __future__ import annotations
 
