@@ -1,4 +1,4 @@
-"""`llm-wrappers check` and `show`, and what guided play adds while a model writes guidance."""
+"""`llm-wrappers check`, `show`, `calibrate`, and what guided play adds while a model writes."""
 
 from __future__ import annotations
 
@@ -224,3 +224,46 @@ class TestWriting:
         with pytest.raises(AuthoringError, match="ZeroDivisionError"):
             self.write(tmp_path / "out", [block(35), MASKS], repairs=0)
         assert not (tmp_path / "out").exists()
+
+
+def test_calibrate_plays_and_prints_a_threshold(capsys):
+    arguments = ["calibrate", "--env", DOOR_KEY, "--steps", "60", "--seed", "3"]
+    assert command(arguments) == 0
+    first = capsys.readouterr().out
+    assert "encoder: hashing:256" in first
+    assert "9 goals, " in first
+    assert "  ~  " in first
+    assert "threshold 0.9" in first
+    command(arguments)
+    assert capsys.readouterr().out == first
+
+
+def test_calibrate_takes_goals_encoder_and_matches(capsys):
+    arguments = ["calibrate", "--env", "CartPole-v1", "--encoder", "hashing:64", "--steps", "40"]
+    goals = ["--goals", "keep the pole up", "go left"]
+    assert command([*arguments, *goals]) == 0
+    shown = capsys.readouterr().out
+    assert "encoder: hashing:64" in shown
+    assert "2 goals, " in shown
+    caption = next(line for line in shown.splitlines() if "  ~  " in line).split("  ")[2]
+    assert command([*arguments, *goals, "--match", "go left", caption]) == 0
+    assert "of 1 matches missed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--env", "CartPole-v1"], "CartPole-v1 describes no goals: pass them with --goals"),
+        (["--env", "CartPole-v1", "--encoder", "word2vec"], "expected one of one-hot, hashing"),
+        (["--env", "Nowhere-v1"], "Nowhere"),
+        (
+            ["--env", "CartPole-v1", "--goals", "up", "--match", "up", "fly"],
+            "a goal and a caption given, got ('up', 'fly')",
+        ),
+    ],
+)
+def test_a_mistake_in_calibrate_is_said_in_one_line(arguments, message, capsys):
+    assert command(["calibrate", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert "Traceback" not in said

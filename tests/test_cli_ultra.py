@@ -36,10 +36,18 @@ def policy(tmp_path_factory):
     return path
 
 
-@pytest.fixture(autouse=True)
-def requests_allowed():
+@pytest.fixture
+def asking(policy, tmp_path):
+    """Return the options with which a server is asked about so many episodes."""
+
+    def options(server, episodes):
+        return [
+            "--policy", policy, "--model", "openai/test", "--api-base", server.api_base,
+            "--cache", tmp_path / "answers.sqlite", "--episodes", episodes, "--per-episode", 1,
+        ]  # fmt: skip
+
     with allow_requests(True):
-        yield
+        yield options
 
 
 def answer(body):
@@ -48,19 +56,14 @@ def answer(body):
     episodes = re.findall(r"^## Episode (\d+): (\d+) steps", text, re.MULTILINE)
     if ">>>" not in text:
         states = [
-            {
-                "episode": int(number),
-                "step": int(steps) - 2,
-                "importance": 1.0,
-                "rationale": "falls",
-            }
+            {"episode": number, "step": int(steps) - 2, "importance": 1.0, "rationale": "falls"}
             for number, steps in episodes
         ]
         return json.dumps({"case_analysis": "It pushes at random.", "states": states})
     found = re.findall(r"^>>> \D*(\d+).*leans \S+ degrees? (left|right)", text, re.MULTILINE)
     corrections = [
-        {"episode": int(episodes[0][0]), "step": int(step), "analysis": "it leans",
-         "action": f"push {side}", "reward": -1.0}
+        {"episode": episodes[0][0], "step": step, "analysis": "", "action": f"push {side}",
+         "reward": -1.0}
         for step, side in found
     ]  # fmt: skip
     return json.dumps({"corrections": corrections})
@@ -70,28 +73,27 @@ def write(*arguments):
     return main(["write", "ultra", "--env", ENV, *map(str, arguments)])
 
 
-def test_a_table_is_written_once_and_paid_for_once(policy, tmp_path, capsys):
+def test_a_table_is_written_and_paid_for_once_also_where_a_budget_was_spent(
+    asking, tmp_path, capsys
+):
+    out = tmp_path / "one.json"
     with LLMServer(answer) as server:
-        options = [
-            "--policy", policy, "--model", "openai/test", "--api-base", server.api_base,
-            "--cache", tmp_path / "answers.sqlite", "--episodes", 3, "--per-episode", 1,
-        ]  # fmt: skip
-        assert write(*options, "--out", tmp_path / "one.json") == 0
-        said = capsys.readouterr().out
-        asked = len(server.requests)
-        # One question for each episode, and one for each of its critical steps.
-        assert asked == 6
-        assert write(*options, "--out", tmp_path / "two.json") == 0
-        assert len(server.requests) == asked
-    assert "3 of them" in said
-    assert f"file:{tmp_path / 'one.json'}" in said
-    table = CriticalStates.load(tmp_path / "one.json")
+        with pytest.warns(GuidanceWarning, match="over budget"):
+            assert write(*asking(server, 3), "--out", out, "--calls", 5) == 0
+        assert "complete   no" in capsys.readouterr().out
+        assert not CriticalStates.load(out).provenance["complete"]
+        for _ in range(2):
+            assert write(*asking(server, 3), "--out", out) == 0
+            # One question for each episode, and one for each of its critical steps.
+            assert server.count == 6
+    said = capsys.readouterr().out
+    for words in ("3 of them", "complete   yes", f"file:{out}"):
+        assert words in said
+    table = CriticalStates.load(out)
     assert len(table.entries) == 3
-    for entry in table.entries:
-        assert int(entry.action) == (entry.state[2] > 0)
+    assert all(int(entry.action) == (entry.state[2] > 0) for entry in table.entries)
     assert table.provenance["selector"]["model"] == "openai/test"
-    name = f"file:{tmp_path / 'two.json'}"
-    CriticalStateOverrideWrapper(gym.make(ENV), critical_states=name).reset(seed=0)
+    CriticalStateOverrideWrapper(gym.make(ENV), critical_states=f"file:{out}").reset(seed=0)
 
 
 @pytest.mark.parametrize(
@@ -106,34 +108,38 @@ def test_a_table_is_written_once_and_paid_for_once(policy, tmp_path, capsys):
         ([*BY_HAND, "--policy", "POLICY", "--key", "near"], "key"),
         ([*BY_HAND, "--policy", "POLICY", "--part", "pole"], "only for Dict observations"),
         ([*BY_HAND, "--policy", "POLICY", "--vec-normalize", "none.pkl"], "none.pkl"),
+        ([*BY_HAND, "--policy", "POLICY", "--out", "FOLDER"], "got the folder"),
     ],
 )
 def test_what_is_missing_is_said(arguments, said, policy, tmp_path, capsys):
-    given = [str(policy) if argument == "POLICY" else argument for argument in arguments]
-    assert write(*given, "--out", tmp_path / "table.json") != 0
+    names = {"POLICY": policy, "FOLDER": tmp_path}
+    given = [names.get(argument, argument) for argument in arguments]
+    history = tmp_path / "history"
+    assert write("--out", tmp_path / "table.json", "--history", history, *given) == 2
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
     assert not (tmp_path / "table.json").exists()
+    if "FOLDER" in arguments:
+        assert not history.exists()
 
 
 def test_as_many_episodes_as_asked_for_are_used_and_the_rest_played(policy, tmp_path, capsys):
-    history = ["--policy", policy, "--history", tmp_path / "h", "--out", tmp_path / "t.json"]
+    folder, out = tmp_path / "h", tmp_path / "t.json"
+    history = [*BY_HAND, "--history", folder, "--out", out]
     for episodes, said, kept in ((1, "", 1), (3, "1 of 1 episodes", 3), (2, "2 of 3 episodes", 3)):
-        assert write(*history, *BY_HAND, "--episodes", episodes) == 0
+        assert write(*history, "--policy", policy, "--episodes", episodes) == 0
         assert said in capsys.readouterr().out
-        assert len(open_trajectories(tmp_path / "h")) == kept
-        assert CriticalStates.load(tmp_path / "t.json").provenance["episodes"] == episodes
-    first, second, _ = open_trajectories(tmp_path / "h")
+        assert len(open_trajectories(folder)) == kept
+        assert CriticalStates.load(out).provenance["episodes"] == episodes
+    first, second, _ = open_trajectories(folder)
     assert not np.array_equal(first.observations[0], second.observations[0])
-
-
-def test_a_history_of_another_environment_or_policy_is_refused(policy, tmp_path, capsys):
-    history = [*BY_HAND, "--history", tmp_path / "h", "--episodes", 1, "--out", tmp_path / "t.json"]
-    assert write("--policy", policy, *history) == 0
+    # Without a policy, from what is there; but of this environment and this policy.
+    assert write(*history, "--episodes", 9) == 0
+    assert "none are played" in capsys.readouterr().out
     other = tmp_path / "other.zip"
     PPO("MlpPolicy", gym.make(ENV), **{**SMALL, "seed": 1}).save(other)
-    assert write("--policy", other, *history) == 2
+    assert write(*history, "--policy", other) == 2
     assert "was played by another one: name another --history" in capsys.readouterr().err
     assert write(*history, "--env", "MountainCar-v0") == 2
     assert "is of CartPole-v1: name another --history" in capsys.readouterr().err
@@ -146,31 +152,25 @@ def test_a_policy_that_was_trained_behind_vec_normalize_sees_what_it_saw(tmp_pat
         # An untrained policy hardly looks at what it sees.
         torch.nn.init.normal_(weights)
     model.save(tmp_path / "model.zip")
-    normalized.save(str(tmp_path / "statistics.pkl"))
+    statistics = tmp_path / "statistics.pkl"
+    normalized.save(str(statistics))
     by_hand = ["--selector", "random", "--corrector", "reference"]
     options = [*by_hand, "--policy", tmp_path / "model.zip", "--episodes", 1, "--seed", 3]
-    for name, more in (("with", ["--vec-normalize", tmp_path / "statistics.pkl"]), ("without", [])):
+    for name, more in (("with", ["--vec-normalize", statistics]), ("without", [])):
         out = tmp_path / f"{name}.json"
         assert write(*options, *more, "--history", tmp_path / name, "--out", out) == 0
     (expected,) = record_trajectories(model, gym.make(ENV), episodes=1, seed=3)
     (seen,), (unseen,) = (open_trajectories(tmp_path / name) for name in ("with", "without"))
     assert seen.actions.tolist() == expected.actions.tolist()
     assert unseen.actions.tolist() != expected.actions.tolist()
-    pendulum = tmp_path / "pendulum.zip"
+    # Torques of a policy as its own corrector; the statistics are not its.
+    pendulum, out = tmp_path / "pendulum.zip", tmp_path / "new" / "t.json"
     PPO("MlpPolicy", "Pendulum-v1", **SMALL).save(pendulum)
-    wrong = ["--policy", pendulum, "--env", "Pendulum-v1", "--out", tmp_path / "t.json"]
-    assert write(*options, "--vec-normalize", tmp_path / "statistics.pkl", *wrong) == 2
+    other = ["--policy", pendulum, "--env", "Pendulum-v1", "--out", out]
+    assert write(*options, *other, "--corrector", f"policy:{pendulum}") == 0
+    assert CriticalStates.load(out).actions.shape[1:] == (1,)
+    assert write(*options, *other, "--vec-normalize", statistics) == 2
     assert "expected statistics of observations of Box" in capsys.readouterr().err
-
-
-def test_where_nothing_can_be_written_nothing_is_played(policy, tmp_path, capsys):
-    history = ["--history", tmp_path / "history"]
-    assert write("--policy", policy, *BY_HAND, *history, "--out", tmp_path) == 2
-    assert "got the folder" in capsys.readouterr().err
-    assert not (tmp_path / "history").exists()
-
-
-# --- what goes wrong on the way ---
 
 
 def interrupt():
@@ -196,7 +196,7 @@ def test_ctrl_c_while_playing_keeps_whole_episodes(policy, tmp_path, monkeypatch
 
 
 @pytest.mark.slow
-def test_ctrl_c_while_asking_pays_for_no_answer_twice(policy, tmp_path, capsys):
+def test_ctrl_c_while_asking_pays_for_no_answer_twice(asking, tmp_path, capsys):
     asked = []
 
     def once_interrupted(body):
@@ -205,31 +205,10 @@ def test_ctrl_c_while_asking_pays_for_no_answer_twice(policy, tmp_path, capsys):
             interrupt()
         return answer(body)
 
+    out = tmp_path / "t.json"
     with LLMServer(once_interrupted) as server:
-        options = [
-            "--policy", policy, "--model", "openai/test", "--api-base", server.api_base,
-            "--cache", tmp_path / "a.sqlite", "--episodes", 12, "--per-episode", 1,
-            "--out", tmp_path / "t.json",
-        ]  # fmt: skip
-        assert write(*options) == 130
-        assert not (tmp_path / "t.json").exists()
-        said = capsys.readouterr()
-        assert "identify" in said.out
-        assert write(*options) == 0
+        assert write(*asking(server, 12), "--out", out) == 130
+        assert not out.exists()
+        assert "identify" in capsys.readouterr().out
+        assert write(*asking(server, 12), "--out", out) == 0
     assert len(asked) == len(set(asked)) == 24
-
-
-def test_a_spent_budget_writes_what_there_is_and_says_so(policy, tmp_path, capsys):
-    with LLMServer(answer) as server:
-        options = [
-            "--policy", policy, "--model", "openai/test", "--api-base", server.api_base,
-            "--cache", tmp_path / "a.sqlite", "--episodes", 3, "--per-episode", 1,
-            "--out", tmp_path / "t.json",
-        ]  # fmt: skip
-        with pytest.warns(GuidanceWarning, match="over budget"):
-            assert write(*options, "--calls", 5) == 0
-        assert "complete   no" in capsys.readouterr().out
-        assert not CriticalStates.load(tmp_path / "t.json").provenance["complete"]
-        assert write(*options) == 0
-        assert len(server.requests) == 6
-    assert "complete   yes" in capsys.readouterr().out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -36,22 +35,9 @@ class SB3Trainer:
         with training_env(model, env):
             pass
 
-    def record(
-        self,
-        model: BaseAlgorithm,
-        env: Any,
-        *,
-        episodes: int,
-        seed: int | None,
-        captioner: Captioner | None,
-        folder: Path | None,
-        progress_bar: bool,
-    ) -> Sequence[Trajectory]:
+    def record(self, model: BaseAlgorithm, env: Any, **options: Any) -> Sequence[Trajectory]:
         """Play episodes with `record_trajectories`."""
-        return record_trajectories(
-            model, env, episodes=episodes, seed=seed, captioner=captioner, folder=folder,
-            progress_bar=progress_bar,
-        )  # fmt: skip
+        return record_trajectories(model, env, **options)
 
     def train(
         self,
@@ -59,10 +45,10 @@ class SB3Trainer:
         env: Any,
         *,
         steps: int,
-        seed: int | None,
         executed: bool,
-        callback: BaseCallback | Sequence[BaseCallback],
-        progress_bar: bool,
+        seed: int | None,
+        callback: BaseCallback | Sequence[BaseCallback] = (),
+        progress_bar: bool = False,
     ) -> None:
         """Train the model on, relabelling what an off-policy algorithm stores."""
         callbacks: list[BaseCallback] = [GuidanceCallback(start=model.num_timesteps)]
@@ -78,5 +64,11 @@ class SB3Trainer:
 
 
 def named_trainer(rest: str) -> SB3Trainer:
-    """Return what ``trainer="sb3"`` stands for; nothing may stand behind it."""
+    """Return what ``trainer="sb3"`` stands for.
+
+    Raises:
+        UnknownNameError: If something stands behind it.
+    """
+    if rest:
+        raise UnknownNameError(f"expected 'sb3' as a trainer, got 'sb3:{rest}'")
     return SB3Trainer()

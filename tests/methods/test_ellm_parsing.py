@@ -1,10 +1,13 @@
-"""Reading goals in a model's answer."""
+"""Reading goals, and Yes or No, in a model's answer."""
+
+import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_wrappers.methods.ellm.wording import parse_goals
+from llm_wrappers.llm import Completion
+from llm_wrappers.methods.ellm.wording import parse_goals, yes_probability
 
 WORDS = st.text("abcdefghijklmnop", min_size=1, max_size=8)
 GOALS = st.lists(WORDS, min_size=1, max_size=4).map(" ".join)
@@ -90,3 +93,42 @@ def test_a_number_a_rule_or_a_heading_is_no_goal():
 def test_one_line_without_a_dash_makes_all_unreadable_if_strict():
     assert parse_goals("- eat cow\nsleep", strict=True) is None
     assert parse_goals("- eat cow\nsleep") == ("eat cow",)
+
+
+def first_token(**logprobs):
+    """Return an answer with the log probabilities of its first token."""
+    top = [{"token": word, "logprob": value} for word, value in logprobs.items()]
+    word = max(logprobs, key=logprobs.get)
+    first = {"token": word, "logprob": logprobs[word], "top_logprobs": top}
+    return Completion(text=word, logprobs=[first])
+
+
+class TestYesProbability:
+    @given(
+        yes=st.floats(-30, 0), no=st.floats(-30, 0), other=st.floats(-30, 0), shift=st.floats(0, 9)
+    )
+    def test_only_the_odds_of_yes_against_no_count(self, yes, no, other, shift):
+        probability = yes_probability(first_token(Yes=yes, No=no, Hm=other))
+        assert probability == pytest.approx(math.exp(yes) / (math.exp(yes) + math.exp(no)))
+        shifted = yes_probability(first_token(Yes=yes - shift, No=no - shift))
+        assert shifted == pytest.approx(probability)
+
+    def test_spellings_are_added_up_and_blank_tokens_skipped(self):
+        tokens = {"Yes": math.log(0.3), " yes": math.log(0.3), "No": math.log(0.4)}
+        answer = first_token(**tokens)
+        blank = {"token": "\n", "logprob": 0.0, "top_logprobs": []}
+        answer = answer.model_copy(update={"logprobs": [blank, *answer.logprobs]})
+        assert yes_probability(answer) == pytest.approx(0.6)
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("Yes", 1.0), ("**No.**", 0.0), ("yes, there is no danger", 1.0), ("Answer: No", 0.0),
+            ("<think>No? Or yes?</think>Yes", 1.0), ("Knowing that", None),
+            ("It is yes and no", None), ("", None),
+        ],
+    )  # fmt: skip
+    def test_the_text_decides_where_neither_is_among_the_tokens(self, text, expected):
+        tokens = [{"token": "Answer", "logprob": -0.1, "top_logprobs": []}]
+        assert yes_probability(Completion(text=text)) == expected
+        assert yes_probability(Completion(text=text, logprobs=tokens)) == expected

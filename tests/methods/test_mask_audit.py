@@ -117,12 +117,13 @@ class TestOverLoose:
         found = audit(
             [
                 state(legal=(0, 1, 1), plan=("walk", "eat")),
+                state(legal=(0, 1, 1), plan=("walk", "eat")),
                 state(legal=(0, 1, 1), plan=("eat", "walk")),
                 state(legal=(1, 0, 0), plan=("walk",)),
             ],
-            [1, 1, 0],
+            [1, 1, 1, 0],
         )
-        assert found.contradictions == 1
+        assert found.contradictions == 2
 
     def test_nobody_knows_what_has_an_effect(self):
         found = audit([state("walk")], [0], captioner=Speaker())

@@ -25,6 +25,7 @@ from llm_wrappers.worlds.crafter.captioner import (
     THINGS,
     CrafterFamilyCaptioner,
 )
+from llm_wrappers.wrappers import vector
 
 CRAFTAX = "llm_wrappers/CraftaxClassic-v1"
 CRAFTER = "llm_wrappers/Crafter-v1"
@@ -61,6 +62,11 @@ def make_cartpole(many):
     return gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync", vector_kwargs=mode)
 
 
+def pick(masks, generator):
+    """Return a random open action for each mask."""
+    return (generator.random(masks.shape) * masks).argmax(-1)
+
+
 def goals_and_masks(env, steps=25):
     """Return the goals and masks met with random open actions, from a seed."""
     _, info = env.reset(seed=3)
@@ -75,22 +81,6 @@ def goals_and_masks(env, steps=25):
     return seen
 
 
-def pick(masks, generator):
-    """Return a random open action for each mask."""
-    return (generator.random(masks.shape) * masks).argmax(-1)
-
-
-# --- wrap ---
-
-
-def test_wrap_stacks_a_single_environment_in_the_documented_order():
-    base = gym.make("CartPole-v1")
-    env = sgrl.wrap(base, planner="random", masks=LEAN_MASKS, goals=LEAN_GOALS)
-    assert type(env) is lw.ActionMaskWrapper
-    assert type(env.env) is lw.GoalObservationWrapper
-    assert env.env.env is base
-
-
 @pytest.mark.parametrize("many", [False, True], ids=["single", "vector"])
 def test_guidance_by_object_by_folder_and_in_parts(artefact, tmp_path, many):
     save_artefact(artefact, tmp_path)
@@ -101,13 +91,17 @@ def test_guidance_by_object_by_folder_and_in_parts(artefact, tmp_path, many):
         (None, {"planner": artefact.planner(), "masks": artefact.masks}),
         (None, {"planner": f"file:{tmp_path / 'planner.py'}", "masks": f"file:{tmp_path}"}),
     ):
-        env = sgrl.wrap(make_cartpole(many), guidance, goals=LEAN_GOALS, **options)
+        base = make_cartpole(many)
+        env = sgrl.wrap(base, guidance, goals=LEAN_GOALS, **options)
+        kinds = vector if many else lw
+        assert type(env) is kinds.ActionMaskWrapper
+        assert type(env.env) is kinds.GoalObservationWrapper
+        assert env.env.env is base
         met.append(goals_and_masks(env))
         env.close()
     assert met[0] == met[1] == met[2] == met[3]
     for goals, masks in met[0]:
-        rows = zip(goals, masks, strict=True) if many else [(goals, masks)]
-        for goal, mask in rows:
+        for goal, mask in zip(goals, masks, strict=True) if many else [(goals, masks)]:
             assert np.flatnonzero(mask).tolist() == LEAN_MASKS[goal]
 
 
@@ -127,42 +121,29 @@ class Silent:
 def test_planner_and_masks_override_the_guidance(artefact, tmp_path, by_name):
     save_artefact(artefact, tmp_path)
     guidance = f"file:{tmp_path}" if by_name else artefact
-    env = sgrl.wrap(gym.make("CartPole-v1"), guidance, goals=LEAN_GOALS, planner=Silent())
-    assert {str(met) for met in goals_and_masks(env)} == {"('go left', [True, False])"}
-    env = sgrl.wrap(
-        gym.make("CartPole-v1"), guidance, goals=LEAN_GOALS, masks={"go left": [1], "go right": [0]}
-    )
-    assert {str(met) for met in goals_and_masks(env)} == {
-        "('go left', [False, True])",
-        "('go right', [True, False])",
-    }
+    turned = {"go left": [1], "go right": [0]}
+    for options, met in (
+        ({"planner": Silent()}, {"('go left', [True, False])"}),
+        ({"masks": turned}, {"('go left', [False, True])", "('go right', [True, False])"}),
+    ):
+        env = sgrl.wrap(gym.make("CartPole-v1"), guidance, goals=LEAN_GOALS, **options)
+        assert set(map(str, goals_and_masks(env))) == met
 
 
 def test_options_reach_the_wrappers(artefact):
+    fading = {"kind": "linear", "start": 1.0, "end": 0.5}
     env = sgrl.wrap(
-        gym.make("CartPole-v1"),
-        artefact,
-        goals=LEAN_GOALS,
-        encoder="hashing",
-        schedule={"kind": "linear", "start": 1.0, "end": 0.5},
+        gym.make("CartPole-v1"), artefact, goals=LEAN_GOALS, encoder="hashing", schedule=fading,
         enforce="resample",
-    )
+    )  # fmt: skip
     env.set_progress(1.0)
     assert env.stats()["xi"] == 0.5
     observation, _ = env.reset(seed=0)
     assert observation["goal"].shape != (2,)
-    info = env.step(0)[-1]
-    assert "executed_action" in info
+    assert "executed_action" in env.step(0)[-1]
 
 
-def test_an_environment_without_reference_guidance():
-    with pytest.raises(UnknownNameError, match=r"none ships for 'CartPole-v1'.*guidance='file:FOL"):
-        sgrl.wrap(gym.make("CartPole-v1"), goals=LEAN_GOALS)
-    with pytest.raises(UnknownNameError, match="give planner= and masks="):
-        sgrl.wrap(gym.make("CartPole-v1"), goals=LEAN_GOALS, planner="random")
-
-
-def test_without_guidance_the_reference_is_used():
+def test_without_guidance_the_reference_is_used_where_there_is_one():
     met = []
     for guidance in (None, "reference:craftax-classic", reference_artefact("craftax-classic")):
         envs = sgrl.wrap(gym.make_vec(CRAFTAX, num_envs=N), guidance)
@@ -170,9 +151,10 @@ def test_without_guidance_the_reference_is_used():
         envs.close()
     assert met[0] == met[1] == met[2]
     assert len({goal for goals, _ in met[0] for goal in goals}) >= 3
-
-
-# --- deploy ---
+    with pytest.raises(UnknownNameError, match=r"none ships for 'CartPole-v1'.*guidance='file:FOL"):
+        sgrl.wrap(gym.make("CartPole-v1"), goals=LEAN_GOALS)
+    with pytest.raises(UnknownNameError, match="give planner= and masks="):
+        sgrl.wrap(gym.make("CartPole-v1"), goals=LEAN_GOALS, planner="random")
 
 
 @pytest.mark.parametrize("many", [False, True], ids=["single", "vector"])
@@ -188,28 +170,16 @@ def test_deployment(artefact, many, mode, shows_goal, masks):
     assert env.action_space == trained_on.action_space
     observation, info = env.reset(seed=0)
     for _ in range(8):  # fewer than any episode of CartPole has
-        goal_vectors = np.atleast_2d(observation["goal"])
-        for goal, vector_, mask in zip(
-            np.atleast_1d(info["goal_text"]),
-            goal_vectors,
-            np.atleast_2d(env.action_masks()),
-            strict=True,
-        ):
+        goals, shown = np.atleast_1d(info["goal_text"]), np.atleast_2d(observation["goal"])
+        for row, goal in enumerate(goals):
             assert (goal in LEAN_GOALS) == shows_goal
-            assert vector_.tolist() == [float(goal == name) for name in LEAN_GOALS]
-            assert np.flatnonzero(mask).tolist() == (LEAN_MASKS[goal] if masks else [0, 1])
+            assert shown[row].tolist() == [float(goal == name) for name in LEAN_GOALS]
+            open_ = np.flatnonzero(np.atleast_2d(env.action_masks())[row]).tolist()
+            assert open_ == (LEAN_MASKS[goal] if masks else [0, 1])
         observation, *_, info = env.step(np.argmax(env.action_masks(), axis=-1))
     assert env.stats()["masked_share"] == float(masks)
-    env.close()
-    trained_on.close()
-
-
-def test_deployment_by_a_mode_that_is_none(artefact):
     with pytest.raises(InvalidOptionError, match=r"mode must be one of \('guided', 'goals', 'ung"):
         sgrl.deploy(gym.make("CartPole-v1"), artefact, goals=LEAN_GOALS, mode="masked")
-
-
-# --- ablations ---
 
 
 # --- the reference guidance ---

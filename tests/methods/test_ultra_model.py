@@ -207,6 +207,12 @@ class TestSelection:
         assert CriticalMoment(0, 19, 0.9, "step 19 matters") in moments
         assert dropped(chosen) == {kind: 1}
 
+    def test_importance_is_clipped(self):
+        chosen = toy_selector([identification((0, 3, 1e300), (0, 4, -5))])
+        moments = chosen.select([toy()], per_episode=5)
+        assert [moment.importance for moment in moments] == [1.0, 0.0]
+        assert chosen.stats()["clipped_importance"] == 2
+
     @settings(deadline=None)
     @given(
         states=st.lists(

@@ -23,6 +23,7 @@ from llm_wrappers.guidance.critical.table import CriticalState, CriticalStates
 from llm_wrappers.sb3 import refine
 from llm_wrappers.testing import ScriptedLLM
 from llm_wrappers.trajectories.files import open_trajectories
+from llm_wrappers.wrappers import TrajectoryRecorder
 
 cart_pole = partial(gym.make, "CartPole-v1", max_episode_steps=40)
 cart_pole_captioner = resolve_captioner(gym.make("CartPole-v1"))
@@ -218,6 +219,9 @@ class Untouchable(gym.Wrapper):
         ({**BY_HAND, "per_episode": True}, "per_episode must be a whole number"),
         ({**BY_HAND, "override": {"mode": "X"}}, "mode must be one of"),
         ({**BY_HAND, "selector": "nobody"}, "nobody"),
+        ({**BY_HAND, "trainer": "nobody"}, "expected one of sb3; got 'nobody' as a trainer"),
+        ({**BY_HAND, "trainer": "sb3:fast"}, "got 'sb3:fast'"),
+        ({**BY_HAND, "trainer": 3}, "expected a trainer"),
     ],
 )
 def test_wrong_options(ppo, options, message):
@@ -253,3 +257,32 @@ def test_a_loaded_policy_without_an_environment(ppo, tmp_path):
     model = PPO.load(tmp_path / "model.zip", device="cpu")
     refine(model, cart_pole(), steps=32, episodes=1, seed=0, **BY_HAND)
     assert model.num_timesteps == 32
+
+
+class ByHand:
+    """A trainer without a library, for a "model" that is the action it always takes."""
+
+    def logged(self, env):
+        return env
+
+    def check(self, model, env):
+        assert env.action_space.contains(model)
+
+    def record(self, model, env, *, episodes, seed, **options):
+        recorder = TrajectoryRecorder(env)
+        for episode in range(episodes):
+            self.train(model, recorder, steps=12, executed=False, seed=seed + episode)
+        return recorder.trajectories()
+
+    def train(self, model, env, *, steps, executed, seed, **options):
+        env.reset(seed=seed)
+        for _ in range(steps):
+            if any(env.step(model)[2:4]):
+                env.reset()
+
+
+def test_any_other_trainer_takes_the_same_way():
+    refinement = refine(0, cart_pole(), steps=20, episodes=2, seed=0, trainer=ByHand(), **BY_HAND)
+    assert isinstance(ByHand(), ultra.Trainer)
+    assert refinement.stats["steps"] == 20
+    assert len(refinement.critical_states) > 0

@@ -15,7 +15,7 @@ from llm_wrappers.llm.live.source import OnMiss
 from llm_wrappers.llm.prompt_template import PromptTemplate
 from llm_wrappers.methods._asking import AnswerReader, Question, one_line
 from llm_wrappers.methods.ellm.annotation import Annotation
-from llm_wrappers.methods.ellm.wording import filled, yes_probability
+from llm_wrappers.methods.ellm.wording import suggester_prompt, yes_probability
 
 __all__ = ["ClosedFormSuggester"]
 
@@ -82,7 +82,7 @@ class ClosedFormSuggester:
         self._candidates = _checked_candidates(candidates, description)
         self._threshold = checks.number("threshold", threshold, least=0, most=1)
         self._caption = caption
-        self._prompts = filled(prompt, description, changing=("caption", "goal"))
+        self._prompts = suggester_prompt(prompt, description, changing=("caption", "goal"))
         params = _LOGPROBS if logprobs else {}
         self._reader: AnswerReader[float] = AnswerReader(
             # Neither a reader nor a live source needs more of a client than this.

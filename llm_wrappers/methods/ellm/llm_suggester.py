@@ -14,7 +14,7 @@ from llm_wrappers.llm.prompt_template import PromptTemplate
 from llm_wrappers.methods._asking import AnswerReader, client_and_options, one_line
 from llm_wrappers.methods.ellm.annotation import Annotation
 from llm_wrappers.methods.ellm.closed_form_suggester import ClosedFormSuggester
-from llm_wrappers.methods.ellm.wording import filled, parse_goals
+from llm_wrappers.methods.ellm.wording import parse_goals, suggester_prompt
 
 __all__ = ["LLMSuggester", "closed_form", "open_ended"]
 
@@ -77,7 +77,7 @@ class LLMSuggester:
         self._strict = checks.flag("strict", strict)
         self._max_goals = checks.whole("max_goals", max_goals, least=1, or_none="for all")
         self._caption = caption
-        self._prompts = filled(prompt, description, changing=("caption",))
+        self._prompts = suggester_prompt(prompt, description, changing=("caption",))
         self._reader: AnswerReader[tuple[str, ...]] = AnswerReader(
             llm,
             prompt=self._prompt,

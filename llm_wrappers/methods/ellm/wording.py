@@ -12,7 +12,7 @@ from llm_wrappers.llm import Completion
 from llm_wrappers.llm.prompt_template import PromptTemplate
 from llm_wrappers.methods._asking import FilledPrompt, one_line
 
-__all__ = ["filled", "parse_goals", "yes_probability"]
+__all__ = ["parse_goals", "suggester_prompt", "yes_probability"]
 
 _THOUGHTS = "</think>"
 _TRAILING = ('"""', "```")
@@ -27,7 +27,7 @@ _AROUND_TOKENS = " \t\n.,:;!*_`\"'"
 _WORD = re.compile(r"[a-z]+")
 
 
-def filled(
+def suggester_prompt(
     prompt: str | PromptTemplate, description: EnvDescription, *, changing: tuple[str, ...]
 ) -> FilledPrompt:
     """Return a prompt, or a packaged one by name, in which only the `changing` blanks are left.

@@ -85,7 +85,7 @@ class LLMJudge:
         }  # fmt: skip
         self._caption = caption
         self._action_words = action_words
-        self._prompts = filled(
+        self._prompts = judge_prompt(
             prompt,
             description,
             changing=("caption", "action"),

@@ -12,7 +12,7 @@ from llm_wrappers.llm import LLM
 from llm_wrappers.llm.live.source import OnMiss
 from llm_wrappers.llm.prompt_template import PromptTemplate
 from llm_wrappers.methods._asking import AnswerReader, from_text, one_line
-from llm_wrappers.methods.lmgt.wording import filled, parse_number
+from llm_wrappers.methods.lmgt.wording import judge_prompt, parse_number
 
 __all__ = ["LLMPotential"]
 
@@ -63,7 +63,7 @@ class LLMPotential:
     ) -> None:
         self.llm = llm
         self._caption = caption
-        self._prompts = filled(
+        self._prompts = judge_prompt(
             "lmgt/potential" if prompt is None else prompt,
             description,
             changing=("caption",),

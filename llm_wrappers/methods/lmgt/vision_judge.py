@@ -23,7 +23,7 @@ from llm_wrappers.methods._asking import (
 )
 from llm_wrappers.methods.lmgt.frames import FRAME
 from llm_wrappers.methods.lmgt.llm_judge import LLMJudge
-from llm_wrappers.methods.lmgt.wording import Example, filled, parse_score
+from llm_wrappers.methods.lmgt.wording import Example, judge_prompt, parse_score
 
 __all__ = ["VisionJudge"]
 
@@ -90,7 +90,9 @@ class VisionJudge:
             self._words_judge = LLMJudge(judge_llm or llm, description, **wording, **live)
             self._seeing: AnswerReader[Any] = _describing(llm, live)
             return
-        self._prompts = filled(description=description, changing=("caption", "action"), **wording)
+        self._prompts = judge_prompt(
+            description=description, changing=("caption", "action"), **wording
+        )
         self._seeing = AnswerReader(
             llm,
             prompt=self._prompt,

@@ -11,7 +11,7 @@ from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.llm.prompt_template import PromptTemplate
 from llm_wrappers.methods._asking import FilledPrompt
 
-__all__ = ["PROMPTS", "Example", "filled", "parse_number", "parse_score"]
+__all__ = ["PROMPTS", "Example", "judge_prompt", "parse_number", "parse_score"]
 
 Example: TypeAlias = "tuple[str, str, int]"
 
@@ -26,7 +26,7 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _THINKING, _THOUGHT = "<think>", "</think>"
 
 
-def filled(
+def judge_prompt(
     prompt: str | PromptTemplate,
     description: EnvDescription,
     *,

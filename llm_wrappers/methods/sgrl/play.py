@@ -141,7 +141,7 @@ def _parts(guidance: Guidance) -> tuple[Any, Any]:
     return (guidance, guidance) if isinstance(guidance, str) else guidance
 
 
-class _State(NamedTuple):
+class _Visit(NamedTuple):
     """A state that was met."""
 
     facts: Facts
@@ -256,8 +256,8 @@ def states_of(episodes: Sequence[Episode], *, states: int) -> list[dict[str, Any
     return [met[position * len(met) // states] for position in range(states)]
 
 
-def _episodes(states: Iterable[_State]) -> list[Episode]:
-    played: list[list[_State]] = []
+def _episodes(states: Iterable[_Visit]) -> list[Episode]:
+    played: list[list[_Visit]] = []
     for state in states:
         if state.action is None:
             played.append([])
@@ -265,7 +265,7 @@ def _episodes(states: Iterable[_State]) -> list[Episode]:
     return [_episode(states) for states in played]
 
 
-def _episode(states: Sequence[_State]) -> Episode:
+def _episode(states: Sequence[_Visit]) -> Episode:
     own = [state.legal for state in states[:-1]]
     return Episode(
         facts=[state.facts for state in states],
@@ -281,7 +281,7 @@ def _note(found: dict[Any, dict[str, Any]], facts: Mapping[str, Any]) -> None:
 
 def _play(
     env: gym.Env[Any, Any], captioner: Captioner, *, steps: int, seed: int, guide: Guide | None
-) -> Iterator[_State]:
+) -> Iterator[_Visit]:
     """Yield the states met while playing; with a guide every other episode is guided.
 
     A guided episode draws from the actions that the mask of the current goal and the environment's
@@ -290,7 +290,7 @@ def _play(
     env.action_space.seed(seed)
     generator = np.random.default_rng(seed)
     episode, in_episode, over = -1, 0, False
-    last: _State | None = None
+    last: _Visit | None = None
     for _ in range(steps):
         if last is None or over or in_episode >= _LONGEST_EPISODE:
             episode, in_episode, over, action = episode + 1, 0, False, None
@@ -301,7 +301,7 @@ def _play(
             in_episode, over = in_episode + 1, bool(terminated or truncated)
         batch = batch_of_one(env.observation_space, observation)
         facts = dict(captioner.facts(batch, batch_infos(info))[0])
-        last = _State(facts, action, _own_mask(env), guide is not None and episode % 2 == 0)
+        last = _Visit(facts, action, _own_mask(env), guide is not None and episode % 2 == 0)
         yield last
 
 
@@ -312,7 +312,7 @@ def _own_mask(env: gym.Env[Any, Any]) -> NDArray[np.bool_] | None:
 
 
 def _choose(
-    env: gym.Env[Any, Any], state: _State, guide: Guide | None, generator: np.random.Generator
+    env: gym.Env[Any, Any], state: _Visit, guide: Guide | None, generator: np.random.Generator
 ) -> Any:
     if guide is None:
         return env.action_space.sample()

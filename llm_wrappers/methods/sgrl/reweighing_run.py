@@ -150,7 +150,8 @@ class ReweighingRun:
         """
         self._saved_at = time.monotonic()
         if self.path is not None:
-            self._state().write(self.path)
+            state = _State.model_validate(self, from_attributes=True)
+            write_whole(self.path, state.model_dump_json(indent=1) + "\n")
 
     def save_now_and_then(self) -> None:
         """Save unless that was done less than a second ago."""
@@ -187,18 +188,6 @@ class ReweighingRun:
             )
         return self.factors
 
-    def _state(self) -> _State:
-        return _State(
-            env_steps=self.env_steps,
-            due=self.due,
-            count=self.count,
-            failures=self.failures,
-            episodes=self.episodes,
-            reached=self.reached,
-            factors=self.factors,
-            history=self.history,
-        )
-
     def _load(self, path: Path) -> None:
         state = _State.read(path)
         if sorted(state.reached) != sorted(self.goals):
@@ -217,7 +206,7 @@ class ReweighingRun:
 
 
 class _State(BaseModel):
-    """What a run keeps in its file, written whole or not at all."""
+    """The attributes of a run that its file keeps."""
 
     format: Literal[1] = 1
     env_steps: NonNegativeInt
@@ -240,9 +229,6 @@ class _State(BaseModel):
                 f"expected the state of a re-weighting run in {path}, got something else; "
                 f"{_BEGIN_ANEW}: {error}"
             ) from error
-
-    def write(self, path: Path) -> None:
-        write_whole(path, self.model_dump_json(indent=1) + "\n")
 
 
 def reached_goals(

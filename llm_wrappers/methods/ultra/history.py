@@ -32,12 +32,30 @@ class History:
     def of(cls, trajectories: Sequence[Trajectory], part: str | None) -> History:
         """Return that of some episodes, or of a part of their observations; each is read once."""
         lengths = []
-        sums = _Sums()
+        first: NDArray[np.float64] | None = None
+        count = 0
+        total: Any = 0.0
+        squares: Any = 0.0
+        largest: Any = 0.0
         for trajectory in trajectories:
             lengths.append(len(trajectory))
             for states in _states(trajectory, part):
-                sums.add(states)
-        return cls(tuple(lengths), sums.first, sums.spread())
+                first = states[:1] if first is None else first
+                if states.shape[1] != first.shape[1]:
+                    continue
+                with np.errstate(all="ignore"):
+                    # Relative to the first, so that little is lost to rounding.
+                    apart = states - first
+                    count += len(states)
+                    total = total + apart.sum(axis=0)
+                    squares = squares + np.square(apart).sum(axis=0)
+                    largest = np.maximum(largest, np.abs(states).max(axis=0))
+        if first is None:
+            return cls(tuple(lengths), None, None)
+        with np.errstate(all="ignore"):
+            spread = np.sqrt(np.maximum(squares / count - np.square(total / count), 0.0))
+            kept = np.isfinite(spread) & (spread > _NOISE * largest)
+        return cls(tuple(lengths), first, np.where(kept, spread, 1.0))
 
     def scales(self, key: str) -> list[float] | None:
         """Return the scales of a table with a key that has some, None for others."""
@@ -45,38 +63,6 @@ class History:
             return None
         make_keys(key, self.example)
         return self.spread.tolist() if key.startswith("nearest") else None
-
-
-class _Sums:
-    """Sums over states, relative to the first one, so that little is lost to rounding."""
-
-    def __init__(self) -> None:
-        self.first: NDArray[np.float64] | None = None
-        self._count = 0
-        self._sum: Any = 0.0
-        self._squares: Any = 0.0
-        self._largest: Any = 0.0
-
-    def add(self, states: NDArray[np.float64]) -> None:
-        if self.first is None:
-            self.first = states[:1]
-        if states.shape[1] != self.first.shape[1]:
-            return
-        with np.errstate(all="ignore"):
-            apart = states - self.first
-            self._count += len(states)
-            self._sum = self._sum + apart.sum(axis=0)
-            self._squares = self._squares + np.square(apart).sum(axis=0)
-            self._largest = np.maximum(self._largest, np.abs(states).max(axis=0))
-
-    def spread(self) -> NDArray[np.float64] | None:
-        if self.first is None:
-            return None
-        with np.errstate(all="ignore"):
-            variance = self._squares / self._count - np.square(self._sum / self._count)
-            spread = np.sqrt(np.maximum(variance, 0.0))
-            kept = np.isfinite(spread) & (spread > _NOISE * self._largest)
-        return np.where(kept, spread, 1.0)
 
 
 def _states(trajectory: Trajectory, part: str | None) -> Iterator[NDArray[np.float64]]:

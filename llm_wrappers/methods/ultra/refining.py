@@ -44,35 +44,17 @@ class Trainer(Protocol):
         """Raise `IncompatibleEnvironmentError` unless a model can train in an environment."""
         ...
 
-    def record(
-        self,
-        model: Any,
-        env: Any,
-        *,
-        episodes: int,
-        seed: int | None,
-        captioner: Captioner | None,
-        folder: Path | None,
-        progress_bar: bool,
-    ) -> Sequence[Trajectory]:
-        """Play episodes with a model, and return them."""
+    def record(self, model: Any, env: Any, **options: Any) -> Sequence[Trajectory]:
+        """Play episodes with a model, with the options of `sb3.record_trajectories`."""
         ...
 
     def train(
-        self,
-        model: Any,
-        env: Any,
-        *,
-        steps: int,
-        seed: int | None,
-        executed: bool,
-        callback: Any,
-        progress_bar: bool,
+        self, model: Any, env: Any, *, steps: int, executed: bool, seed: int | None, **options: Any
     ) -> None:
         """Train a model on in an environment, and give it its own back.
 
         Where `executed`, another action than the agent's may have been: what is learned from must
-        be what was executed.
+        be what was executed. The options are `callback` and `progress_bar`.
         """
         ...
 
@@ -216,7 +198,7 @@ def refine(
         table.save(Path(folder) / TABLE)
     guided = wrap(env, table, **options)
     trains.train(
-        model, guided, steps=steps, seed=seed, executed=options.get("mode") != "R",
+        model, guided, steps=steps, executed=options.get("mode") != "R", seed=seed,
         callback=callback, progress_bar=progress_bar,
     )  # fmt: skip
     return Refinement(table, trajectories, report, guided.stats())
