@@ -550,7 +550,7 @@ def test_the_callback_lowers_c_rollout_by_rollout(tmp_path: Path) -> None:
 def test_it_learns(paid: int, strength: float) -> None:
     vec_env = DummyVecEnv([lambda: Choice(paid)] * 8)
     model = softly_masked(vec_env, strength, n_epochs=6, learning_rate=1e-2, gamma=0.0)
-    model.learn(3072)
+    model.learn(4096)
     env = Choice(paid)
     observation, _ = env.reset(seed=1)
     rewards = []
