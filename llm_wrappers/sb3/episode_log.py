@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
+from tqdm import tqdm
 
 from llm_wrappers.scores import EpisodeLog
 
@@ -98,8 +99,6 @@ class ProgressBarCallback(BaseCallback):
         self._episodes = log
 
     def _on_training_start(self) -> None:
-        from tqdm import tqdm
-
         total = self.model._total_timesteps - self.num_timesteps
         self._bar = tqdm(total=total, desc=self._label, unit=" steps", unit_scale=True)
 

@@ -15,6 +15,7 @@ from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from tqdm import tqdm
 
 from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
@@ -90,7 +91,10 @@ def record_trajectories(
             "expected an environment with action_masks(), which a MaskablePPO needs, got "
             f"{env}: wrap it as it was in training"
         )
-    with _torch_seed(seed), _progress(episodes, shown=progress_bar) as bar:
+    with (
+        _torch_seed(seed),
+        tqdm(total=episodes, desc="recording", unit=" episodes", disable=not progress_bar) as bar,
+    ):
         _play(model, vec_env, recorder, bar, episodes, seed=seed, deterministic=deterministic)
     recorded: Sequence[Trajectory] = recorder.trajectories()
     return recorded
@@ -146,11 +150,3 @@ def _torch_seed(seed: int | None) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
-
-
-@contextmanager
-def _progress(episodes: int, *, shown: bool) -> Iterator[Any]:
-    from tqdm import tqdm
-
-    with tqdm(total=episodes, desc="recording", unit=" episodes", disable=not shown) as bar:
-        yield bar

@@ -58,7 +58,8 @@ ALGORITHMS: dict[Any, tuple[dict[str, Any], tuple[str, ...]]] = {
     A2C: ({"n_steps": 8}, EVERYWHERE),
     TRPO: ({"n_steps": 16, "batch_size": 16}, EVERYWHERE),
     MaskablePPO: (ON_POLICY, ("discrete", "multi-discrete", "multi-binary")),
-    RecurrentPPO: (ON_POLICY, EVERYWHERE),
+    # It cannot train on MultiBinary actions, with or without guidance.
+    RecurrentPPO: (ON_POLICY, ("discrete", "multi-discrete", "box-actions")),
     DQN: (OFF_POLICY, ("discrete",)),
     QRDQN: (OFF_POLICY, ("discrete",)),
     SAC: (OFF_POLICY, CONTINUOUS),

@@ -538,16 +538,6 @@ def test_a_mask_is_saved_and_loaded(ppo: PPO, mask: StateMask, tmp_path: Path) -
             StateMask.load(tmp_path / f"{name}.zip", model, **options)
 
 
-def test_long_episodes_are_looked_at_in_parts(mask: StateMask, monkeypatch: Any) -> None:
-    observations = np.random.default_rng(0).normal(size=(26, 4))
-    long = Trajectory(observations, np.zeros(25, int), np.ones(25), False, True)
-    [whole] = mask.importances([long])
-    monkeypatch.setattr("llm_wrappers.sb3.models._BATCH", 7)
-    [parts] = mask.importances([long])
-    assert parts == pytest.approx(whole)
-    assert len(np.unique(whole)) == 25
-
-
 def test_the_mask_sees_what_the_policy_sees() -> None:
     envs = VecNormalize(make_vec_env("CartPole-v1", n_envs=1), norm_reward=False)
     model = PPO("MlpPolicy", envs, n_steps=64, batch_size=64, seed=0, device="cpu").learn(256)
@@ -643,7 +633,7 @@ def test_a_selector_that_names_the_decisive_step_scores_higher(knowing: PPO, epi
     assert [each.rewards.sum() for each in episodes] == [10.0] * EPISODES
     [right] = fidelity_scores(Picks(FORK), knowing, Fork(), episodes, shares=[0.1])
     [wrong] = fidelity_scores(Picks(7), knowing, Fork(), episodes, shares=[0.1])
-    # A random action is wrong every other time: half of the return is lost, of 40 +- 8 %.
+    # A random action is wrong every other time: half of the return is lost.
     assert right.change == pytest.approx(5.0, abs=2.0)
     assert right.d_max == wrong.d_max == 10.0
     assert right.score == pytest.approx(math.log(right.change / 10.0) - math.log(0.1))
@@ -684,10 +674,8 @@ def test_moments_are_asked_for_once_and_episodes_in_which_nothing_stands_out_are
     [
         ([0, 0, 0, 0, 0, 0, 0, 0, 3, 0], 0.1, [8]),
         ([0, 5, 0, 0, 0, 0, 0, 4, 4, 0], 0.2, [7, 8]),
-        ([0, 5, 0, 0, 0, 0, 0, 4, 4, 0], 0.1, [1]),
         ([0.1] * 10, 0.3, [0, 1, 2]),
         ([-1, -2, -3, -1, -1, -9, -9, -9, -9, -9], 0.2, [3, 4]),
-        ([0] * 10, 0.01, [0]),
         ([0] * 10, 1.0, list(range(10))),
     ],
 )

@@ -27,15 +27,7 @@ class Distillation:
     A fixed random network maps observations to features, and a predictor is trained to give the
     same: its error is large for observations unlike those it was trained with. Observations are
     normalised by their running mean and deviation and clipped to [-5, 5], as in section 2.4.
-
-    Args:
-        space: Of one observation; pictures of at least 36 x 36 are seen by convolutions, everything
-            else is flattened.
-        features: How many numbers are predicted.
-        hidden: Units of each hidden layer.
-        learning_rate: Of Adam.
-        seed: Of the weights and of the order of training.
-        device: Where the networks are.
+    Pictures of at least 36 x 36 are seen by convolutions, everything else is flattened.
     """
 
     def __init__(
@@ -78,12 +70,7 @@ class Distillation:
         return (th.rand(n, generator=self._generator) < share).numpy()
 
     def learn(self, observations: NDArray[Any], *, epochs: int) -> float:
-        """Train the predictor, and return its mean loss.
-
-        Args:
-            observations: Shape (n, ...), not normalised.
-            epochs: How often each is seen.
-        """
+        """Train the predictor with observations of shape (n, ...), and return its mean loss."""
         inputs, losses = self._normalised(observations), []
         with th.no_grad():
             wanted = self._target(inputs)
@@ -110,11 +97,7 @@ class Distillation:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned.
-
-        Raises:
-            RuntimeError: If it is the state of other networks.
-        """
+        """Restore what `state_dict` returned; a RuntimeError if it is of other networks."""
         self._target.load_state_dict(state["target"])
         self._predictor.load_state_dict(state["predictor"])
         self._optimizer.load_state_dict(state["optimizer"])

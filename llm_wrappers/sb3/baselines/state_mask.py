@@ -241,13 +241,6 @@ class BlindingEnv(gym.Wrapper[Any, Any, Any, Any]):
     Action 0 executes what the policy does, action 1 a random action; the latter pays `alpha` more.
     Observations are as the policy sees them. The reward is the extrinsic one, whatever wrappers
     below add to it.
-
-    Args:
-        env: The environment of the policy.
-        policy: The trained policy.
-        alpha: What is paid for each step that is blinded.
-        deterministic: Whether the policy takes its most likely action.
-        seed: Of the random actions.
     """
 
     def __init__(
