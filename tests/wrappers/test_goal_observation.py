@@ -360,7 +360,7 @@ def test_31_equal_weights_are_a_switch(tmp_path: Any) -> None:
 
     def share_of_left(planner: str) -> float:
         env = with_goal(counting_env(10_000), planner, reselect="every_step")
-        return goals_shown(env, 1_000).count("left") / 1_001
+        return goals_shown(env, 400).count("left") / 401
 
     assert share_of_left(f"file:{path}") < 0.05
     assert 0.4 < share_of_left(f"equal:file:{path}") < 0.6
