@@ -1,15 +1,12 @@
 """Which states of new episodes of a robot are found in a table of recorded ones."""
 
-import warnings
-
 import gymnasium as gym
 import numpy as np
 import pytest
 
-from llm_wrappers.errors import GuidanceWarning
 from llm_wrappers.guidance.critical.critical_state import CriticalState
 from llm_wrappers.guidance.critical.critical_states import CriticalStates
-from llm_wrappers.wrappers import CriticalStateOverrideWrapper, TrajectoryRecorder
+from llm_wrappers.wrappers import TrajectoryRecorder
 
 pytest.importorskip("mujoco")
 
@@ -80,24 +77,3 @@ def test_coarser_keys_find_states(history, new_states, key):
 def test_a_larger_radius_finds_more(history, new_states):
     shares = [share(history, new_states, f"nearest:{radius}") for radius in (0.05, 0.2, 0.5, 1.0)]
     assert shares == sorted(set(shares))
-
-
-@pytest.mark.parametrize(("key", "warns"), [("exact", True), ("nearest:0.25", False)])
-def test_the_wrapper_warns_after_a_thousand_steps_without_a_hit(history, key, warns):
-    env = CriticalStateOverrideWrapper(
-        gym.make("Hopper-v5"), critical_states=table(history, key), alpha=0.1, probability=0.0
-    )
-    generator = np.random.default_rng(3)
-    env.reset(seed=5)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        for step in range(1, 1101):
-            _, _, terminated, truncated, _ = env.step(weak_action(env, generator))
-            if terminated or truncated:
-                env.reset()
-            if step == 990:
-                assert not caught
-    env.close()
-    told = [warning for warning in caught if issubclass(warning.category, GuidanceWarning)]
-    assert len(told) == warns
-    assert (env.stats()["hits"] == 0) == warns
