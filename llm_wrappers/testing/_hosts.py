@@ -34,7 +34,7 @@ def check_with_checkers(subject: Subject) -> None:
         _check(subject, "to pass stable_baselines3's check_env", _sb3)
 
 
-def passes_sb3(env: AnyEnv) -> bool:
+def _passes_sb3(env: AnyEnv) -> bool:
     """Return whether SB3 is installed and can use this environment."""
     return find_spec("stable_baselines3") is not None and _fault(_sb3, env) is None
 
@@ -108,7 +108,7 @@ def check_stacks(subject: Subject) -> None:
     else:
         _check_make_vec(subject, AutoresetMode.NEXT_STEP, _alone(subject, same_step=False))
         _check_make_vec(subject, AutoresetMode.SAME_STEP, alone)
-    if passes_sb3(subject.make_env()):
+    if _passes_sb3(subject.make_env()):
         _check_sb3(subject, alone)
     else:
         subject.skip(Point.STACKS, "SB3 is not installed or cannot use the environment alone")

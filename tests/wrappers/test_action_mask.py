@@ -28,12 +28,11 @@ from wrapper_doubles import (
 
 from llm_wrappers.errors import (
     GuidanceFileError,
-    GuidanceWarning,
     IncompatibleEnvironmentError,
     InvalidOptionError,
     UnknownNameError,
 )
-from llm_wrappers.testing import FailingPlanner, ScriptedEnv, make_scripted_env
+from llm_wrappers.testing import ScriptedEnv, make_scripted_env
 from llm_wrappers.worlds.crafter.crafter_family import CrafterFamilyCaptioner
 from llm_wrappers.wrappers import ActionMaskWrapper, vector
 
@@ -92,13 +91,6 @@ def test_masks_may_be_a_file_or_a_name(tmp_path: Any) -> None:
     shuffled = masked(masks=f"shuffled:file:{tmp_path / 'masks.json'}")
     shuffled.reset(seed=0)
     assert open_actions(shuffled) == [0]
-
-
-def test_a_goal_without_an_entry_leaves_everything_open() -> None:
-    env = masked("wait")
-    _, info = env.reset(seed=0)
-    assert open_actions(env) == [0, 1, 2]
-    assert info["mask_applied"] is False
 
 
 def test_schedule_is_the_share_of_steps_at_which_the_mask_applies() -> None:
@@ -399,17 +391,6 @@ class _Named:
 
     def transition_captions(self, before: Any, actions: Any, after: Any) -> Any:
         raise NotImplementedError
-
-
-def test_where_the_planner_fails_nothing_is_masked() -> None:
-    planner = FailingPlanner([("left", 1.0)], fails=lambda facts: facts["obs_0"] > 0)
-    env = ActionMaskWrapper(with_goal(counting_env(), planner), masks=MASKS)
-    env.reset(seed=0)
-    assert open_actions(env) == [0]
-    with pytest.warns(GuidanceWarning, match="the planner failed"):
-        *_, info = env.step(0)
-    assert info["goal_text"] == "left", "the fallback goal is shown"
-    assert open_actions(env) == [0, 1, 2]
 
 
 # --- masks below ---
