@@ -11,13 +11,7 @@ __all__ = ["Difference", "difference", "shared_part"]
 
 
 class Difference(NamedTuple):
-    """The first place where two structures differ.
-
-    Args:
-        where: The path to it, such as ``info['goal']``.
-        expected: What stands there in the first.
-        got: What stands there in the second.
-    """
+    """The first place where two structures differ."""
 
     where: str
     expected: str
@@ -54,11 +48,6 @@ def difference(expected: Any, got: Any, where: str = "") -> Difference | None:
 
 def shared_part(data: Any, others: list[Any], *, allowed: Sequence[Any] = ()) -> str | None:
     """Return the path of a mutable part of `data` that is also a part of one of the others.
-
-    Args:
-        data: What is looked at.
-        others: What it must share nothing with.
-        allowed: What it may share with the others nevertheless.
 
     >>> row = np.zeros(3)
     >>> shared_part({"a": 1, "b": row[:2]}, [[1, row]])

@@ -34,7 +34,7 @@ def check_with_checkers(subject: Subject) -> None:
         _check(subject, "to pass stable_baselines3's check_env", _sb3)
 
 
-def passes_sb3(env: AnyEnv) -> bool:
+def _passes_sb3(env: AnyEnv) -> bool:
     """Return whether SB3 is installed and can use this environment."""
     return find_spec("stable_baselines3") is not None and _fault(_sb3, env) is None
 
@@ -102,18 +102,19 @@ _error = partial(ConformanceError, Point.STACKS)
 
 def check_stacks(subject: Subject) -> None:
     """Two of it beside each other in a vector environment behave as each does alone."""
+    alone = _alone(subject, same_step=True)
     if subject.make_env().spec is None:
         subject.skip(Point.STACKS, "make_vec was left out, because make_env gives no spec")
     else:
-        for mode in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
-            _check_make_vec(subject, mode)
-    if passes_sb3(subject.make_env()):
-        _check_sb3(subject)
+        _check_make_vec(subject, AutoresetMode.NEXT_STEP, _alone(subject, same_step=False))
+        _check_make_vec(subject, AutoresetMode.SAME_STEP, alone)
+    if _passes_sb3(subject.make_env()):
+        _check_sb3(subject, alone)
     else:
         subject.skip(Point.STACKS, "SB3 is not installed or cannot use the environment alone")
 
 
-def _check_make_vec(subject: Subject, mode: AutoresetMode) -> None:
+def _check_make_vec(subject: Subject, mode: AutoresetMode, alone: list[Any]) -> None:
     envs = gym.make_vec(
         subject.make_env().spec,  # type: ignore[arg-type]  # it has one, or this is not called
         num_envs=_COPIES,
@@ -121,7 +122,6 @@ def _check_make_vec(subject: Subject, mode: AutoresetMode) -> None:
         vector_kwargs={"autoreset_mode": mode},
         wrappers=[subject.factory],  # type: ignore[list-item]  # it may return any environment
     )
-    alone = _alone(subject, same_step=mode == AutoresetMode.SAME_STEP)
     rule = f"the same in make_vec with autoreset {mode.value} as alone"
     observations, infos = envs.reset(seed=subject.seed)
     _compare(rule, alone[0], observations, np.zeros(_COPIES))
@@ -134,7 +134,7 @@ def _check_make_vec(subject: Subject, mode: AutoresetMode) -> None:
     envs.close()
 
 
-def _check_sb3(subject: Subject) -> None:
+def _check_sb3(subject: Subject, alone: list[Any]) -> None:
     from stable_baselines3.common.monitor import Monitor
     from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
 
@@ -146,13 +146,12 @@ def _check_sb3(subject: Subject) -> None:
         kinds["SubprocVecEnv"] = SubprocVecEnv
     for name, kind in kinds.items():
         envs: VecEnv = kind([make] * _COPIES)
-        _check_vec_env(f"the same in a {name} as alone", subject, envs)
+        _check_vec_env(f"the same in a {name} as alone", subject, envs, alone)
         envs.close()
     _check_normalised(subject, VecNormalize, DummyVecEnv([make] * _COPIES))
 
 
-def _check_vec_env(rule: str, subject: Subject, envs: Any) -> None:
-    alone = _alone(subject, same_step=True)
+def _check_vec_env(rule: str, subject: Subject, envs: Any, alone: list[Any]) -> None:
     envs.seed(subject.seed)
     _compare(rule, alone[0], envs.reset(), np.zeros(_COPIES))
     for expected, actions in zip(alone[1:], _actions(subject), strict=True):

@@ -174,52 +174,47 @@ def check_state(subject: Subject) -> None:
     if layers[0].has_wrapper_attr("set_progress"):
         layers[0].get_wrapper_attr("set_progress")(0.25)
     rollout(layers[0], subject.actions(), subject.seed)
-    saved = [_Saved(layer) for layer in layers]
+    read = [_read(layer) for layer in layers]
+    before = deepcopy(read)
     # A state that is no copy would move on with the wrapper.
     rollout(layers[0], subject.actions(), subject.seed)
-    for one, other in zip(saved, _new_layers(subject), strict=True):
-        one.check(other)
+    for copies, now, other in zip(before, read, _new_layers(subject), strict=True):
+        name = type(other).__name__
+        for method, copy in copies.items():
+            found = difference(copy, now[method], f"{name}.{method}()")
+            require_alike(Point.STATE, "a copy, which stays as it is in later steps", found)
+        if "state_dict" not in copies:
+            continue
+        # As a checkpoint does it.
+        other.load_state_dict(pickle.loads(pickle.dumps(now["state_dict"])))
+        for method, copy in copies.items():
+            found = difference(copy, getattr(other, method)(), f"{method}()")
+            require_alike(Point.STATE, f"{name} to have the state that was loaded", found)
 
 
-def _new_layers(subject: Subject) -> list[AnyEnv]:
+def _new_layers(subject: Subject) -> list[Any]:
     base = subject.make_env()
     return list(added_layers(subject.factory(base), base))
 
 
-class _Saved:
-    """The stats and the state of one layer, where it has them, and copies from when they were."""
-
-    def __init__(self, layer: AnyEnv) -> None:
-        self._name = type(layer).__name__
-        # Of the layer itself: has_wrapper_attr would also find what is further inside.
-        methods = ("stats", "state_dict", "load_state_dict")
-        self._offered = {name for name in methods if hasattr(type(layer), name)}
-        if len(self._offered - {"stats"}) == 1:
+def _read(layer: Any) -> dict[str, dict[str, Any]]:
+    """Return the stats and the state of one layer, where it has them."""
+    name = type(layer).__name__
+    # Of the layer itself: has_wrapper_attr would also find what is further inside.
+    offered = {
+        method: hasattr(type(layer), method)
+        for method in ("stats", "state_dict", "load_state_dict")
+    }
+    if offered["state_dict"] != offered.pop("load_state_dict"):
+        raise ConformanceError(
+            Point.STATE,
+            f"both state_dict and load_state_dict of {name}, or neither",
+            got=f"only {'' if offered['state_dict'] else 'load_'}state_dict",
+        )
+    read = {method: getattr(layer, method)() for method, is_there in offered.items() if is_there}
+    for method, found in read.items():
+        if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
             raise ConformanceError(
-                Point.STATE,
-                f"both state_dict and load_state_dict of {self._name}, or neither",
-                got=f"only {(self._offered - {'stats'}).pop()}",
+                Point.STATE, f"{name}.{method}() to return a dict with names", got=found
             )
-        self._read = {name: _dict_of(layer, name) for name in methods[:2] if name in self._offered}
-        self._copies = deepcopy(self._read)
-
-    def check(self, other: Any) -> None:
-        """Compare with another wrapper of the kind, once the state is loaded there."""
-        for method, before in self._copies.items():
-            found = difference(before, self._read[method], f"{self._name}.{method}()")
-            require_alike(Point.STATE, "a copy, which stays as it is in later steps", found)
-        if "state_dict" not in self._offered:
-            return
-        # As a checkpoint does it.
-        other.load_state_dict(pickle.loads(pickle.dumps(self._read["state_dict"])))
-        for method, before in self._copies.items():
-            found = difference(before, getattr(other, method)(), f"{method}()")
-            require_alike(Point.STATE, f"{self._name} to have the state that was loaded", found)
-
-
-def _dict_of(layer: Any, method: str) -> dict[str, Any]:
-    found = getattr(layer, method)()
-    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        name = f"{type(layer).__name__}.{method}()"
-        raise ConformanceError(Point.STATE, f"{name} to return a dict with names", got=found)
-    return found
+    return read

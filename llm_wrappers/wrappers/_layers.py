@@ -46,11 +46,7 @@ def ask_sub_environments(env: Any, name: str, *args: Any) -> tuple[Any, ...] | N
 
 
 def load_sub_environments(env: Any, states: Any) -> None:
-    """Restore the guidance state of each sub-environment of a vector environment.
-
-    Raises:
-        InvalidOptionError: If they are not the states of these sub-environments.
-    """
+    """Restore the guidance state of each sub-environment of a vector environment."""
     envs = sub_environments(env)
     n = 0 if envs is None else envs.num_envs
     if envs is None or not isinstance(states, list) or len(states) != n:
@@ -76,10 +72,6 @@ def find_below(env: Any, name: str) -> Callable[..., Any] | None:
 
     Where only the sub-environments of a vector environment have it, the method asks them all and
     returns a tuple. It is looked up once, when a wrapper is made: a step has no time for it.
-
-    Args:
-        env: An environment or a vector environment.
-        name: The name of a method.
     """
     if isinstance(env, gym.Env):
         return env.get_wrapper_attr(name) if env.has_wrapper_attr(name) else None

@@ -28,12 +28,6 @@ class OpenActions:
     Each step begins with the environment's own mask, and each layer closes more, from the inside
     out. It is never empty: a mask that would close everything that is left is left out. Advice
     holds where that much is open, and closes all but one action of a Discrete space.
-
-    Args:
-        n: The number of sub-environments.
-        space: A Discrete, MultiDiscrete or MultiBinary action space.
-        env: The environment whose own mask it is; None where nobody has one of this space.
-        is_single: Whether masks are of one environment, and not of a vector environment.
     """
 
     def __init__(self, n: int, space: gym.Space[Any], env: Any, *, is_single: bool) -> None:
@@ -55,15 +49,7 @@ class OpenActions:
             self._source = find_own_mask(env) if is_single else find_below(env, "action_masks")
 
     def refresh(self, infos: Mapping[str, Any], rows: NDArray[np.intp] | None = None) -> None:
-        """Begin a step with what the environment leaves open.
-
-        Args:
-            infos: What it says, as it says it.
-            rows: Which states are new; None for all.
-
-        Raises:
-            IncompatibleEnvironmentError: If its mask is not one of this action space.
-        """
+        """Begin a step with what the environment leaves open."""
         here: Any = slice(None) if rows is None else rows
         own = self._own(infos)
         if self._is_advised:
@@ -93,21 +79,16 @@ class OpenActions:
         return masks
 
     def read(self, masks: Any) -> NDArray[np.bool_]:
-        """Return what somebody's `action_masks` returned for all n states, shape (n, actions).
-
-        Raises:
-            IncompatibleEnvironmentError: If they are not of this action space.
-        """
+        """Return what somebody's `action_masks` returned for all n states, shape (n, actions)."""
         if self._is_single:
             return read_mask(masks, self.space)[None]
         return read_masks(masks, self.space, self._n)
 
     def close(self, masks: NDArray[np.bool_], rows: NDArray[np.intp] | None = None) -> int:
-        """Leave open only what these masks leave open too; return how many would close all.
+        """Leave open only what these masks, of some states, leave open too.
 
-        Args:
-            masks: Shape (m, actions).
-            rows: Which m states; None for all.
+        Returns:
+            How many would close everything, and are left out.
         """
         here: Any = slice(None) if rows is None or len(rows) == self._n else rows
         before = self.masks[here]
@@ -145,16 +126,7 @@ class OpenActions:
     def allows(
         self, actions: NDArray[Any], rows: NDArray[np.intp], masks: NDArray[np.bool_] | None = None
     ) -> NDArray[np.bool_]:
-        """Return whether an action is open in each of some states, shape (m,).
-
-        Args:
-            actions: One for each of these states, shape (m, ...).
-            rows: Which states.
-            masks: Other masks to ask, shape (n, actions); None for those of the whole stack.
-
-        Raises:
-            InvalidOptionError: If an action is outside the space.
-        """
+        """Return whether an action is open in some states, or in other masks, shape (m,)."""
         masks = self.masks if masks is None else masks
         chosen = self._indices(actions)
         if len(self._sizes) == 1:
@@ -199,12 +171,7 @@ def _parts_of(space: gym.Space[Any]) -> tuple[NDArray[Any], Any]:
 
 
 class OpenBounds:
-    """What the layers of a stack leave open of a Box in n states; the counterpart for bounds.
-
-    Args:
-        n: The number of sub-environments.
-        space: A Box action space.
-    """
+    """What the layers of a stack leave open of a Box in n states; the counterpart for bounds."""
 
     def __init__(self, n: int, space: gym.spaces.Box) -> None:
         self.space = space

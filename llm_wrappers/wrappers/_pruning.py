@@ -19,15 +19,7 @@ __all__ = ["GoalSource", "Pruning"]
 
 
 class GoalSource:
-    """The goals of the nearest layer below that has some.
-
-    Args:
-        place: Where somebody reads them.
-        owner: The name of the wrapper that does, for messages.
-
-    Raises:
-        IncompatibleEnvironmentError: If no layer below has a goal.
-    """
+    """The goals of the nearest layer below that has some."""
 
     def __init__(self, place: Place, owner: str) -> None:
         current = find_below(place.env, "current_goal")
@@ -53,11 +45,7 @@ class GoalSource:
         return list(goals) if self._is_vector else [goals]
 
     def last_goals(self, infos: Mapping[str, Any]) -> Sequence[str | None] | None:
-        """Return the goals of the last states of the episodes that ended; None where none is known.
-
-        Args:
-            infos: Of the step that ended them, which may tell the goals otherwise.
-        """
+        """Return the goals of the last states of episodes that ended; None where none is known."""
         if self._last is not None:
             return list(self._last())
         told = infos.get("final_info", {}).get("goal_text")
@@ -67,13 +55,7 @@ class GoalSource:
 class Pruning(Core):
     """Prunes the actions of n sub-environments by their goals.
 
-    Args:
-        place: Where it stands.
-        told: As in `Core`.
-        source: The goals.
-        coin: Whether the goal prunes, once per state.
-        pruning: The goals that can prune, in the order of their rows.
-        parts: As in `Core`; the coin comes last.
+    `pruning` are the goals that can prune, in the order of the rows that `draw` is given.
     """
 
     def __init__(
@@ -124,14 +106,9 @@ class Pruning(Core):
         *,
         shown: bool,
     ) -> None:
-        """Prune in some states.
+        """Prune in some states, by rows of what prunes; the one behind all goals' prunes nothing.
 
-        Args:
-            chosen: The rows of what prunes in these m states, the one behind all goals' for
-                nothing.
-            applied: Where it is not that one.
-            rows: Which states.
-            shown: Whether they are shown, and acted in; else they are last states of episodes.
+        It is `applied` where another one is. What is not `shown` are last states of episodes.
         """
 
     def _toss(

@@ -24,20 +24,7 @@ _KINDS = ("good", "neutral", "bad")
 
 
 class JudgedShift:
-    """Judgements of (state, action), as numbers; batch first.
-
-    Args:
-        n: The number of sub-environments.
-        judge: The judge.
-        captioner: Puts the states into words.
-        only: ``"negative"`` drops approval, ``"positive"`` drops disapproval.
-        center: Whether the mean of the judgements so far is taken off.
-        consult_every: In each k-th step of an episode the judge is asked.
-        consult_probability: What `resolve_schedule` takes; the probability that it is asked.
-
-    Raises:
-        InvalidOptionError: If an option is outside what is documented.
-    """
+    """Judgements of (state, action), as numbers; batch first."""
 
     gamma: float | None = None
 
@@ -82,14 +69,7 @@ class JudgedShift:
     def worth(
         self, before: Sequence[Facts], actions: Sequence[Any], step: Step, weight: float
     ) -> tuple[NDArray[np.float64], list[int | None]]:
-        """Return what is added to the n rewards, and the n judgements, None where there is none.
-
-        Args:
-            before: The facts of all n before the step.
-            actions: The n actions that were executed.
-            step: The step.
-            weight: What judgements are multiplied with.
-        """
+        """Return what is added to the n rewards, and the n judgements, None where there is none."""
         rows = step.rows.tolist()
         asked = [row for row in rows if self._is_due(row, step.streams[row])]
         self._steps[step.rows] += 1
@@ -170,15 +150,6 @@ class PotentialShift:
     The potential of a terminal state is 0; that of a state in which an episode is cut off is not.
     A weight that changes during training belongs to the potential of the state that it was applied
     to, so that the sum over an episode still telescopes (Devlin and Kudenko, 2012).
-
-    Args:
-        n: The number of sub-environments.
-        potential: Phi.
-        captioner: Puts the states into words.
-        gamma: The discount of the algorithm, in [0, 1].
-
-    Raises:
-        InvalidOptionError: If gamma is missing or outside.
     """
 
     def __init__(
@@ -211,14 +182,7 @@ class PotentialShift:
     def worth(
         self, after: Sequence[Facts], actions: Sequence[Any], step: Step, weight: float
     ) -> tuple[NDArray[np.float64], list[int | None]]:
-        """Return the shaping of a step, 0 where a potential is not known, and no judgements.
-
-        Args:
-            after: The facts of all n after the step.
-            actions: Not read.
-            step: The step.
-            weight: What Phi is multiplied with from now on.
-        """
+        """Return the shaping of a step, 0 where a potential is not known, and no judgements."""
         rows = step.rows
         asked = rows[~step.terminated[rows]]
         reached = np.zeros(self._n)
@@ -237,12 +201,7 @@ class PotentialShift:
 
 
 class Agreement:
-    """Compares judgements with those of a second judge on the same states and actions, as a part.
-
-    Args:
-        judge: The second judge.
-        captioner: Puts the states into words.
-    """
+    """Compares judgements with those of a second judge of the same states and actions; a part."""
 
     def __init__(self, judge: Judge, captioner: Captioner) -> None:
         self._judging = Judging(judge, caption=captioner.state_captions)

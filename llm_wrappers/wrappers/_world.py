@@ -36,12 +36,6 @@ class View:
 
     It is apart from the world, and does not know the environment: voices hold it, and the world
     holds them, and an environment in such a circle would not be freed with its stack.
-
-    Args:
-        space: Of one observation, as it is shown.
-        inner_space: Of one observation below the layers of ours in the sub-environments, which is
-            the same where there are none.
-        is_vector: Whether observations and infos are those of a vector environment.
     """
 
     def __init__(
@@ -92,12 +86,7 @@ class View:
 
 
 class Voice:
-    """What one captioner says of a world, asked once per step, when somebody reads it first.
-
-    Args:
-        view: What the world shows.
-        captioner: The captioner.
-    """
+    """What one captioner says of a world, asked once per step, when somebody reads it first."""
 
     def __init__(self, view: View, captioner: Captioner) -> None:
         self.captioner = captioner
@@ -149,12 +138,7 @@ class Voice:
 
 
 class World:
-    """What n sub-environments showed and were made to do, below all layers of ours.
-
-    Args:
-        env: What the innermost layer wraps, an environment or a vector environment.
-        n: The number of sub-environments.
-    """
+    """What n sub-environments showed and were made to do, below all layers of ours."""
 
     def __init__(self, env: Any, n: int) -> None:
         self.env = env
@@ -186,25 +170,13 @@ class World:
         return self.view.batched()[0]
 
     def captioner(self) -> Captioner:
-        """Return the environment's own captioner, or the best one known for it.
-
-        Raises:
-            IncompatibleEnvironmentError: If what it would speak of was changed by somebody's layer.
-        """
+        """Return the environment's own captioner, or the best one known for it."""
         if self._captioner is None:
             self._captioner = resolve_captioner(self.env)
         return self._captioner
 
     def voice(self, captioner: Captioner | None = None) -> Voice:
-        """Return what a captioner says of this world; layers with the same one share it.
-
-        Args:
-            captioner: None for the environment's own.
-
-        Raises:
-            InvalidOptionError: If it is no captioner.
-            IncompatibleEnvironmentError: If layers hide from it what it would speak of.
-        """
+        """Return what a captioner says of this world; layers with the same one share it."""
         found = self.captioner() if captioner is None else resolve_captioner(self.env, captioner)
         self._require_sight()
         for voice in self._voices:
@@ -214,11 +186,7 @@ class World:
         return self._voices[-1]
 
     def open_actions(self, space: gym.Space[Any]) -> Any:
-        """Return what the layers leave open, shared by all whose action space this is.
-
-        Args:
-            space: Of the actions; for a Box it is an `OpenBounds`, else an `OpenActions`.
-        """
+        """Return what the layers leave open, shared by all whose action space this is."""
         for known in self._open_actions:
             if known.space == space:
                 return known
@@ -245,14 +213,7 @@ class World:
         changed: NDArray[np.intp] | None = None,
         over: NDArray[np.intp] = NOBODY,
     ) -> None:
-        """Take in what is shown now.
-
-        Args:
-            observations: As the environment returned them.
-            infos: Likewise.
-            changed: Which rows a reset of some changed; None where all are new.
-            over: Which rows show the next episode already, their last states being in the infos.
-        """
+        """Take in what is shown now."""
         view = self.view
         view.tick += 1
         view.shown, view.said, view.changed, view.over = observations, infos, changed, over

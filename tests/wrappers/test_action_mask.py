@@ -28,7 +28,6 @@ from wrapper_doubles import (
 
 from llm_wrappers.errors import (
     GuidanceFileError,
-    GuidanceWarning,
     IncompatibleEnvironmentError,
     InvalidOptionError,
     UnknownNameError,
@@ -92,13 +91,6 @@ def test_masks_may_be_a_file_or_a_name(tmp_path: Any) -> None:
     shuffled = masked(masks=f"shuffled:file:{tmp_path / 'masks.json'}")
     shuffled.reset(seed=0)
     assert open_actions(shuffled) == [0]
-
-
-def test_a_goal_without_an_entry_leaves_everything_open() -> None:
-    env = masked("wait")
-    _, info = env.reset(seed=0)
-    assert open_actions(env) == [0, 1, 2]
-    assert info["mask_applied"] is False
 
 
 def test_schedule_is_the_share_of_steps_at_which_the_mask_applies() -> None:
@@ -214,23 +206,11 @@ def test_mask_only_offers_itself() -> None:
         ({"masks": {"fly": [0]}}, InvalidOptionError, "vocabulary ['left', 'right', 'wait'], got"),
         ({"masks": {"left": 0}}, InvalidOptionError, "must be a list of actions, got 0"),
         ({"masks": {"left": []}}, InvalidOptionError, "'left' leaves no action open"),
-        ({"masks": {"left": [False] * 3}}, InvalidOptionError, "'left' leaves no action open"),
-        ({"masks": {"left": [True]}}, InvalidOptionError, "must have 3 booleans, got 1"),
         ({"masks": {"left": [3]}}, InvalidOptionError, "indices in 0..2, got 3"),
-        ({"masks": {"left": [-1]}}, InvalidOptionError, "indices in 0..2, got -1"),
-        ({"masks": {"left": [0.5]}}, InvalidOptionError, "indices in 0..2, got 0.5"),
         ({"masks": {"left": ["jump"]}}, InvalidOptionError, "names action 'jump'; known names"),
         ({"schedule": 1.5}, InvalidOptionError, "in [0, 1], got 1.5"),
-        ({"schedule": -0.1}, InvalidOptionError, "in [0, 1], got -0.1"),
-        ({"schedule": float("nan")}, InvalidOptionError, "in [0, 1], got nan"),
-        ({"schedule": "falling"}, InvalidOptionError, "a dict with a 'kind' or a callable"),
-        ({"schedule": {"kind": "step"}}, InvalidOptionError, "expected a 'kind' among"),
-        ({"schedule": lambda progress: 2.0}, InvalidOptionError, "a schedule's value"),
         ({"enforce": "clip"}, InvalidOptionError, "('mask', 'resample', 'penalty'), got 'clip'"),
         ({"penalty": -1.0}, InvalidOptionError, "a finite number >= 0, got -1.0"),
-        ({"penalty": float("nan")}, InvalidOptionError, "a finite number >= 0, got nan"),
-        ({"penalty": float("inf")}, InvalidOptionError, "a finite number >= 0, got inf"),
-        ({"penalty": True}, InvalidOptionError, "a finite number >= 0, got True"),
     ],
     ids=stable_id,
 )
@@ -276,16 +256,12 @@ def test_a_goal_below_is_needed() -> None:
     ("space", "masks", "action"),
     [
         (gym.spaces.Discrete(3), MASKS, 3),
-        (gym.spaces.Discrete(3), MASKS, -1),
         (gym.spaces.Discrete(3), MASKS, 0.5),
-        (gym.spaces.Discrete(3), MASKS, float("nan")),
         (gym.spaces.Discrete(3), MASKS, None),
         (gym.spaces.Discrete(3), MASKS, np.array([0, 1])),
         (gym.spaces.Discrete(3, start=5), MASKS, 0),
         (MULTI_DISCRETE, MULTI_DISCRETE_MASKS, [0, 2]),
-        (MULTI_DISCRETE, MULTI_DISCRETE_MASKS, [0]),
         (MULTI_BINARY, MULTI_BINARY_MASKS, [0, 0, 2]),
-        (MULTI_BINARY, MULTI_BINARY_MASKS, [0, 0, 0, 0]),
     ],
     ids=stable_id,
 )
@@ -415,17 +391,6 @@ class _Named:
 
     def transition_captions(self, before: Any, actions: Any, after: Any) -> Any:
         raise NotImplementedError
-
-
-def test_where_the_planner_fails_nothing_is_masked() -> None:
-    planner = FailingPlanner([("left", 1.0)], fails=lambda facts: facts["obs_0"] > 0)
-    env = ActionMaskWrapper(with_goal(counting_env(), planner), masks=MASKS)
-    env.reset(seed=0)
-    assert open_actions(env) == [0]
-    with pytest.warns(GuidanceWarning, match="the planner failed"):
-        *_, info = env.step(0)
-    assert info["goal_text"] == "left", "the fallback goal is shown"
-    assert open_actions(env) == [0, 1, 2]
 
 
 # --- masks below ---

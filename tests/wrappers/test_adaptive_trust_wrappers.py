@@ -20,6 +20,7 @@ from llm_wrappers.wrappers import vector
 
 QUICK = {"kind": "adaptive", "window": 5, "memory": 30, "step": 0.5}
 SURE = {**QUICK, "start": 1.0}
+EPISODES = 90
 HALF = {**QUICK, "start": 0.5, "schedule": 0.7}
 
 
@@ -109,15 +110,15 @@ class TestTrust:
     @pytest.mark.parametrize("make", HELPFUL.values(), ids=HELPFUL)
     def test_helpful_guidance_earns_it(self, make):
         env = make()
-        play(env, 150)
+        play(env, EPISODES)
         assert trust_of(env) == 1.0
-        assert env.stats()["trust_episodes"] == 150
+        assert env.stats()["trust_episodes"] == EPISODES
 
     @pytest.mark.parametrize("make", HARMFUL.values(), ids=HARMFUL)
     def test_harmful_guidance_loses_it_and_never_earns_it(self, make):
         sure, wary = make(schedule=SURE), make()
-        play(sure, 150)
-        play(wary, 150)
+        play(sure, EPISODES)
+        play(wary, EPISODES)
         assert (trust_of(sure), trust_of(wary)) == (0.0, 0.0)
         assert wary.stats()["trust_raised"] == 0
 
@@ -144,7 +145,7 @@ class TestTrust:
 class TestWhatTrustDoes:
     def test_rewards_are_shifted_by_scale_times_schedule_times_trust(self):
         env = shifted(likes(1), scale=2.0, schedule={**QUICK, "schedule": 0.5})
-        seen = play(env, 150)
+        seen = play(env, EPISODES)
         for step in seen:
             assert step["reward"] == step["extrinsic_reward"] + step["reward_shift"]
         sizes = [abs(step["reward_shift"]) for step in seen]
@@ -167,7 +168,7 @@ class TestWhatTrustDoes:
 
     def test_similarity_is_multiplied_with_trust(self):
         env = similar("go right")
-        seen = play(env, 150)
+        seen = play(env, EPISODES)
         assert seen[0]["reward"] == seen[0]["extrinsic_reward"]
         last = [step for step in seen[-20:] if step["similarity_reward"]]
         assert last
@@ -176,10 +177,10 @@ class TestWhatTrustDoes:
     @pytest.mark.parametrize(("open_action", "probe"), [(0, 0.2), (1, 0.2), (0, 0.0)])
     def test_trust_is_the_share_of_guided_episodes_but_for_the_probes(self, open_action, probe):
         env = masked(open_action, schedule={**SURE, "probe": probe, "window": 10})
-        seen = play(env, 500)
-        guided = [step["mask_applied"] for step in seen if step["over"]][200:]
+        seen = play(env, 300)
+        guided = [step["mask_applied"] for step in seen if step["over"]][100:]
         wanted = 1.0 - probe if open_action == 1 or probe == 0.0 else probe
-        assert np.mean(guided) == pytest.approx(wanted, abs=0.06)
+        assert np.mean(guided) == pytest.approx(wanted, abs=0.08)
 
     def test_an_episode_is_guided_as_a_whole_or_not_at_all(self):
         seen = play(masked(1, schedule={**QUICK, "start": 0.5, "confidence": 1000.0}), 60)
@@ -290,7 +291,7 @@ class TestVectors:
         env = single(paying(_space(kind)))
         env.reset(seed=5)
         rewards = []
-        for number in range(200):
+        for number in range(120):
             _, reward, terminated, *_ = env.step(_actions(kind, number, 1)[0])
             rewards.append(float(reward))
             if terminated:
@@ -298,14 +299,14 @@ class TestVectors:
         envs = vectorised(
             gym.vector.SyncVectorEnv([partial(paying, _space(kind))], autoreset_mode=mode)
         )
-        assert _step_all(envs, kind, 200, mode) == rewards
+        assert _step_all(envs, kind, 120, mode) == rewards
         assert env.stats()["trust_raised"] > 0
         for name in ("trust", "trust_evidence", "trust_episodes", "trust_raised"):
             assert envs.stats()[name] == env.stats()[name]
 
-    @pytest.mark.parametrize("mode", list(AutoresetMode), ids=lambda mode: mode.name)
     @pytest.mark.parametrize("kind", VECTORS)
-    def test_sub_environments_share_their_evidence(self, kind, mode):
+    def test_sub_environments_share_their_evidence(self, kind):
+        mode = AutoresetMode.SAME_STEP
         envs = VECTORS[kind][1](
             gym.vector.SyncVectorEnv([partial(paying, _space(kind))] * 4, autoreset_mode=mode)
         )

@@ -161,6 +161,7 @@ def test_an_encoder_without_unit_vectors_is_refused_at_once() -> None:
 # --- in use ---
 
 
+@pytest.mark.slow
 def test_craftax_says_what_it_sees_and_layers_above_hear_it() -> None:
     envs = vector.CaptionObservationWrapper(gym.make_vec(CRAFTAX, num_envs=3), encoder="hashing:64")
     observations, infos = envs.reset(seed=0)

@@ -161,6 +161,7 @@ def test_the_extrinsic_reward_is_that_of_the_environment_below_all_of_ours() -> 
         assert reward != 1.0
 
 
+@pytest.mark.slow
 def test_a_video_is_recorded_between_and_around_ours(tmp_path: Path) -> None:
     pytest.importorskip("moviepy")
     env = gym.make("CartPole-v1", render_mode="rgb_array", max_episode_steps=5)

@@ -95,15 +95,6 @@ def test_planner_may_be_a_function_an_object_or_a_name(tmp_path: Any) -> None:
     )
 
 
-def test_goals_may_come_from_the_description() -> None:
-    env = counting_env()
-    captioner = GenericCaptioner(env.observation_space, env.action_space, goals=["up", "down"])
-    assert with_goal(env, "random", goals=None, captioner=captioner).goal_vocabulary() == (
-        "up",
-        "down",
-    )
-
-
 def test_captioner_gives_the_facts() -> None:
     planner = always("left")
     env = make_scripted_env()
@@ -177,16 +168,13 @@ def test_key_names_the_goal_in_the_observation() -> None:
     ("options", "error", "message"),
     [
         ({"planner": "gpt"}, UnknownNameError, "reference:NAME, file:PATH"),
-        ({"planner": "reference:chess"}, UnknownNameError, "got 'chess'"),
         ({"planner": "oracle"}, UnknownNameError, "'oracle' needs reference guidance"),
         ({"planner": "file:/nowhere/planner.py"}, GuidanceFileError, "/nowhere/planner.py"),
         ({"planner": 7}, InvalidOptionError, "expected a planner"),
-        ({"planner": ScriptedPlanner}, InvalidOptionError, "call it first"),
         ({"goals": "left"}, InvalidOptionError, "a list of non-empty strings, got 'left'"),
         ({"goals": []}, InvalidOptionError, 'pass them, as in goals=["go left"'),
         ({"goals": None}, InvalidOptionError, "describes no goals: pass them"),
         ({"goals": ["left", "left"]}, InvalidOptionError, "goals must not repeat"),
-        ({"goals": ["left", ""]}, InvalidOptionError, "non-empty strings"),
         ({"captioner": object()}, InvalidOptionError, "captioner must have"),
         ({"encoder": "word2vec"}, UnknownNameError, "one-hot, hashing"),
         ({"encoder": 3}, InvalidOptionError, "an object with encode(texts) or its name"),
@@ -270,40 +258,6 @@ def test_a_planner_that_fails_in_mid_episode_stops_nothing(how: str) -> None:
     assert stats["goal_steps"] == {"left": 0, "right": 7, "wait": 2}
 
 
-def test_goals_outside_the_vocabulary_are_dropped_and_counted() -> None:
-    planner = ScriptedPlanner([("fly", 5.0), ("left", 1.0), ("swim", 0.0)])
-    env = with_goal(counting_env(), planner)
-    assert set(goals_shown(env, 4)) == {"left"}
-    assert env.stats()["unknown_goals"] == 10
-    assert env.stats()["failures"] == 0
-
-
-def test_a_planner_that_changes_its_facts_changes_nothing_else() -> None:
-    def plan(facts: Any) -> Any:
-        facts["obs_0"] = -1.0
-        return [("left", 1.0)]
-
-    observation, _ = with_goal(counting_env(), ScriptedPlanner(plan)).reset(seed=0)
-    assert observation["obs"].tolist() == [0.0]
-
-
-def test_one_failing_state_leaves_the_others_their_guidance() -> None:
-    planner = FailingPlanner([("right", 1.0)], fails=lambda facts: facts["obs_0"] == 2)
-    envs = vector.GoalObservationWrapper(
-        gym.vector.SyncVectorEnv([lambda: counting_env(2), lambda: counting_env(9)]),
-        planner=planner,
-        goals=GOALS,
-    )
-    envs.reset(seed=0)
-    envs.step([0, 0])
-    with pytest.warns(GuidanceWarning, match="the planner failed"):
-        envs.step([0, 0])
-    for _ in range(7):
-        envs.step([0, 0])
-    assert envs.stats()["failures"] == 4
-    assert envs.stats()["goal_steps"]["right"] == 20 - 4
-
-
 # --- the method of the paper ---
 
 
@@ -325,16 +279,6 @@ def test_25_nothing_but_the_planner_is_called_in_reset_and_step(
     seen = episodes(env, [0] * 20)
     assert texts == GOALS
     assert len(planner.asked) == len(seen) == env.stats()["planned"]
-
-
-def test_25_a_pure_planner_is_asked_once_per_state() -> None:
-    """Test 25: the same facts are not planned for again, in any episode."""
-    planner = ScriptedPlanner([("left", 1.0)], pure=True)
-    env = with_goal(counting_env(5), planner)
-    episodes(env, [0] * 20)
-    assert [facts["obs_0"] for facts in planner.asked] == [0, 1, 2, 3, 4, 5]
-    assert env.stats()["planned"] == 6
-    assert env.stats()["states"] == 25
 
 
 def test_28_goals_are_drawn_in_proportion_to_their_weights() -> None:
@@ -360,7 +304,7 @@ def test_31_equal_weights_are_a_switch(tmp_path: Any) -> None:
 
     def share_of_left(planner: str) -> float:
         env = with_goal(counting_env(10_000), planner, reselect="every_step")
-        return goals_shown(env, 1_000).count("left") / 1_001
+        return goals_shown(env, 400).count("left") / 401
 
     assert share_of_left(f"file:{path}") < 0.05
     assert 0.4 < share_of_left(f"equal:file:{path}") < 0.6
@@ -438,11 +382,6 @@ def test_factors_outlive_episodes_and_checkpoints(make: Any) -> None:
     other.load_state_dict(state)
     assert other.goal_factors() == env.goal_factors()
     assert other.stats() == env.stats()
-
-
-def test_wrong_factors_are_refused(make: Any) -> None:
-    with pytest.raises(InvalidOptionError, match="vocabulary"):
-        make().set_goal_factors({"fly": 2.0})
 
 
 def test_they_are_reached_through_layers_and_processes() -> None:

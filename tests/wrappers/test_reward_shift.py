@@ -14,7 +14,6 @@ from llm_wrappers import RewardShiftWrapper
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import GuidanceWarning, InvalidOptionError, UnknownNameError
 from llm_wrappers.guidance.judges import ConstantJudge
-from llm_wrappers.guidance.states import action_key
 
 
 class Recording:
@@ -93,23 +92,6 @@ class TestTheRule:
         *_, (_, reward, _, _, info) = play(RewardShiftWrapper(inner, judge="constant:1"), [0])
         assert reward == 3.0
         assert info["extrinsic_reward"] == 1.0
-
-
-class TestPurity:
-    def test_a_pure_judge_is_asked_once_per_state_and_action(self):
-        judge = Recording(pure=True, reads=("row", "column"))
-        env = lake(judge)
-        for _ in range(5):
-            play(env, [2, 0, 2, 0])
-        assert len(judge.asked) == 2
-        assert env.stats()["pairs_asked"] == 2
-        assert env.stats()["good"] == 20
-
-    def test_actions_of_every_kind_have_keys(self):
-        same = [(2, np.int64(2)), ([1, 2], (np.int64(1), 2)), ({"b": 1, "a": 2}, {"a": 2, "b": 1})]
-        assert all(action_key(one) == action_key(other) for one, other in same)
-        assert action_key(np.array([0.5])) == action_key(np.array([0.5]))
-        assert action_key(np.array([0.5])) != action_key(np.array([0.25]))
 
 
 class TestOptions:
@@ -218,11 +200,9 @@ class TestFailures:
         [
             lambda facts, action: 1 / 0,
             lambda facts, action: 7,
-            lambda facts, action: "good",
-            lambda facts, action: 0.5,
             lambda facts, action: True,
         ],
-        ids=["raises", "seven", "text", "half", "bool"],
+        ids=["raises", "seven", "bool"],
     )
     def test_a_judge_that_fails_costs_the_judgement_and_is_said_once(self, answer):
         env = cart_pole(Recording(answer))
@@ -233,23 +213,11 @@ class TestFailures:
         assert env.stats()["judge_failures"] == 3
         assert env.stats()["unjudged"] == 3
 
-    def test_an_answer_for_another_number_of_states_is_a_failure(self):
-        env = cart_pole(lambda states, actions: [1, 1])
-        with pytest.warns(GuidanceWarning, match="expected 1 judgements, got 2"):
-            assert play(env, [0])[1][1] == 1.0
-
     def test_no_judgement_yet_is_neutral_and_no_failure(self):
         env = cart_pole(Recording(lambda facts, action: None))
         assert play(env, [0])[1][1] == 1.0
         assert env.stats()["judge_failures"] == 0
         assert env.audit()["share_unjudged"] == 1.0
-
-    def test_what_failed_is_asked_again(self):
-        answers = iter([None, 1])
-        judge = Recording(lambda facts, action: next(answers), pure=True, reads=("row", "column"))
-        env = lake(judge)
-        assert play(env, [0])[1][4]["judgement"] == 0
-        assert play(env, [0])[1][4]["judgement"] == 1
 
 
 class TestAudit:

@@ -105,18 +105,6 @@ class TestObservedMask:
         with pytest.raises(InvalidOptionError, match="observe_mask must be True or False"):
             masked(observe_mask="yes")
 
-    def test_a_random_action_by_the_info_is_always_open(self) -> None:
-        env = masked()
-        _, info = env.reset(seed=0)
-        env.action_space.seed(0)
-        for _ in range(40):
-            *_, terminated, truncated, info = env.step(
-                env.action_space.sample(mask=info["action_mask"])
-            )
-            assert info["action_was_open"]
-            if terminated or truncated:
-                _, info = env.reset()
-
 
 class TestTraining:
     """`set_training` at the top reaches all that only training has, and nothing else."""

@@ -85,12 +85,6 @@ def test_of_several_goals_the_best_one_is_paid_and_achieved() -> None:
     assert [step[4]["matched_goal"] for step in seen] == ["log", "timber", ""]
 
 
-def test_no_suggestions_pay_nothing() -> None:
-    env = suggested("none")
-    assert rewards_of(env, [WOOD, EAT]) == [0.0, 0.0]
-    assert env.stats()["texts_encoded"] == 0
-
-
 @pytest.mark.parametrize("done", [EAT, ATTACK])
 def test_the_two_names_of_a_deed_pay_once(done: int) -> None:
     goals = ["eat cow", "attack cow", "nap"]
@@ -284,35 +278,9 @@ def test_a_suggester_with_reset_sees_all_sub_environments_and_where_episodes_beg
     assert suggester.resets == [[True] * 3, [True] * 3]
 
 
-def test_one_bad_state_takes_nothing_from_the_others() -> None:
-    def answer(step: int) -> list[str]:
-        if step == 1:
-            raise RuntimeError("told to fail")
-        return ["nap"]
-
-    envs = vectorised(CountingSuggester(answer), mode=AutoresetMode.DISABLED, length=9)
-    envs.reset(seed=0)
-    with pytest.warns(UserWarning, match="told to fail"):
-        envs.step(np.array([WOOD, WOOD]))
-    envs.reset(options={"reset_mask": np.array([True, False])})
-    envs.step(np.array([WOOD, WOOD]))
-    assert envs.current_suggestions() == [(), ("nap",)]
-    assert envs.stats()["suggester_failures"] == 3
-
-
 def test_the_new_texts_of_a_step_are_encoded_in_one_call() -> None:
     encoder = CountingEncoder()
     envs = vectorised(["nap", "eat cow"], n=4, encoder=encoder)
     envs.reset(seed=0)
     envs.step(np.array([NAP, EAT, WOOD, WOOD]))
     assert encoder.calls == [["nap", "eat cow", "collect wood"]]
-
-
-def test_a_pure_suggester_is_asked_once_per_state() -> None:
-    suggester = CountingSuggester(lambda step: ["nap"], pure=True)
-    envs = vectorised(suggester, n=4, length=5)
-    for _ in range(2):
-        envs.reset(seed=0)
-        for _ in range(4):
-            envs.step(np.array([NAP] * 4))
-    assert sorted(suggester.asked) == [0, 1, 2, 3, 4]

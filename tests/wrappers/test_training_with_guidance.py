@@ -75,6 +75,7 @@ OPTIONS: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 def test_maskable_ppo_learns_with_the_mask_what_ppo_does_not_without() -> None:
     masked = MaskablePPO("MultiInputPolicy", guided_keys(), **OPTIONS).learn(STEPS)
     with_mask, _ = evaluate_masked(masked, guided_keys(), n_eval_episodes=10)

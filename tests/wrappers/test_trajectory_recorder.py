@@ -375,18 +375,15 @@ PLAYER = textwrap.dedent(
     ids=["kill -9", "Ctrl-C"],
 )
 def test_a_run_that_is_stopped_keeps_all_its_episodes(tmp_path: Path, kind: int) -> None:
-    player = subprocess.Popen(
-        [sys.executable, "-c", PLAYER, str(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert player.stdout is not None
-    said = [int(player.stdout.readline()) for _ in range(5)]
-    player.send_signal(kind)
-    # Not `communicate`, which would leave out what `readline` has read ahead.
-    said += [int(line) for line in player.stdout]
-    assert player.wait(timeout=20) != 0
+    command = [sys.executable, "-c", PLAYER, str(tmp_path)]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, text=True, **pipes) as player:
+        assert player.stdout is not None
+        said = [int(player.stdout.readline()) for _ in range(5)]
+        player.send_signal(kind)
+        # Not `communicate`, which would leave out what `readline` has read ahead.
+        said += [int(line) for line in player.stdout]
+    assert player.returncode != 0
     found = list(open_trajectories(tmp_path))
     assert said[-1] <= len(found) <= said[-1] + 1
     assert [each.metadata["episode"] for each in found] == list(range(len(found)))

@@ -1,10 +1,9 @@
-"""A suggester or an encoder that fails costs guidance, and never the run."""
+"""Options of the similarity reward, and failures, which cost guidance and never the run."""
 
 from __future__ import annotations
 
 import math
 import re
-import warnings
 from typing import Any
 
 import gymnasium as gym
@@ -16,9 +15,7 @@ from wrapper_doubles import (
     WOOD,
     CountingSuggester,
     PlaneEncoder,
-    RememberingSuggester,
     Told,
-    captioner_of,
     deeds_env,
     rewards_of,
     stable_id,
@@ -28,7 +25,6 @@ from wrapper_doubles import (
 from llm_wrappers.embeddings import HashingEncoder
 from llm_wrappers.errors import (
     AuthenticationError,
-    CacheMissError,
     GuidanceError,
     GuidanceWarning,
     IncompatibleEnvironmentError,
@@ -43,25 +39,8 @@ FAILED = "the suggester failed"
 NO_VECTOR = "the encoder"
 
 
-def raising(error: Exception) -> Any:
-    def fail(step: int) -> Any:
-        raise error
-
-    return fail
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        42,
-        "collect wood",
-        b"collect wood",
-        {"collect wood": 1},
-        {"collect wood"},
-        GuidanceError("x"),
-    ],
-    ids=["number", "text", "bytes", "dict", "set", "error"],
-)
+# What may be wrong with an answer is a question of `guidance.consult`, and tested there.
+@pytest.mark.parametrize("answer", ["collect wood", GuidanceError("x")], ids=["text", "error"])
 def test_an_answer_that_is_no_list_of_goals_costs_its_state_the_goals(answer: Any) -> None:
     suggester = CountingSuggester(lambda step: answer if step == 1 else ["nap"])
     env = suggested(suggester, novelty=False)
@@ -70,100 +49,6 @@ def test_an_answer_that_is_no_list_of_goals_costs_its_state_the_goals(answer: An
     assert len(caught) == 1
     assert rewards_of(env, [NAP, NAP, NAP]) == [1.0, 0.0, 1.0]
     assert env.stats()["suggester_failures"] == 2
-
-
-@pytest.mark.parametrize("answers", [None, [], [["nap"], ["nap"]]], ids=["none", "few", "many"])
-def test_a_wrong_number_of_answers_costs_the_goals(answers: Any) -> None:
-    env = suggested(lambda states: answers)
-    with pytest.warns(GuidanceWarning, match=FAILED):
-        assert rewards_of(env, [NAP, NAP]) == [0.0, 0.0]
-    assert env.stats()["suggester_failures"] == 3
-
-
-def test_a_suggester_that_raises_costs_the_goals() -> None:
-    env = suggested(CountingSuggester(raising(RuntimeError("out of order"))))
-    with pytest.warns(GuidanceWarning, match="RuntimeError: out of order"):
-        assert rewards_of(env, [NAP, NAP]) == [0.0, 0.0]
-
-
-def test_a_pure_suggester_that_failed_is_asked_again() -> None:
-    broken = [True]
-
-    def answer(step: int) -> list[str]:
-        if broken:
-            broken.pop()
-            raise TimeoutError
-        return ["nap"]
-
-    suggester = CountingSuggester(lambda step: answer(0), pure=True)
-    env = suggested(suggester)
-    with pytest.warns(GuidanceWarning, match="TimeoutError"):
-        assert rewards_of(env, [NAP]) == [0.0]
-    assert rewards_of(env, [NAP]) == [1.0]
-    asked = len(suggester.asked)
-    assert rewards_of(env, [NAP]) == [1.0]
-    assert len(suggester.asked) == asked
-
-
-def test_what_the_user_can_mend_is_raised_until_it_has_worked() -> None:
-    env = suggested(CountingSuggester(raising(AuthenticationError("no key"))))
-    with pytest.raises(AuthenticationError):
-        env.reset(seed=0)
-
-    def revoked(step: int) -> list[str]:
-        if step:
-            raise AuthenticationError("no key any more")
-        return ["nap"]
-
-    with pytest.warns(GuidanceWarning, match="no key any more"):
-        assert rewards_of(suggested(CountingSuggester(revoked)), [NAP, NAP]) == [1.0, 0.0]
-
-
-def test_a_replay_that_lacks_an_answer_always_raises() -> None:
-    def missing(step: int) -> list[str]:
-        if step:
-            raise CacheMissError("not recorded")
-        return ["nap"]
-
-    env = suggested(CountingSuggester(missing))
-    env.reset(seed=0)
-    with pytest.raises(CacheMissError):
-        env.step(NAP)
-
-
-def test_a_reset_that_raises_is_counted() -> None:
-    suggester = RememberingSuggester(lambda step: ["nap"])
-    suggester.reset = raising(KeyError("lost"))  # type: ignore[method-assign]
-    env = suggested(suggester)
-    with pytest.warns(GuidanceWarning, match="KeyError: 'lost'"):
-        assert rewards_of(env, [NAP]) == [1.0]
-    assert env.stats()["suggester_failures"] == 1
-
-
-def test_no_answer_yet_is_no_failure() -> None:
-    env = suggested(CountingSuggester(lambda step: None if step == 0 else ["nap"], pure=True))
-    assert rewards_of(env, [NAP, NAP]) == [0.0, 1.0]
-    assert rewards_of(env, [NAP]) == [0.0]
-    stats = env.stats()
-    assert (stats["unanswered"], stats["suggester_failures"]) == (2, 0)
-
-
-def test_goals_that_cannot_be_used_are_dropped_and_the_rest_kept_in_order() -> None:
-    goals = ["nap", "", "  ", 7, None, ["eat cow"], "x" * (MOST_CHARACTERS + 1), "nap", "eat cow"]
-    env = suggested(lambda states: [goals])
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        env.reset(seed=0)
-    assert env.current_suggestions() == ("nap", "eat cow")
-    assert env.stats()["dropped_goals"] == 6
-
-
-def test_of_too_many_goals_the_first_are_kept() -> None:
-    goals = [f"goal {number}" for number in range(MOST_GOALS + 20)]
-    env = suggested(lambda states: [goals])
-    env.reset(seed=0)
-    assert env.current_suggestions() == tuple(goals[:MOST_GOALS])
-    assert env.stats()["dropped_goals"] == 20
 
 
 # --- encoders ---
@@ -400,25 +285,17 @@ def test_stats_count_what_happened() -> None:
     [
         ({"suggester": "gpt"}, UnknownNameError, "expected one of reference:NAME"),
         ({"suggester": "novelty"}, InvalidOptionError, "describes none; name them"),
-        ({"suggester": 7}, InvalidOptionError, "expected a suggester"),
-        ({"suggester": CountingSuggester}, InvalidOptionError, "call it first"),
         ({"suggester": ["nap", ""]}, InvalidOptionError, "a list of non-empty strings"),
         ({"captioner": object()}, InvalidOptionError, "captioner must have"),
         ({"encoder": "no-such-encoder"}, UnknownNameError, "hashing"),
         ({"encoder": 3}, InvalidOptionError, "an object with encode(texts)"),
         ({"threshold": 1.5}, InvalidOptionError, r"a number in [-1, 1], got 1.5"),
-        ({"threshold": math.nan}, InvalidOptionError, "got nan"),
-        ({"threshold": True}, InvalidOptionError, "got True"),
         ({"combine": "multiply"}, InvalidOptionError, "('replace', 'add'), got 'multiply'"),
         ({"similarity_weight": -1.0}, InvalidOptionError, "similarity_weight must be a finite"),
-        ({"extrinsic_weight": math.inf}, InvalidOptionError, "extrinsic_weight must be a finite"),
-        ({"extrinsic_weight": "1"}, InvalidOptionError, "extrinsic_weight must be a finite"),
         ({"schedule": 2.0}, InvalidOptionError, "a number in [0, 1], got 2.0"),
         ({"novelty": 1}, InvalidOptionError, "novelty must be True or False, got 1"),
         ({"observe_goals": "yes"}, InvalidOptionError, "observe_goals must be True or False"),
         ({"aliases": [["nap"]]}, InvalidOptionError, "a list of groups"),
-        ({"aliases": ["nap", "sleep"]}, InvalidOptionError, "a list of groups"),
-        ({"aliases": [["nap", 3]]}, InvalidOptionError, "a list of groups"),
         ({"success_key": ""}, InvalidOptionError, "success_key must be a non-empty"),
         ({"key": "", "observe_goals": True}, InvalidOptionError, "key must be a non-empty"),
         (
@@ -447,13 +324,4 @@ def test_a_success_key_that_is_missing_raises_at_the_first_step() -> None:
     env = suggested(["nap"], Told(deeds_env(), [True]), success_key="succeeded")
     env.reset(seed=0)
     with pytest.raises(IncompatibleEnvironmentError, match=r"got \['action_success'\]; name"):
-        env.step(NAP)
-
-
-def test_a_captioner_that_says_too_little_is_refused() -> None:
-    captioner: Any = captioner_of(deeds_env())
-    captioner.transition_captions = lambda before, actions, after: []
-    env = suggested(["nap"], captioner=captioner)
-    env.reset(seed=0)
-    with pytest.raises(IncompatibleEnvironmentError, match="one text for each of 1 transitions"):
         env.step(NAP)
