@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from llm_wrappers.captions.captioner import Facts, FactValue
+from llm_wrappers.captions.captioner import Facts, FactValue, StateByState
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.captions.space_leaves import SpaceLeaf, space_leaves
 from llm_wrappers.errors import InvalidOptionError
@@ -19,7 +19,7 @@ __all__ = ["GenericCaptioner"]
 _Space: TypeAlias = "gym.Space[Any]"
 
 
-class GenericCaptioner:
+class GenericCaptioner(StateByState):
     """Names the numbers of an observation, whatever they mean.
 
     Facts are flat: ``obs_0, obs_1, ...`` for an array, ``obs`` for a single number, ``<key>_0`` or
@@ -83,11 +83,6 @@ class GenericCaptioner:
             goals=tuple(goals),
         )
 
-    @property
-    def description(self) -> EnvDescription:
-        """The two spaces in words, the action names and the goals; the rules are not known."""
-        return self._description
-
     def facts(self, observations: Any, infos: Mapping[str, Any]) -> list[Facts]:
         """Return the numbers of each observation by name.
 
@@ -114,27 +109,11 @@ class GenericCaptioner:
             batch.append(facts)
         return batch
 
-    def state_captions(self, facts: Sequence[Facts]) -> list[str]:
-        """Return one sentence per state that lists the facts."""
-        return [_state_caption(row) for row in facts]
+    def _state(self, facts: Facts) -> str:
+        return _state_caption(facts)
 
-    def transition_captions(
-        self, before: Sequence[Facts], actions: Sequence[Any], after: Sequence[Facts]
-    ) -> list[str]:
-        """Return the action by name, and what changed in three significant digits.
-
-        Args:
-            before: The facts of n states.
-            actions: The n actions taken there.
-            after: The facts of the n states that followed.
-
-        Raises:
-            InvalidOptionError: If an action is not one of a Discrete space.
-        """
-        return [
-            f"took {self._action_words(action)}: {self._changes(old, new)}"
-            for old, action, new in zip(before, actions, after, strict=True)
-        ]
+    def _transition(self, before: Facts, action: Any, after: Facts) -> str:
+        return f"took {self._action_words(action)}: {self._changes(before, after)}"
 
     def _action_words(self, action: Any) -> str:
         if self._action_start is None:

@@ -71,14 +71,7 @@ class SpaceLeaf:
         return f"{self.label} ({count}{bounds}{summary})"
 
     def rows(self, observations: Any) -> list[list[_Value]]:
-        """Return the values of the facts as Python scalars, one row per sub-environment.
-
-        Args:
-            observations: A batch of n observations of the whole space.
-
-        Raises:
-            InvalidOptionError: If the array is missing or not of the shape (n, ...).
-        """
+        """Return the values of the facts as Python scalars, one row per sub-environment."""
         batch = self._batch(observations)
         if self.summarised:
             return [self._summary(row) for row in batch]
@@ -108,13 +101,6 @@ class SpaceLeaf:
 
 def space_leaves(space: _Space, max_values: int) -> list[SpaceLeaf]:
     """Return the arrays of an observation space in a fixed order.
-
-    Args:
-        space: Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these.
-        max_values: The size above which an array is summarised.
-
-    Raises:
-        InvalidOptionError: If some part is another kind of space, or there is no part.
 
     >>> space = spaces.Tuple((spaces.Box(0, 9, (2,)), spaces.Box(0, 255, (64, 64), np.uint8)))
     >>> [leaf.fact_names for leaf in space_leaves(space, max_values=64)]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_wrappers.captions.captioner import Facts
+from llm_wrappers.captions.captioner import Facts, StateByState
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import InvalidOptionError
 
@@ -91,7 +91,7 @@ _RULES = (
 _NOTHING = "nothing happens"
 
 
-class HouseholdCaptioner:
+class HouseholdCaptioner(StateByState):
     """Speaks about the objects of a home and the places where they lie.
 
     The facts are `holding`, the object in the hand or None, and ``place of OBJECT`` for each
@@ -123,11 +123,6 @@ class HouseholdCaptioner:
             goals=self._table.goals(),
         )
 
-    @property
-    def description(self) -> EnvDescription:
-        """The rules, the names of the actions, and a goal for each object and receptacle."""
-        return self._description
-
     def facts(self, observations: Any, infos: Mapping[str, Any]) -> list[Facts]:
         """Return where everything is.
 
@@ -146,18 +141,8 @@ class HouseholdCaptioner:
             )
         return [_facts(self._table, row) for row in rows.tolist()]
 
-    def state_captions(self, facts: Sequence[Facts]) -> list[str]:
-        """Return what is in the hand, and where everything else lies."""
-        return [self._sentences(row) for row in facts]
-
-    def transition_captions(
-        self, before: Sequence[Facts], actions: Sequence[Any], after: Sequence[Facts]
-    ) -> list[str]:
-        """Return what was picked up or stored; a member of `no_effect` where nothing was."""
-        return [
-            self._deed(old, int(action), new)
-            for old, action, new in zip(before, actions, after, strict=True)
-        ]
+    def _transition(self, before: Facts, action: Any, after: Facts) -> str:
+        return self._deed(before, int(action), after)
 
     def legal_actions(self, facts: Sequence[Facts]) -> NDArray[np.bool_]:
         """Return which actions have an effect, shape (n, actions)."""
@@ -171,7 +156,7 @@ class HouseholdCaptioner:
             dtype=np.bool_,
         )
 
-    def _sentences(self, facts: Facts) -> str:
+    def _state(self, facts: Facts) -> str:
         held = facts["holding"]
         sentences = ["You hold nothing." if held is None else f"You hold the {held}."]
         for thing in self._table.objects:

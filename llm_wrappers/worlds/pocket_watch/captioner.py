@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_wrappers.captions.captioner import Facts
+from llm_wrappers.captions.captioner import Facts, StateByState
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import InvalidOptionError
 
@@ -81,7 +81,7 @@ _ACTIONS = ("repair", "decline or wait")
 _COLUMNS = 5
 
 
-class PocketWatchCaptioner:
+class PocketWatchCaptioner(StateByState):
     """Speaks about one watch, and knows what its brand earns and costs on average.
 
     The facts are `brand`, its `price`, `repair_cost` and `delivery_cost` (averages), what the
@@ -116,11 +116,6 @@ class PocketWatchCaptioner:
             facts=_FACTS,
         )
 
-    @property
-    def description(self) -> EnvDescription:
-        """The rules and the names of both actions; no goals."""
-        return self._description
-
     def facts(self, observations: Any, infos: Mapping[str, Any]) -> list[Facts]:
         """Return the watch of each sub-environment.
 
@@ -140,15 +135,11 @@ class PocketWatchCaptioner:
             )
         return [self._facts(*row) for row in rows.tolist()]
 
-    def state_captions(self, facts: Sequence[Facts]) -> list[str]:
-        """Return what is known of each watch while there is something to decide, else its way."""
-        return [_offer(row) if row["step"] == 0 else _way(row) for row in facts]
+    def _state(self, facts: Facts) -> str:
+        return _offer(facts) if facts["step"] == 0 else _way(facts)
 
-    def transition_captions(
-        self, before: Sequence[Facts], actions: Sequence[Any], after: Sequence[Facts]
-    ) -> list[str]:
-        """Return each decision; ``"wait"`` in all later steps."""
-        return [_decision(old, int(action)) for old, action in zip(before, actions, strict=True)]
+    def _transition(self, before: Facts, action: Any, after: Facts) -> str:
+        return _decision(before, int(action))
 
     def legal_actions(self, facts: Sequence[Facts]) -> NDArray[np.bool_]:
         """Return which actions have an effect: both in the first step, then only waiting."""

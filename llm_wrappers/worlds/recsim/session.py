@@ -26,12 +26,6 @@ def recsim_module(name: str) -> ModuleType:
     RecSim takes no more than `spaces` and the base class `Env` from gym, which Gymnasium has too.
     gym itself prints that it is unmaintained when it is imported, and need not be installed. A gym
     that was imported before is left where it is.
-
-    Args:
-        name: The dotted name below ``recsim``.
-
-    Raises:
-        DependencyNotInstalled: If RecSim is not installed.
     """
     with _gymnasium_as_gym():
         return require(f"recsim.{name}", extra="recsim")
