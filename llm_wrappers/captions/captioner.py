@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 
 from llm_wrappers.captions.description import EnvDescription
+from llm_wrappers.errors import InvalidOptionError
 
 __all__ = ["Captioner", "FactValue", "Facts", "StateByState", "batch_infos"]
 
@@ -99,6 +100,12 @@ class StateByState:
             self._transition(old, action, new)
             for old, action, new in zip(before, actions, after, strict=True)
         ]
+
+    def _action_name(self, action: Any) -> str:
+        names = self._description.action_names
+        if not 0 <= int(action) < len(names):
+            raise InvalidOptionError(f"actions must be 0..{len(names) - 1}, got {action!r}")
+        return names[int(action)]
 
     def _state(self, facts: Facts) -> str:
         raise NotImplementedError

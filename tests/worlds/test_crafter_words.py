@@ -314,7 +314,9 @@ class TestRules:
 
         def collected(*held):
             scene = Scene({"front": thing}, dict.fromkeys(held, 1))
-            return stage.play(scene, "do")["inventory"][item]
+            number = stage.play(scene, "do")["inventory"][item]
+            assert legality(stage, scene, "do") == bool(number)
+            return number
 
         assert collected(*tools) == 1
         assert collected(*(name for name in tools if name != tool)) == int(tool is None)
@@ -450,7 +452,7 @@ def scenes(draw):
     holding = {
         **{item: draw(st.integers(0, 5)) for item in MATERIALS},
         **{tool: draw(st.integers(0, 1)) for tool in HELD_TOOLS},
-        "energy": draw(st.sampled_from([3, 9])),
+        "energy": draw(st.sampled_from([3, 8, 9])),
         "drink": 3,
         "food": 3,
     }

@@ -14,7 +14,7 @@ from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.judges import resolve_judge
 from llm_wrappers.guidance.states import States
 from llm_wrappers.worlds.household import HouseholdEnv
-from llm_wrappers.worlds.household.captioner import HELD, HouseholdCaptioner, household_table
+from llm_wrappers.worlds.household.env import HELD, HouseholdCaptioner, household_table
 
 ENV_ID = "llm_wrappers/Household-v0"
 TABLE = household_table()

@@ -538,3 +538,35 @@ def test_a_reset_of_some_reads_their_missions() -> None:
     assert envs.stats()["failures"] == 0
     assert envs.unguided() == []
     envs.close()
+
+
+class TestLegality:
+    def test_legal_is_what_changes_the_world(self):
+        env = gym.make("MiniGrid-DoorKey-5x5-v0", disable_env_checker=True)
+        captioner = resolve_captioner(env)
+        names = captioner.description.action_names
+        generator, met = np.random.default_rng(0), set()
+        over = True
+        for step in range(1500):
+            if over:
+                observation, _ = env.reset(seed=step)
+            batch = {"image": observation["image"][None], "direction": [observation["direction"]]}
+            (legal,) = captioner.legal_actions(captioner.facts(batch, {}))
+            before = snapshot(env)
+            # The doors stay shut if nothing ever helps.
+            useful = legal.copy()
+            useful[:2] = generator.random() < 0.5
+            action = int(generator.choice(np.flatnonzero(useful if step % 2 else legal | True)))
+            observation, _, terminated, truncated, _ = env.step(action)
+            if names[action] != "done":
+                assert (snapshot(env) != before) == legal[action], names[action]
+            met.add((names[action], bool(legal[action])))
+            over = terminated or truncated
+        for name in ("forward", "pick up", "drop", "toggle"):
+            assert {(name, True), (name, False)} <= met
+
+
+def snapshot(env):
+    world = env.unwrapped
+    held = world.carrying and (world.carrying.type, world.carrying.color)
+    return world.grid.encode().tolist(), tuple(world.agent_pos), int(world.agent_dir), held

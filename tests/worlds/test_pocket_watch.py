@@ -12,7 +12,7 @@ from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.judges import resolve_judge
 from llm_wrappers.guidance.states import States
 from llm_wrappers.worlds.pocket_watch import PocketWatchEnv
-from llm_wrappers.worlds.pocket_watch.captioner import BRANDS, PocketWatchCaptioner
+from llm_wrappers.worlds.pocket_watch.env import BRANDS, PocketWatchCaptioner
 
 ENV_ID = "llm_wrappers/PocketWatch-v0"
 REPAIR, DECLINE = 0, 1

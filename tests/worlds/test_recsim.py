@@ -29,7 +29,7 @@ from llm_wrappers.worlds.recsim.captioner import (
     InterestEvolutionCaptioner,
     interest_evolution,
 )
-from llm_wrappers.worlds.recsim.session import OwnRandomNumbers, recsim_module
+from llm_wrappers.worlds.recsim.env import OwnRandomNumbers, recsim_module
 
 ENV_ID = "llm_wrappers/RecSimInterestEvolution-v0"
 

@@ -110,7 +110,7 @@ class AtariRamCaptioner(StateByState):
         return self._game.sentence(facts)
 
     def _transition(self, before: Facts, action: Any, after: Facts) -> str:
-        return self._description.action_names[int(action)]
+        return self._action_name(action)
 
 
 def game_of(env_id: str) -> str:

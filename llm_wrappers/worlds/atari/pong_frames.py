@@ -91,7 +91,7 @@ class PongFrameCaptioner(StateByState):
         return pong_sentence(facts)
 
     def _transition(self, before: Facts, action: Any, after: Facts) -> str:
-        return self._description.action_names[int(action)]
+        return self._action_name(action)
 
 
 def _facts(before: NDArray[np.bool_], now: NDArray[np.bool_]) -> Facts:

@@ -114,11 +114,7 @@ class ClassicControlCaptioner(StateByState):
             raise InvalidOptionError(f"each action must be one number, got {action!r}")
         if self._system.push is not None:
             return self._system.push(float(values[0]))
-        names = self._description.action_names
-        index = int(values[0])
-        if not 0 <= index < len(names):
-            raise InvalidOptionError(f"actions must be 0..{len(names) - 1}, got {action!r}")
-        return names[index]
+        return self._action_name(int(values[0]))
 
     def _changes(self, before: Facts, after: Facts) -> str:
         changes = [

@@ -128,7 +128,7 @@ class CrafterFamilyCaptioner(StateByState):
         return _state_caption(facts)
 
     def _transition(self, before: Facts, action: Any, after: Facts) -> str:
-        return _transition_caption(before, ACTIONS[int(action)], after)
+        return _transition_caption(before, self._action_name(action), after)
 
 
 def _things_in_front(view: NDArray[np.uint8], facing: NDArray[np.intp]) -> NDArray[np.uint8]:

@@ -232,7 +232,7 @@ class MiniGridCaptioner(StateByState):
         return state_caption(facts)
 
     def _transition(self, before: Facts, action: Any, after: Facts) -> str:
-        return transition_caption(before, self._action(action), after)
+        return transition_caption(before, self._action_name(action), after)
 
     def reads_behind(self, wrapper: str, observation_space: gym.Space[Any]) -> bool:
         """Return whether the view can be read behind a wrapper that changes observations.
@@ -243,12 +243,6 @@ class MiniGridCaptioner(StateByState):
             observation_space: What is observed behind it.
         """
         return wrapper in _KEEPING_THE_VIEW and _has_view(observation_space)
-
-    def _action(self, action: Any) -> str:
-        names = self._description.action_names
-        if not 0 <= int(action) < len(names):
-            raise InvalidOptionError(f"actions must be 0..{len(names) - 1}, got {action!r}")
-        return names[int(action)]
 
 
 def known_minigrid(layers: Sequence[AnyEnv], env_id: str) -> MiniGridCaptioner | None:

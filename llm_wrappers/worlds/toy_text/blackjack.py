@@ -80,7 +80,7 @@ class BlackjackCaptioner(StateByState):
         return _sentence(facts)
 
     def _transition(self, before: Facts, action: Any, after: Facts) -> str:
-        return _outcome(before, _ACTIONS[int(action)], after)
+        return _outcome(before, self._action_name(action), after)
 
 
 def _sentence(facts: Facts) -> str:

@@ -94,7 +94,7 @@ class FrozenLakeCaptioner(StateByState):
         return _sentence(facts)
 
     def _transition(self, before: Facts, action: Any, after: Facts) -> str:
-        return f"go {_ACTIONS[int(action)]}: {_move(before, after)}"
+        return f"go {self._action_name(action)}: {_move(before, after)}"
 
     def _facts(self, row: int, column: int) -> Facts:
         around = {
