@@ -90,7 +90,6 @@ def register_world(world: World) -> None:
     'pond.rules:judgement'
     >>> _ = _WORLDS.pop("pond")
     """
-    _WORLDS.pop(world.name, None)
     _WORLDS[world.name] = world
     for known in world.environments:
         if known.entry_point and known.env_id not in gym.registry:

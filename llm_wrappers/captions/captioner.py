@@ -8,8 +8,9 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 
 from llm_wrappers.captions.description import EnvDescription
+from llm_wrappers.errors import InvalidOptionError
 
-__all__ = ["Captioner", "FactValue", "Facts", "batch_infos"]
+__all__ = ["Captioner", "FactValue", "Facts", "StateByState", "batch_infos"]
 
 FactValue: TypeAlias = "bool | int | float | str | tuple[str, ...] | None"
 Facts: TypeAlias = "Mapping[str, FactValue]"
@@ -63,6 +64,54 @@ class Captioner(Protocol):
     ) -> list[str]:
         """Return what each action did, such as ``"collect wood"``."""
         ...
+
+
+class StateByState:
+    """What most captioners share: a description, and captions that are written one by one.
+
+    A subclass sets `_description`, and writes `facts`, `_state` and `_transition`.
+    """
+
+    _description: EnvDescription
+
+    @property
+    def description(self) -> EnvDescription:
+        """What never changes about the environment."""
+        return self._description
+
+    def state_captions(self, facts: Sequence[Facts]) -> list[str]:
+        """Return what is to be said of each state."""
+        return [self._state(row) for row in facts]
+
+    def transition_captions(
+        self, before: Sequence[Facts], actions: Sequence[Any], after: Sequence[Facts]
+    ) -> list[str]:
+        """Return what each action did.
+
+        Args:
+            before: The facts of n states.
+            actions: The n actions taken there, as the environment takes them.
+            after: The facts of the n states that followed.
+
+        Raises:
+            InvalidOptionError: If an action is not one of the environment.
+        """
+        return [
+            self._transition(old, action, new)
+            for old, action, new in zip(before, actions, after, strict=True)
+        ]
+
+    def _action_name(self, action: Any) -> str:
+        names = self._description.action_names
+        if not 0 <= int(action) < len(names):
+            raise InvalidOptionError(f"actions must be 0..{len(names) - 1}, got {action!r}")
+        return names[int(action)]
+
+    def _state(self, facts: Facts) -> str:
+        raise NotImplementedError
+
+    def _transition(self, before: Facts, action: Any, after: Facts) -> str:
+        raise NotImplementedError
 
 
 def batch_infos(info: Mapping[str, Any]) -> dict[str, Any]:

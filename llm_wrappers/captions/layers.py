@@ -96,10 +96,6 @@ def changed_by(layers: list[AnyEnv], at: int) -> AnyEnv | None:
 
     A space that is equal says little: numbers without bounds can be scaled within it. So a layer
     that has a space of its own, or is made to change observations, counts as one that does.
-
-    Args:
-        layers: The layers of an environment, outside in.
-        at: The number of one of them, not the last.
     """
     layer, inner = layers[at], layers[at + 1]
     if _passes(layer):
@@ -174,15 +170,7 @@ class SeenThrough:
         return self.inner.description
 
     def facts(self, observations: Any, infos: Mapping[str, Any]) -> Sequence[Facts]:
-        """Return the facts of n states.
-
-        Args:
-            observations: A batch, as the outermost wrapper returns it.
-            infos: As the inner captioner reads them.
-
-        Raises:
-            ValueError: If the observations are not of that form.
-        """
+        """Return the facts of n states."""
         for read in self._readers:
             observations = read(observations)
         return self.inner.facts(observations, infos)
@@ -237,12 +225,7 @@ class Cast:
 
 
 def reader_of(layer: AnyEnv, inner: AnyEnv) -> Reader | None:
-    """Return what undoes a layer that changes observations; None where that cannot be done.
-
-    Args:
-        layer: A wrapper.
-        inner: What it wraps.
-    """
+    """Return what undoes a layer that changes observations; None where that cannot be done."""
     shown, below = observed_of(layer), observed_of(inner)
     if isinstance(layer, _FLATTEN) and _can_be_unflattened(below):
         return Unflatten(below)

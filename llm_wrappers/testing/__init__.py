@@ -1,5 +1,6 @@
 """The conformance kit and doubles, for tests of wrappers: this package's and your own."""
 
+from llm_wrappers.testing.captioner import check_captioner
 from llm_wrappers.testing.conformance_error import ConformanceError, Point
 from llm_wrappers.testing.llm_server import Fault, LLMServer
 from llm_wrappers.testing.scripted import (
@@ -24,6 +25,7 @@ __all__ = [
     "ScriptedPlanner",
     "ScriptedTransport",
     "StackReport",
+    "check_captioner",
     "check_stack",
     "check_vector_wrapper",
     "check_wrapper",

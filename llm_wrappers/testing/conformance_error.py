@@ -32,6 +32,13 @@ class Point(enum.Enum):
     STACK_MASKS = "stack masks"
     STACK_PROGRESS = "stack progress"
     STACK_RESUME = "stack resume"
+    CAPTIONER_DESCRIPTION = "captioner description"
+    CAPTIONER_FACTS = "captioner facts"
+    CAPTIONER_BATCH = "captioner batch"
+    CAPTIONER_OBJECTS = "captioner objects"
+    CAPTIONER_CAPTIONS = "captioner captions"
+    CAPTIONER_LEGALITY = "captioner legality"
+    CAPTIONER_COPIES = "captioner copies"
 
 
 class ConformanceError(AssertionError):

@@ -1,6 +1,5 @@
 """Facts of many sub-environments as one integer matrix."""
 
-import json
 import pickle
 from collections.abc import Mapping, Sequence
 
@@ -125,14 +124,6 @@ class TestRow:
             _ = row["mana"]
         with pytest.raises(TypeError):
             row["wood"] = 3
-
-    def test_values_are_plain_python(self):
-        row = dict(table_of(ROWS)[0])
-        assert [type(value) for value in row.values()] == [int, type(None), str, tuple, bool]
-        assert json.loads(json.dumps(row)) == {**row, "unlocked": ["a", "c"]}
-
-    def test_says_what_it_holds(self):
-        assert repr(table_of(ROWS)[1]) == f"FactsRow({ROWS[1]!r})"
 
     def test_pickles_as_a_dict_without_its_table(self):
         copied = pickle.loads(pickle.dumps(table_of(ROWS * 1000)[0]))

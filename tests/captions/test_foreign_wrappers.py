@@ -11,7 +11,7 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorWrapper
 from gymnasium.wrappers import vector as vector_wrappers
 from gymnasium.wrappers.vector import DictInfoToList
 from sb3_contrib.common.wrappers import TimeFeatureWrapper
-from stable_baselines3.common.atari_wrappers import AtariWrapper, MaxAndSkipEnv
+from stable_baselines3.common.atari_wrappers import MaxAndSkipEnv
 from stable_baselines3.common.monitor import Monitor
 
 from llm_wrappers.captions import Captioner, batch_infos
@@ -92,11 +92,6 @@ class TestKnownWorlds:
             "GenericCaptioner(env.observation_space, env.action_space) to speak of what it shows"
         )
 
-    @pytest.mark.parametrize("name", CHANGING)
-    def test_what_stands_around_it_hides_nothing(self, name):
-        env = wrappers.RecordEpisodeStatistics(wrappers.TimeLimit(CHANGING[name](cart()), 9))
-        assert refused(env).startswith(f"{name} changes the observation")
-
     def test_the_innermost_is_named(self):
         env = wrappers.TransformObservation(cart(), np.negative, cart().observation_space)
         env = wrappers.FrameStackObservation(wrappers.TimeLimit(env, 9), 2)
@@ -122,12 +117,6 @@ class TestKnownWorlds:
         for wrap in STILL[:-2]:
             env = wrappers.TimeLimit(Writing(wrap(cart())), 9)
             assert refused(env).startswith("Writing changes the observation that CartPole-v1")
-
-    def test_pictures_of_atari_are_not_of_a_known_world(self):
-        env = AtariWrapper(gym.make("ALE/Pong-v5", frameskip=1))
-        captioner = resolve_captioner(env)
-        assert isinstance(captioner, GenericCaptioner)
-        env.close()
 
 
 class TestVectors:
@@ -205,17 +194,6 @@ class TestReadThrough:
                 expected.transition_captions(facts, [1], facts)
             )
 
-    @pytest.mark.parametrize("env_id", ["FrozenLake-v1", "Blackjack-v1"])
-    def test_flat_observations_of_many(self, env_id):
-        plain = gym.make_vec(env_id, num_envs=3, vectorization_mode="sync")
-        expected = facts_of(plain, resolve_captioner(plain))
-        flat = gym.make_vec(
-            env_id, num_envs=3, vectorization_mode="sync", wrappers=[wrappers.FlattenObservation]
-        )
-        outside = vector_wrappers.FlattenObservation(plain)
-        for envs in (flat, outside):
-            assert facts_of(envs, resolve_captioner(envs)) == expected
-
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
     @pytest.mark.parametrize("env_id", ["CartPole-v1", "FrozenLake-v1", "Taxi-v4"])
     def test_numbers_of_another_type(self, env_id, dtype):
@@ -280,12 +258,6 @@ class Told(Unknown):
 
 
 class TestUnknownWorlds:
-    def test_flat_observations_are_spoken_of_by_their_names(self):
-        env = wrappers.FlattenObservation(Unknown())
-        assert facts_of(env, resolve_captioner(env)) == facts_of(
-            Unknown(), resolve_captioner(Unknown())
-        )
-
     def test_other_observations_are_spoken_of_as_they_are_shown(self):
         env = wrappers.FlattenObservation(wrappers.FrameStackObservation(Lone(), 2))
         captioner = resolve_captioner(env)
@@ -304,13 +276,6 @@ class TestUnknownWorlds:
     def test_numbers_that_drift_are_refused(self, wrap):
         message = refused(wrap(Lone()))
         assert message.startswith("NormalizeObservation changes the observation that Lone is")
-
-    def test_flat_text_stays_as_it_is_shown(self):
-        class Saying(Lone):
-            observation_space = spaces.Dict(say=spaces.Text(3), n=spaces.Discrete(2))
-
-        env = wrappers.FlattenObservation(Saying())
-        assert isinstance(resolve_captioner(env), GenericCaptioner)
 
 
 class Lone(gym.Env):
@@ -346,10 +311,6 @@ class TestOwnCaptioners:
         env = Speaking(wrappers.NormalizeObservation(Lone()))
         assert resolve_captioner(wrappers.TimeLimit(env, 9)) is env.captioner
         assert refused(wrappers.FrameStackObservation(env, 2)).startswith("FrameStackObs")
-
-    def test_are_read_through_too(self):
-        env = wrappers.FlattenObservation(Told())
-        assert facts_of(env, resolve_captioner(env))[0]["what"] == 2
 
     def test_the_crafter_family_reads_infos_alone(self):
         assert not CrafterFamilyCaptioner("crafter").reads_observations
@@ -392,14 +353,6 @@ class TestActions:
         message = refused(vector_wrappers.RescaleAction(envs, np.float32(-1), np.float32(1)))
         assert message.startswith("RescaleAction changes the actions that Pendulum-v1")
 
-    def test_of_a_captioner_that_reads_infos_alone(self):
-        env = wrappers.TransformAction(Told(reads_observations=False), lambda a: 1 - a, None)
-        assert refused(env).startswith("TransformAction changes the actions that own")
-
-    def test_of_an_unknown_world_are_spoken_of_as_they_are_taken(self):
-        env = wrappers.TransformAction(Lone(), lambda a: a % 2, spaces.Discrete(5))
-        assert len(resolve_captioner(env).description.action_names) == 5
-
 
 class Ours(gym.Wrapper):
     """Stands for a wrapper of this package."""
@@ -423,10 +376,6 @@ class TestLayersOfOurs:
         for layer in (env, Ours(env), Scaled(Ours(Ours(env)))):
             captioner = resolve_captioner(layer)
             assert isinstance(captioner, ClassicControlCaptioner)
-
-    def test_one_given_still_wins(self):
-        given = GenericCaptioner(spaces.Discrete(2), spaces.Discrete(2))
-        assert resolve_captioner(ours_in_the_middle(), given) is given
 
     def test_of_many(self):
         envs = vector_wrappers.NormalizeObservation(OursOfMany(carts()))

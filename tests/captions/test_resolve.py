@@ -59,13 +59,6 @@ class TestGiven:
         with pytest.raises(InvalidOptionError, match=message):
             resolve_captioner(Untouchable(), incomplete)
 
-    def test_method_that_is_not_callable_is_missing(self):
-        class Wrong(GenericCaptioner):
-            facts = None
-
-        with pytest.raises(InvalidOptionError, match=r"the method facts\(\), got Wrong without"):
-            resolve_captioner(Untouchable(), Wrong(spaces.Discrete(2), spaces.Discrete(2)))
-
     def test_description_of_another_type(self):
         class Wrong(GenericCaptioner):
             description = "CartPole"
@@ -170,9 +163,6 @@ class TestGeneric:
         captioner = resolve_captioner(SyncVectorEnv([Untouchable] * 3))
         assert captioner.facts(np.array([2, 1, 0]), {})[0] == {"obs": 2}
         assert captioner.description.action_names == ("action 0", "action 1")
-
-    def test_registered_environment_keeps_its_id(self):
-        assert resolved_id(gym.make("Blackjack-v1")) == "Blackjack-v1"
 
     def test_what_cannot_be_put_into_words(self):
         env = Untouchable(spaces.Dict(mission=spaces.Text(9)))

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import pickle
 import subprocess
 import sys
 
@@ -21,7 +20,6 @@ from llm_wrappers.guidance.judges import (
     ConstantJudge,
     NegatedJudge,
     NoisyJudge,
-    RandomJudge,
     TableJudge,
     resolve_judge,
 )
@@ -68,12 +66,12 @@ def mean_return(env_id, judge, *, episodes, random=0.0, **options):
 
 class TestReference:
     def test_cart_pole_stays_up(self):
-        assert mean_return("CartPole-v1", "reference", episodes=5) > 450
-        assert mean_return("CartPole-v1", "anti-oracle", episodes=5) < 20
+        assert mean_return("CartPole-v1", "reference", episodes=2) > 450
+        assert mean_return("CartPole-v1", "anti-oracle", episodes=2) < 20
 
     def test_pendulum_swings_up(self):
-        assert mean_return("Pendulum-v1", "reference", episodes=5) > -500
-        assert mean_return("Pendulum-v1", "anti-oracle", episodes=5) < -1000
+        assert mean_return("Pendulum-v1", "reference", episodes=2) > -500
+        assert mean_return("Pendulum-v1", "anti-oracle", episodes=2) < -1000
 
     @pytest.mark.parametrize("env_id", ["MountainCar-v0", "MountainCarContinuous-v0"])
     def test_the_car_gets_up_the_mountain(self, env_id):
@@ -126,6 +124,7 @@ class TestExact:
             total += max(blackjack_values(hand + 10 * ace, dealer, ace))
         assert total / 13**3 == pytest.approx(-0.0466, abs=1e-4)
 
+    @pytest.mark.slow
     def test_blackjack_play_agrees_with_the_value(self):
         # The standard error of 4,000 hands is 0.015.
         assert mean_return("Blackjack-v1", "oracle", episodes=4000) == pytest.approx(
@@ -138,7 +137,7 @@ class TestExact:
         assert BlackjackOracle().judge(states({**hand, "player_sum": 25}), [0]) == [0]
 
     def test_frozen_lake_play_beats_the_slippery_ice(self):
-        assert mean_return("FrozenLake-v1", "oracle", episodes=300) > 0.6
+        assert mean_return("FrozenLake-v1", "oracle", episodes=80) > 0.5
 
     def test_frozen_lake_of_ones_own(self):
         env = gym.make("FrozenLake-v1", desc=["SF", "HG"], is_slippery=False)
@@ -175,10 +174,6 @@ class TestAblations:
 
         assert judged(0, 0) != judged(1, 0)
         assert judged(0, 0) != judged(0, 1)
-
-    def test_random_is_even(self):
-        values = RandomJudge().judge(states(*self.ROWS), [0] * len(self.ROWS))
-        assert all(150 < values.count(value) < 250 for value in (-1, 0, 1))
 
     @pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
     def test_a_share_outside_is_refused(self, share):
@@ -219,10 +214,6 @@ class TestTable:
         asked = states(row, row, row)
         assert loaded.judge(asked, [np.int64(0), 1, 2]) == [1, -1, None]
         assert len(loaded) == 2
-
-    def test_pickles(self):
-        table = pickle.loads(pickle.dumps(TableJudge(self.ENTRIES, reads=("sum", "ace"))))
-        assert table.judge(states({"sum": 20, "ace": False}), [1]) == [-1]
 
     @pytest.mark.parametrize(
         ("text", "message"),

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from crafter_stages import CraftaxStage, CrafterStage
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +18,9 @@ def run_python():
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope="session", params=[CrafterStage, CraftaxStage], ids=["crafter", "craftax"])
+def stage(request):
+    """A scene of Crafter, and one of Craftax-Classic, in which any action can be tried."""
+    return request.param()

@@ -12,7 +12,7 @@ from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
 from llm_wrappers import checks
-from llm_wrappers.captions.captioner import Captioner, Facts
+from llm_wrappers.captions.captioner import Captioner, Facts, StateByState
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.captions.layers import AnyEnv, actions_of, observed_of
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError, UnknownNameError
@@ -38,7 +38,7 @@ GAMES: Mapping[str, AtariGame] = {
 """The games that can be read, by name."""
 
 
-class AtariRamCaptioner:
+class AtariRamCaptioner(StateByState):
     """Speaks about an Atari game from the 128 bytes of its memory.
 
     The memory comes from ``info["ram"]``, which `llm_wrappers.worlds.atari.captioner.AtariRam` puts
@@ -91,11 +91,6 @@ class AtariRamCaptioner:
             facts=self._game.meaning,
         )
 
-    @property
-    def description(self) -> EnvDescription:
-        """The rules, the names of the actions and what the facts mean; no goals."""
-        return self._description
-
     def facts(self, observations: Any, infos: Mapping[str, Any]) -> list[Facts]:
         """Return what is read from each memory.
 
@@ -111,15 +106,11 @@ class AtariRamCaptioner:
         previous = [None] * len(now) if before is None else _memories(before)
         return [self._game.facts(*pair) for pair in zip(now, previous, strict=True)]
 
-    def state_captions(self, facts: Sequence[Facts]) -> list[str]:
-        """Return a few sentences about each state, with all numbers."""
-        return [self._game.sentence(row) for row in facts]
+    def _state(self, facts: Facts) -> str:
+        return self._game.sentence(facts)
 
-    def transition_captions(
-        self, before: Sequence[Facts], actions: Sequence[Any], after: Sequence[Facts]
-    ) -> list[str]:
-        """Return each action by name."""
-        return [self._description.action_names[int(action)] for action in actions]
+    def _transition(self, before: Facts, action: Any, after: Facts) -> str:
+        return self._action_name(action)
 
 
 def game_of(env_id: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -11,8 +11,7 @@ import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
-from llm_wrappers.captions.captioner import Captioner, Facts
-from llm_wrappers.captions.description import EnvDescription
+from llm_wrappers.captions.captioner import Captioner, Facts, StateByState
 from llm_wrappers.errors import IncompatibleEnvironmentError, InvalidOptionError
 from llm_wrappers.worlds.atari.captioner import AtariRamCaptioner, game_of
 from llm_wrappers.worlds.atari.pong import change, pong_sentence
@@ -38,7 +37,7 @@ _MEANING = (
 )
 
 
-class PongFrameCaptioner:
+class PongFrameCaptioner(StateByState):
     """Speaks about Pong from what is drawn in two frames, and from nothing else.
 
     Facts have the names and units of `llm_wrappers.worlds.atari.captioner.AtariRamCaptioner`, and
@@ -68,11 +67,6 @@ class PongFrameCaptioner:
         described = AtariRamCaptioner("pong", actions=actions, env_id=env_id).description
         self._description = dataclasses.replace(described, facts=_MEANING)
 
-    @property
-    def description(self) -> EnvDescription:
-        """The rules, the names of the actions and what the facts mean; no goals."""
-        return self._description
-
     def facts(self, observations: Any, infos: Mapping[str, Any]) -> list[Facts]:
         """Return what is drawn in each pair of frames.
 
@@ -93,15 +87,11 @@ class PongFrameCaptioner:
             )
         return [_facts(before, now) for before, now in np.moveaxis(frames != 0, -1, 1)]
 
-    def state_captions(self, facts: Sequence[Facts]) -> list[str]:
-        """Return a few sentences about each state, with all numbers."""
-        return [pong_sentence(row) for row in facts]
+    def _state(self, facts: Facts) -> str:
+        return pong_sentence(facts)
 
-    def transition_captions(
-        self, before: Sequence[Facts], actions: Sequence[Any], after: Sequence[Facts]
-    ) -> list[str]:
-        """Return each action by name."""
-        return [self._description.action_names[int(action)] for action in actions]
+    def _transition(self, before: Facts, action: Any, after: Facts) -> str:
+        return self._action_name(action)
 
 
 def _facts(before: NDArray[np.bool_], now: NDArray[np.bool_]) -> Facts:

@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from llm_wrappers.captions.captioner import Facts
+from llm_wrappers.captions.captioner import Facts, StateByState
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.captions.layers import AnyEnv, actions_of, observed_of
 from llm_wrappers.errors import (
@@ -43,7 +43,7 @@ _TRACK_METRES = 2.4
 _FASTEST_CAR = 0.07
 
 
-class ClassicControlCaptioner:
+class ClassicControlCaptioner(StateByState):
     """Speaks about the physics of one classic control environment.
 
     Facts carry their unit in their name, such as ``pole_angle_deg``, and hold exact numbers;
@@ -78,11 +78,6 @@ class ClassicControlCaptioner:
             action_names=self._system.action_names,
         )
 
-    @property
-    def description(self) -> EnvDescription:
-        """The rules, with units and signs, and the names of discrete actions; no goals."""
-        return self._description
-
     def applies_to(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> bool:
         """Return whether these are still the spaces of the bare environment."""
         system = self._system
@@ -107,27 +102,11 @@ class ClassicControlCaptioner:
             )
         return [self._system.facts(row) for row in batch.tolist()]
 
-    def state_captions(self, facts: Sequence[Facts]) -> list[str]:
-        """Return one sentence about positions, angles and motion in each state."""
-        return [self._system.sentence(row) for row in facts]
+    def _state(self, facts: Facts) -> str:
+        return self._system.sentence(facts)
 
-    def transition_captions(
-        self, before: Sequence[Facts], actions: Sequence[Any], after: Sequence[Facts]
-    ) -> list[str]:
-        """Return each action by name, and what it did to the quantities that matter most.
-
-        Args:
-            before: The facts of n states.
-            actions: The n actions: indices, or arrays of shape (1,) where actions are continuous.
-            after: The facts of the n states that followed.
-
-        Raises:
-            InvalidOptionError: If an action is not in the action space.
-        """
-        return [
-            f"{self._action_words(action)}: {self._changes(old, new)}"
-            for old, action, new in zip(before, actions, after, strict=True)
-        ]
+    def _transition(self, before: Facts, action: Any, after: Facts) -> str:
+        return f"{self._action_words(action)}: {self._changes(before, after)}"
 
     def _action_words(self, action: Any) -> str:
         values = np.ravel(action)
@@ -135,11 +114,7 @@ class ClassicControlCaptioner:
             raise InvalidOptionError(f"each action must be one number, got {action!r}")
         if self._system.push is not None:
             return self._system.push(float(values[0]))
-        names = self._description.action_names
-        index = int(values[0])
-        if not 0 <= index < len(names):
-            raise InvalidOptionError(f"actions must be 0..{len(names) - 1}, got {action!r}")
-        return names[index]
+        return self._action_name(int(values[0]))
 
     def _changes(self, before: Facts, after: Facts) -> str:
         changes = [

@@ -70,13 +70,6 @@ def compiled_kernels(observation: str) -> Kernels:
 
     The compiled programs are also kept on disk between processes, in the directory that JAX is
     configured with, else in ``$LLM_WRAPPERS_CACHE_DIR/jax`` or ``~/.cache/llm_wrappers/jax``.
-
-    Args:
-        observation: ``"symbolic"`` or ``"pixels"``.
-
-    Raises:
-        InvalidOptionError: If the kind of observation is neither.
-        DependencyNotInstalled: If craftax is not installed.
     """
     checks.one_of("observation", observation, OBSERVATIONS)
     jax = require("jax", extra="craftax")
@@ -236,11 +229,7 @@ class Worlds:
         return self._states is not None
 
     def start(self, generators: list[np.random.Generator]) -> Frame:
-        """Generate every world anew and return their first frame.
-
-        Args:
-            generators: One generator per sub-environment; each gives one number per world.
-        """
+        """Generate every world anew and return their first frame."""
         kernels = compiled_kernels(self._observation)
         worlds = [
             kernels.new_world(self._draw_seed(index, generator))

@@ -35,8 +35,8 @@ class CraftaxClassicEnv(gym.Env[NDArray[Any], np.int64]):
 
     `info` has the same keys at reset and at each step: `achievements` (22 names, 1 once
     unlocked in this episode), `inventory` (16 names, vital signs included), `local_view` (7 rows
-    and 9 columns of ids into `crafter_family.THINGS`, what the agent sees), `facing` (1 left,
-    2 right, 3 up, 4 down), `sleeping` and `daylight`.
+    and 9 columns of ids into `THINGS` of Crafter's captioner, what the agent sees), `facing`
+    (1 left, 2 right, 3 up, 4 down), `sleeping` and `daylight`.
 
     For many environments at once use
     ``gym.make_vec("llm_wrappers/CraftaxClassic-v1", num_envs=64)``, which steps all of them in one

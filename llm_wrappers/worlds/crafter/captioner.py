@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_wrappers.captions.captioner import Facts, FactValue
-from llm_wrappers.captions.description import EnvDescription
+from llm_wrappers.captions.captioner import Facts, FactValue, StateByState
 from llm_wrappers.captions.facts_table import FactColumns, FactsTable
 from llm_wrappers.worlds.crafter.rules import (
     ACHIEVEMENTS,
@@ -63,7 +62,7 @@ _COLUMNS = (
 )
 
 
-class CrafterFamilyCaptioner:
+class CrafterFamilyCaptioner(StateByState):
     """Facts, state captions and transition captions of Crafter and Craftax-Classic.
 
     The facts are: the 16 inventory counts and vital signs (0 to 9); `facing`, the name of the
@@ -86,11 +85,6 @@ class CrafterFamilyCaptioner:
     def __init__(self, variant: str) -> None:
         self._description = describe(variant)
         self._variant = variant
-
-    @property
-    def description(self) -> EnvDescription:
-        """The rules, the 17 action names and the 22 goals."""
-        return self._description
 
     def facts(self, observations: Any, infos: Mapping[str, Any]) -> FactsTable:
         """Return the facts of n sub-environments, read from `infos` alone.
@@ -130,18 +124,11 @@ class CrafterFamilyCaptioner:
         """
         return legal_actions(self._variant, facts)
 
-    def state_captions(self, facts: Sequence[Facts]) -> list[str]:
-        """Return one paragraph per state: what is in view, in front, held and felt."""
-        return [_state_caption(row) for row in facts]
+    def _state(self, facts: Facts) -> str:
+        return _state_caption(facts)
 
-    def transition_captions(
-        self, before: Sequence[Facts], actions: Sequence[Any], after: Sequence[Facts]
-    ) -> list[str]:
-        """Return what each action did, in the words of the goal vocabulary where they fit."""
-        return [
-            _transition_caption(old, ACTIONS[int(action)], new)
-            for old, action, new in zip(before, actions, after, strict=True)
-        ]
+    def _transition(self, before: Facts, action: Any, after: Facts) -> str:
+        return _transition_caption(before, self._action_name(action), after)
 
 
 def _things_in_front(view: NDArray[np.uint8], facing: NDArray[np.intp]) -> NDArray[np.uint8]:

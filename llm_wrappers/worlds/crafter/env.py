@@ -122,23 +122,28 @@ class CrafterEnv(gym.Env[NDArray[np.uint8], np.int64]):
         """Play one step.
 
         Args:
-            action: The number of the action, 0 to 16, in the order of
+            action: The number of the action, in the order of
                 `captioner.description.action_names`.
 
         Raises:
             ResetNeeded: If there was no reset before.
-            InvalidOptionError: If the action is not a whole number from 0 to 16.
+            InvalidOptionError: If the action is not a whole number in the action space.
         """
         if not self._started:
             raise ResetNeeded("call reset() before step()")
         if not self.action_space.contains(action):
+            last = len(self.captioner.description.action_names) - 1
             raise InvalidOptionError(
-                f"expected an action from 0 to {len(ACTIONS) - 1}, a whole number; got {action!r}"
+                f"expected an action from 0 to {last}, a whole number; got {action!r}"
             )
-        observation, reward = self._game.act(int(action))
-        terminated = self._game.dead
+        observation, reward, terminated = self._play(int(action))
         truncated = not terminated and self._game.step_count >= self._length
         return observation, reward, terminated, truncated, self._info()
+
+    def _play(self, action: int) -> tuple[NDArray[np.uint8], float, bool]:
+        """Return the observation, the reward, and whether the episode has come to its end."""
+        observation, reward = self._game.act(action)
+        return observation, reward, self._game.dead
 
     def render(self) -> NDArray[np.uint8] | None:
         """Return the observation at four times its size, or None without a render mode.

@@ -31,15 +31,7 @@ _FULL_ENERGY = 9
 
 
 def deed(before: Facts, action: str, after: Facts, *, wakes_to_act: bool) -> str:
-    """Return ELLM's phrase for what an action did, or that nothing happened.
-
-    Args:
-        before: The facts before the action.
-        action: The game's own name of the action, such as ``"do"``.
-        after: The facts after it.
-        wakes_to_act: Whether an agent that sleeps with full energy acts in the step it wakes
-            (Crafter), or not (Craftax-Classic).
-    """
+    """Return ELLM's phrase for what an action did, or that nothing happened."""
     if action == "noop":
         return DID_NOTHING
     if action == "sleep":

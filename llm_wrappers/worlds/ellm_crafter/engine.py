@@ -137,11 +137,7 @@ class EllmGame(Game):
         super().__init__(area, size, EllmPlayer)
 
     def perform(self, deed: str) -> tuple[NDArray[np.uint8], float]:
-        """Play one step and return the observation and 1.0 if it unlocked an achievement.
-
-        Args:
-            deed: An action name such as ``"chop tree"``.
-        """
+        """Play one step and return the observation and 1.0 if it unlocked an achievement."""
         self._player.deed = deed
         unlocked = len(self._unlocked)
         observation, _ = self.act(_GAME_NUMBER_OF_NOOP)

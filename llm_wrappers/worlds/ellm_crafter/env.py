@@ -7,12 +7,10 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 from llm_wrappers import checks
 from llm_wrappers.captions.captioner import Captioner
-from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.worlds.crafter import CrafterEnv
 from llm_wrappers.worlds.ellm_crafter.captioner import EllmCaptioner
 from llm_wrappers.worlds.ellm_crafter.tasks import TaskProgress, find_task
@@ -124,34 +122,15 @@ class EllmCrafterEnv(CrafterEnv):
         self._progress = None if self._task is None else TaskProgress(self._task)
         return super().reset(seed=seed, options=options)
 
-    def step(self, action: Any) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
-        """Play one step.
-
-        Args:
-            action: The number of the action, in the order of
-                `captioner.description.action_names`.
-
-        Raises:
-            ResetNeeded: If there was no reset before.
-            InvalidOptionError: If the action is not a whole number in the action space.
-        """
-        if not self._started:
-            raise ResetNeeded("call reset() before step()")
-        if not self.action_space.contains(action):
-            raise InvalidOptionError(
-                f"expected an action from 0 to {len(self._names) - 1}, a whole number; got "
-                f"{action!r}"
-            )
-        observation, reward = self._game.perform(self._names[int(action)])
-        outcome = self._game.outcome
+    def _play(self, action: int) -> tuple[NDArray[np.uint8], float, bool]:
+        observation, reward = self._game.perform(self._names[action])
+        outcome, terminated = self._game.outcome, self._game.dead
         self._success = outcome.action_success, outcome.eval_success
-        terminated = self._game.dead
         if self._progress is not None:
             deed = self._game.last_deed() if outcome.eval_success else None
             reward = self._progress.reward_for(deed)
             terminated = terminated or self._progress.done
-        truncated = not terminated and self._game.step_count >= self._length
-        return observation, reward, terminated, truncated, self._info()
+        return observation, reward, terminated
 
     def _info(self) -> dict[str, Any]:
         action_success, eval_success = self._success

@@ -80,15 +80,7 @@ class VerbNounRules:
         views: NDArray[np.uint8],
         after: FactsTable,
     ) -> Successes:
-        """Return which actions succeeded.
-
-        Args:
-            actions: The numbers of the named actions, shape (n,).
-            played: The actions of the game they came to, shape (n,).
-            before: The facts before the step.
-            views: The local views before the step, shape (n, 7, 9).
-            after: The facts after the step, those of the last state where an episode has ended.
-        """
+        """Return which actions succeeded."""
         said = self._of_game.transition_captions(before, list(played), after)
         names = [self.names[int(action)] for action in actions]
         asleep = np.array([self._is_asleep(facts) for facts in before], dtype=np.bool_)

@@ -89,10 +89,6 @@ def split_name(name: str) -> tuple[str, str]:
 def game_action(name: str, in_front: Collection[str]) -> str:
     """Return the game's own action that an action name comes to, ``"noop"`` where it is none.
 
-    Args:
-        name: A member of `ACTION_NAMES`.
-        in_front: The nouns of what is in front: the material and what stands on it.
-
     >>> game_action("chop tree", {"tree"}), game_action("eat tree", {"tree"})
     ('do', 'noop')
     >>> game_action("make crafting table", {"grass"})
@@ -166,15 +162,6 @@ _WORDS_OF_RULES = {
 
 def describe_ellm(variant: str, actions: str) -> EnvDescription:
     """Return the description of one game with one way to number its actions.
-
-    Args:
-        variant: A member of `VARIANTS`.
-        actions: A key of `ACTION_SETS`; the 17 actions of the game do not exist in
-            ``"ellm-crafter"``.
-
-    Raises:
-        UnknownNameError: If the variant or the action set is not known.
-        InvalidOptionError: If the two do not go together.
 
     >>> len(describe_ellm("ellm-crafter", "verb-noun").goals)
     29

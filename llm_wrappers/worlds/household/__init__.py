@@ -21,7 +21,7 @@ def register() -> None:
                 Environment(
                     env_id="llm_wrappers/Household-v0",
                     entry_point=f"{__name__}:HouseholdEnv",
-                    judge=f"{__name__}.captioner:household",
+                    judge=f"{__name__}.env:household",
                 ),
             ),
         )

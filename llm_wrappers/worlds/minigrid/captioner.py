@@ -10,8 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from llm_wrappers.captions.captioner import Facts
-from llm_wrappers.captions.description import EnvDescription
+from llm_wrappers.captions.captioner import Facts, StateByState
 from llm_wrappers.captions.layers import AnyEnv, actions_of, observed_of
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.worlds.minigrid.view import (
@@ -111,10 +110,6 @@ def legal_actions(action_names: Sequence[str], facts: Sequence[Facts]) -> NDArra
     """Return which actions can have an effect in n states, shape (n, actions).
 
     Turning has one always. `done` counts as legal: it does nothing, which is what it says.
-
-    Args:
-        action_names: The actions, in their order.
-        facts: The facts of n states.
     """
     legal = np.ones((len(facts), len(action_names)), dtype=np.bool_)
     for index, name in enumerate(action_names):
@@ -153,7 +148,7 @@ _KEEPING_THE_VIEW = {
 }  # fmt: skip
 
 
-class MiniGridCaptioner:
+class MiniGridCaptioner(StateByState):
     """Facts, state captions and transition captions of MiniGrid and BabyAI environments.
 
     Only what the agent observes is read: its partial view, in which it also sees what it carries,
@@ -200,11 +195,6 @@ class MiniGridCaptioner:
             raise InvalidOptionError(f"actions must be 1..{len(ACTIONS)}, got {actions!r}")
         self._description = describe(env_id, actions)
 
-    @property
-    def description(self) -> EnvDescription:
-        """The rules, the names of the actions and the goals."""
-        return self._description
-
     def facts(self, observations: Any, infos: Mapping[str, Any]) -> list[Facts]:
         """Return the facts of n sub-environments, read from their observations alone.
 
@@ -238,27 +228,11 @@ class MiniGridCaptioner:
             return None
         return legal_actions(self._description.action_names, facts)
 
-    def state_captions(self, facts: Sequence[Facts]) -> list[str]:
-        """Return one paragraph per state: what is in front, in view and carried, the mission."""
-        return [state_caption(row) for row in facts]
+    def _state(self, facts: Facts) -> str:
+        return state_caption(facts)
 
-    def transition_captions(
-        self, before: Sequence[Facts], actions: Sequence[Any], after: Sequence[Facts]
-    ) -> list[str]:
-        """Return what each action did, in the words of the goal vocabulary where they fit.
-
-        Args:
-            before: The facts of n states.
-            actions: The n actions, as indices.
-            after: The facts of the n states that followed.
-
-        Raises:
-            InvalidOptionError: If an action is not one of the environment.
-        """
-        return [
-            transition_caption(old, self._action(action), new)
-            for old, action, new in zip(before, actions, after, strict=True)
-        ]
+    def _transition(self, before: Facts, action: Any, after: Facts) -> str:
+        return transition_caption(before, self._action_name(action), after)
 
     def reads_behind(self, wrapper: str, observation_space: gym.Space[Any]) -> bool:
         """Return whether the view can be read behind a wrapper that changes observations.
@@ -270,22 +244,12 @@ class MiniGridCaptioner:
         """
         return wrapper in _KEEPING_THE_VIEW and _has_view(observation_space)
 
-    def _action(self, action: Any) -> str:
-        names = self._description.action_names
-        if not 0 <= int(action) < len(names):
-            raise InvalidOptionError(f"actions must be 0..{len(names) - 1}, got {action!r}")
-        return names[int(action)]
-
 
 def known_minigrid(layers: Sequence[AnyEnv], env_id: str) -> MiniGridCaptioner | None:
     """Return the captioner of a MiniGrid environment; None where it is none.
 
     Any environment that observes a view, a direction and a mission counts, whatever its id; one
     with an id of MiniGrid or BabyAI also where it observes the view alone.
-
-    Args:
-        layers: The environment and what it wraps, outside in.
-        env_id: The Gymnasium id; empty if there is none.
     """
     observation_space, action_space = observed_of(layers[-1]), actions_of(layers[-1])
     parts = dict(observation_space.spaces) if isinstance(observation_space, spaces.Dict) else {}

@@ -94,11 +94,6 @@ reward. After {limit} steps the episode ends without one. `drop` and `done` are 
 def describe(env_id: str, actions: int = len(ACTIONS)) -> EnvDescription:
     """Return the description of a MiniGrid environment.
 
-    Args:
-        env_id: The Gymnasium id. The rules of DoorKey are known, with its default limit of steps;
-            of other environments, what all have in common.
-        actions: How many of the actions it has.
-
     >>> describe("MiniGrid-DoorKey-8x8-v0").goals[:3]
     ('find the key', 'go to the key', 'pick up the key')
     """
@@ -169,15 +164,7 @@ def is_view(shape: tuple[int, ...]) -> bool:
 
 
 def read_views(observations: Any) -> list[View]:
-    """Return the views in a batch of observations.
-
-    Args:
-        observations: A dict with the views under ``"image"``, or the views alone, of shape
-            (n, size, size, 3) as MiniGrid encodes them.
-
-    Raises:
-        InvalidOptionError: If they are no such views, for example pixels or the whole grid.
-    """
+    """Return the views in a batch of observations."""
     image = _checked_image(observations)
     order, ahead, right = _near_to_far(image.shape[1])
     cells = image.reshape(len(image), -1, 3)[:, order]
@@ -252,13 +239,7 @@ _FREE = ("empty", "floor", "open door", "goal", "lava")
 
 
 def facts_of(view: View, direction: str | None, mission: str | None) -> dict[str, FactValue]:
-    """Return the facts of one state.
-
-    Args:
-        view: What the agent sees.
-        direction: The compass direction it faces.
-        mission: Its mission.
-    """
+    """Return the facts of one state."""
     held = view.held
     nearest: dict[str, Thing] = {}
     for thing in view.things:

@@ -8,8 +8,9 @@ the back left, back right and front right.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from llm_wrappers.captions.captioner import Facts, FactValue
 from llm_wrappers.captions.quantity import Quantity
@@ -26,32 +27,6 @@ from llm_wrappers.worlds.mujoco.parts import (
 )
 
 __all__ = ["AntBody", "Body", "PlanarBody"]
-
-
-class Body(Protocol):
-    """One robot, with the settings that its environment was made with.
-
-    `observation_size` is the length of an observation, `joints` are in the order of the action,
-    `meaning` says what the facts mean.
-    """
-
-    observation_size: int
-    joints: tuple[Joint, ...]
-    meaning: str
-
-    def __init__(self, env_id: str, settings: Mapping[str, Any]) -> None: ...
-
-    def facts(self, observation: Sequence[float]) -> dict[str, FactValue]:
-        """Return the quantities of one observation by name."""
-
-    def sentence(self, facts: Facts) -> str:
-        """Return the state caption."""
-
-    def changes(self, before: Facts, after: Facts) -> list[str]:
-        """Return what a step changed, most important first."""
-
-    def rules(self) -> str:
-        """Return what a player has to know, but for the time limit."""
 
 
 _CLIP = 10.0  # the environments clip all observed velocities, in m/s and in rad/s
@@ -76,7 +51,62 @@ _SHAPES = {
 _GEARS = {"Hopper-v5": 200, "Walker2d-v5": 100}
 
 
-class PlanarBody:
+class Body(ABC):
+    """One robot, with the settings that its environment was made with.
+
+    Args:
+        env_id: Its Gymnasium id.
+        settings: All keyword arguments of the environment that the rules depend on.
+    """
+
+    observation_size: int
+    joints: tuple[Joint, ...]
+    """In the order of the action."""
+    meaning: str
+    """What the facts mean."""
+    tilt: Quantity
+    """How far the robot leans."""
+
+    def __init__(self, env_id: str, settings: Mapping[str, Any]) -> None:
+        self._env_id, self._settings = env_id, settings
+        self._height = Limits(*map(float, settings["healthy_z_range"]))
+
+    @abstractmethod
+    def facts(self, observation: Sequence[float]) -> dict[str, FactValue]:
+        """Return the quantities of one observation by name."""
+
+    @abstractmethod
+    def sentence(self, facts: Facts) -> str:
+        """Return the state caption."""
+
+    @abstractmethod
+    def rules(self) -> str:
+        """Return what a player has to know, but for the time limit."""
+
+    def changes(self, before: Facts, after: Facts) -> list[str]:
+        """Return what a step changed, most important first."""
+        lean = self.tilt.fact
+        faster = number(after, _FORWARD.fact) - number(before, _FORWARD.fact)
+        righter = abs(number(before, lean)) - abs(number(after, lean))
+        higher = number(after, _HEIGHT.fact) - number(before, _HEIGHT.fact)
+        left = bool(before["within_limits"]) and not after["within_limits"]
+        return [
+            "left its limits" if left else "",
+            change_words(_FORWARD, before, after, ("lost speed", "gained speed"), faster),
+            change_words(self.tilt, before, after, ("tipped", "straightened up"), righter),
+            change_words(_HEIGHT, before, after, ("sank", "rose"), higher),
+        ]
+
+    def _earned(self) -> str:
+        settings = self._settings
+        return (
+            f"A step earns {settings['forward_reward_weight']:g} times the velocity along x in "
+            f"m/s, plus {settings['healthy_reward']:g} within the limits, minus "
+            f"{settings['ctrl_cost_weight']:g} times the sum of the squared torques of the action"
+        )
+
+
+class PlanarBody(Body):
     """A robot of one torso and one or two legs of hip, knee and ankle.
 
     Args:
@@ -84,6 +114,7 @@ class PlanarBody:
         settings: All keyword arguments of the environment that the rules depend on.
     """
 
+    tilt = _LEAN
     meaning = (
         "Positive is forward: the torso leans forward, the thigh is in front of the torso's line, "
         "the robot moves along x. A knee angle is 0 when stretched and negative when bent; an "
@@ -93,6 +124,7 @@ class PlanarBody:
     )
 
     def __init__(self, env_id: str, settings: Mapping[str, Any]) -> None:
+        super().__init__(env_id, settings)
         legs = ("",) if env_id == "Hopper-v5" else ("right ", "left ")
         names = [
             (f"{leg}{joint}", words)
@@ -106,9 +138,6 @@ class PlanarBody:
             Joint(name, 2 + index, self._velocities + 3 + index, words, clip=_CLIP)
             for index, (name, words) in enumerate(names)
         )
-        self._env_id = env_id
-        self._settings = settings
-        self._height = Limits(*map(float, settings["healthy_z_range"]))
         self._angle = Limits(*map(float, settings["healthy_angle_range"]))
 
     def facts(self, observation: Sequence[float]) -> dict[str, FactValue]:
@@ -145,19 +174,6 @@ class PlanarBody:
             f"It moves {moving} and {rising}. Joints: {joints}."
         )
 
-    def changes(self, before: Facts, after: Facts) -> list[str]:
-        """Return what a step changed, most important first."""
-        faster = number(after, _FORWARD.fact) - number(before, _FORWARD.fact)
-        righter = abs(number(before, _LEAN.fact)) - abs(number(after, _LEAN.fact))
-        higher = number(after, _HEIGHT.fact) - number(before, _HEIGHT.fact)
-        left = bool(before["within_limits"]) and not after["within_limits"]
-        return [
-            "left its limits" if left else "",
-            change_words(_FORWARD, before, after, ("lost speed", "gained speed"), faster),
-            change_words(_LEAN, before, after, ("tipped", "straightened up"), righter),
-            change_words(_HEIGHT, before, after, ("sank", "rose"), higher),
-        ]
-
     def rules(self) -> str:
         """Return what a player has to know, but for the time limit."""
         settings = self._settings
@@ -168,12 +184,8 @@ class PlanarBody:
             f"joints: {', '.join(joint.name for joint in self.joints)}. Positive swings the thigh "
             "forward, stretches the knee and turns the toes up. The thigh swings up to 150 degrees "
             "back, the knee bends up to 150 degrees, the ankle turns up to 45 degrees up or down. "
-            "A step earns "
-            f"{settings['forward_reward_weight']:g} times the velocity along x in m/s, plus "
-            f"{settings['healthy_reward']:g} within the limits, minus "
-            f"{settings['ctrl_cost_weight']:g} times the sum of the squared torques of the action. "
-            f"The limits: the height of the torso {self._height.words('m')}, its angle "
-            f"{self._angle.words('degrees', math.degrees(1.0))}{self._other_limits()}."
+            f"{self._earned()}. The limits: the height of the torso {self._height.words('m')}, "
+            f"its angle {self._angle.words('degrees', math.degrees(1.0))}{self._other_limits()}."
         )
 
     def _threat(self, height: float, rise: float, angle: float, turn: float) -> Facts:
@@ -223,14 +235,11 @@ _ANT_ANKLE = JointWords(("up", "down"), ("lifting", "lowering"), ("up", "down"))
 _LEGS = {"front left": (-1, 1), "back left": (-1, -1), "back right": (1, -1), "front right": (1, 1)}
 _ACTION_ORDER = ("front right", "front left", "back left", "back right")
 
-_ANT_HEIGHT = Quantity("torso_height_m", "height", "m", 2)
 _TILT = Quantity("tilt_deg", "tilt", "degrees", 1)
 _ROLL = Quantity("roll_deg", "roll", "degrees", 1, "to the left", "to the right")
 _PITCH = Quantity("pitch_deg", "pitch", "degrees", 1, "nose up", "nose down")
 _YAW = Quantity("yaw_deg", "heading", "degrees", 1, "right", "left")
-_ANT_FORWARD = Quantity("forward_velocity_m_per_s", "velocity", "m/s", 2, "backward", "forward")
 _SIDEWAYS = Quantity("sideways_velocity_m_per_s", "", "m/s", 2, "to the right", "to the left")
-_ANT_RISE = Quantity("vertical_velocity_m_per_s", "", "m/s", 2, "down", "up")
 _TURNS = (
     Quantity("roll_velocity_deg_per_s", "roll", "degrees/s", 0, "to the left", "to the right"),
     Quantity("pitch_velocity_deg_per_s", "pitch", "degrees/s", 0, "nose up", "nose down"),
@@ -238,7 +247,7 @@ _TURNS = (
 )
 
 
-class AntBody:
+class AntBody(Body):
     """A torso with four legs of hip and ankle.
 
     Args:
@@ -246,6 +255,7 @@ class AntBody:
         settings: All keyword arguments of the environment that the rules depend on.
     """
 
+    tilt = _TILT
     observation_size = _POSITIONS + _VELOCITIES + 13 * 6
     meaning = (
         "Forward is the direction of x, wherever the robot faces; left is the direction of y. "
@@ -258,11 +268,10 @@ class AntBody:
     )
 
     def __init__(self, env_id: str, settings: Mapping[str, Any]) -> None:
+        super().__init__(env_id, settings)
         pairs = {name: _leg(index, name, *_LEGS[name]) for index, name in enumerate(_LEGS)}
         self.joints = tuple(joint for name in _ACTION_ORDER for joint in pairs[name])
         self._spoken = tuple(joint for pair in pairs.values() for joint in pair)
-        self._settings = settings
-        self._height = Limits(*map(float, settings["healthy_z_range"]))
 
     def facts(self, observation: Sequence[float]) -> dict[str, FactValue]:
         """Return the quantities of one observation by name."""
@@ -270,11 +279,11 @@ class AntBody:
         velocities = observation[_POSITIONS : _POSITIONS + _VELOCITIES]
         rise = velocities[2]
         facts: dict[str, FactValue] = {
-            _ANT_HEIGHT.fact: height,
+            _HEIGHT.fact: height,
             **_orientation(observation[1:5]),
-            _ANT_FORWARD.fact: velocities[0],
+            _FORWARD.fact: velocities[0],
             _SIDEWAYS.fact: velocities[1],
-            _ANT_RISE.fact: rise,
+            _RISE.fact: rise,
         }
         for turn, velocity in zip(_TURNS, velocities[3:6], strict=True):
             facts[turn.fact] = math.degrees(velocity)
@@ -300,7 +309,7 @@ class AntBody:
         ]
         joints = "; ".join(joint.phrase(facts) for joint in self._spoken)
         return (
-            f"The torso is {height_words(_ANT_HEIGHT, self._height, facts)}. "
+            f"The torso is {height_words(_HEIGHT, self._height, facts)}. "
             f"{threat_words(facts, safe='Its height is safe.')} {_posture(facts)} It turns: "
             f"{', '.join(turning) or 'not at all'}. It moves {_motion(facts)}. {_ground(facts)} "
             f"Joints: {joints}."
@@ -308,21 +317,12 @@ class AntBody:
 
     def changes(self, before: Facts, after: Facts) -> list[str]:
         """Return what a step changed, most important first."""
-        faster = number(after, _ANT_FORWARD.fact) - number(before, _ANT_FORWARD.fact)
-        righter = number(before, _TILT.fact) - number(after, _TILT.fact)
-        higher = number(after, _ANT_HEIGHT.fact) - number(before, _ANT_HEIGHT.fact)
-        left = bool(before["within_limits"]) and not after["within_limits"]
-        return [
-            "left its limits" if left else "",
-            change_words(_ANT_FORWARD, before, after, ("lost speed", "gained speed"), faster),
-            change_words(_TILT, before, after, ("tipped", "straightened up"), righter),
-            change_words(_ANT_HEIGHT, before, after, ("sank", "rose"), higher),
-            *(
-                f"{'set down' if after[fact] else 'lifted'} the {leg} leg"
-                for leg, fact in ((leg, _contact_fact(leg)) for leg in _LEGS)
-                if before[fact] != after[fact]
-            ),
+        steps = [
+            f"{'set down' if after[fact] else 'lifted'} the {leg} leg"
+            for leg, fact in ((leg, _contact_fact(leg)) for leg in _LEGS)
+            if before[fact] != after[fact]
         ]
+        return [*super().changes(before, after), *steps]
 
     def rules(self) -> str:
         """Return what a player has to know, but for the time limit."""
@@ -335,13 +335,10 @@ class AntBody:
             f"{', '.join(joint.name for joint in self.joints)}. Positive swings the legs on the "
             "left back and those on the right forward; it bends the front ankles down and "
             "lifts those at the back. A hip swings up to 30 degrees back or forward, an ankle is "
-            "30 to 70 degrees down. A step earns "
-            f"{settings['forward_reward_weight']:g} times the velocity along x in m/s, plus "
-            f"{settings['healthy_reward']:g} within the limits, minus "
-            f"{settings['ctrl_cost_weight']:g} times the sum of the squared torques of the action, "
-            f"minus {settings['contact_cost_weight']:g} times the sum of the squared contact "
-            f"forces and torques, each clipped to {low:g}..{high:g}. The limits: the height of the "
-            f"torso {self._height.words('m')}. A robot that lies upside down is within them."
+            f"30 to 70 degrees down. {self._earned()}, minus "
+            f"{settings['contact_cost_weight']:g} times the sum of the squared contact forces and "
+            f"torques, each clipped to {low:g}..{high:g}. The limits: the height of the torso "
+            f"{self._height.words('m')}. A robot that lies upside down is within them."
         )
 
     def _contacts(self, forces: Sequence[float]) -> dict[str, FactValue]:
@@ -403,7 +400,7 @@ def _posture(facts: Facts) -> str:
 def _motion(facts: Facts) -> str:
     parts = [
         f"{velocity.side(facts)} at {velocity.size(facts)}"
-        for velocity in (_ANT_FORWARD, _SIDEWAYS, _ANT_RISE)
+        for velocity in (_FORWARD, _SIDEWAYS, _RISE)
         if velocity.side(facts)
     ]
     return ", ".join(parts) or "not at all"

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.wrappers import TimeLimit
 
-from llm_wrappers.captions.captioner import Facts
+from llm_wrappers.captions.captioner import Facts, StateByState
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.captions.layers import AnyEnv, actions_of, observed_of
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
@@ -57,7 +57,7 @@ _SILENT = frozenset(
 _LAYOUT = ("exclude_current_positions_from_observation", "include_cfrc_ext_in_observation")
 
 
-class MujocoCaptioner:
+class MujocoCaptioner(StateByState):
     """Speaks about the body of Hopper-v5, Walker2d-v5 or Ant-v5.
 
     State captions say what these tasks are about: how far the torso is from the limits within
@@ -117,11 +117,6 @@ class MujocoCaptioner:
             env_id=env_id, rules=f"{self._body.rules()} {end}", facts=self._body.meaning
         )
 
-    @property
-    def description(self) -> EnvDescription:
-        """The rules with rewards and limits, and what the facts mean; no goals."""
-        return self._description
-
     def applies_to(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> bool:
         """Return whether these are still the spaces of the bare environment."""
         seen = gym.spaces.Box(-np.inf, np.inf, (self._body.observation_size,), np.float64)
@@ -147,27 +142,11 @@ class MujocoCaptioner:
             )
         return [self._body.facts(row) for row in batch.tolist()]
 
-    def state_captions(self, facts: Sequence[Facts]) -> list[str]:
-        """Return a paragraph about balance, motion and joints in each state."""
-        return [self._body.sentence(row) for row in facts]
+    def _state(self, facts: Facts) -> str:
+        return self._body.sentence(facts)
 
-    def transition_captions(
-        self, before: Sequence[Facts], actions: Sequence[Any], after: Sequence[Facts]
-    ) -> list[str]:
-        """Return the torques of each action, and what the step did to speed and balance.
-
-        Args:
-            before: The facts of n states.
-            actions: The n actions, arrays with one torque per joint.
-            after: The facts of the n states that followed.
-
-        Raises:
-            InvalidOptionError: If an action has another number of torques.
-        """
-        return [
-            f"{self._torques(action)}: {self._changes(old, new)}"
-            for old, action, new in zip(before, actions, after, strict=True)
-        ]
+    def _transition(self, before: Facts, action: Any, after: Facts) -> str:
+        return f"{self._torques(action)}: {self._changes(before, after)}"
 
     def _torques(self, action: Any) -> str:
         torques = np.asarray(action, dtype=np.float64)

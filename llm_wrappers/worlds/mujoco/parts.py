@@ -100,12 +100,7 @@ def height_words(height: Quantity, limits: Limits, facts: Facts) -> str:
 
 
 def threat_words(facts: Facts, *, safe: str) -> str:
-    """Return whether the robot is about to leave its limits.
-
-    Args:
-        facts: Have `within_limits`, `threat` and `seconds_to_limit`.
-        safe: What to say where it is not.
-    """
+    """Return whether the robot is about to leave its limits."""
     if not facts["within_limits"]:
         return "It is outside of its limits."
     if facts["threat"] == "none":
@@ -117,27 +112,13 @@ def threat_words(facts: Facts, *, safe: str) -> str:
 def change_words(
     quantity: Quantity, before: Facts, after: Facts, verbs: tuple[str, str], growth: float
 ) -> str:
-    """Return how a quantity changed, empty where it is spoken of as before.
-
-    Args:
-        quantity: What to speak of.
-        before: The facts before the step.
-        after: The facts after it.
-        verbs: What to call a loss and a gain.
-        growth: Above 0 for a gain.
-    """
+    """Return how a quantity changed, empty where it is spoken of as before."""
     old, new = quantity.words(before), quantity.words(after)
     return "" if old == new else f"{verbs[growth > 0]} ({quantity.label} from {old} to {new})"
 
 
 def observed_size(quantity: Quantity, facts: Facts, clip: float) -> str:
-    """Return the size of a quantity, and say so where it may be larger than is observed.
-
-    Args:
-        quantity: What to speak of.
-        facts: The facts of a state.
-        clip: The largest size that is observed.
-    """
+    """Return the size of a quantity, and say so where it may be larger than is observed."""
     more = abs(number(facts, quantity.fact)) >= clip
     return quantity.size(facts) + (" or more" if more else "")
 
@@ -204,11 +185,7 @@ class Joint:
         return f"{self.name} {angle}, {self.velocity.side(facts)} at {speed}"
 
     def push(self, torque: float) -> str:
-        """Return what a torque does to the hinge; empty for none.
-
-        Args:
-            torque: The number in the action, of the full torque.
-        """
+        """Return what a torque does to the hinge; empty for none."""
         torque = round(torque * self.sign, 2)
         return f"{self.name} {self.words.push[torque > 0]} {abs(torque):.2f}" if torque else ""
 

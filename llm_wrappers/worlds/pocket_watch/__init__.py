@@ -21,7 +21,7 @@ def register() -> None:
                 Environment(
                     env_id="llm_wrappers/PocketWatch-v0",
                     entry_point=f"{__name__}:PocketWatchEnv",
-                    judge=f"{__name__}.captioner:pocket_watch",
+                    judge=f"{__name__}.env:pocket_watch",
                 ),
             ),
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from llm_wrappers.captions.captioner import Facts
+from llm_wrappers.captions.captioner import Facts, StateByState
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.errors import InvalidOptionError
 
@@ -42,7 +42,7 @@ _LIKED, _DISLIKED = 3, 3
 _DIGITS = 2
 
 
-class InterestEvolutionCaptioner:
+class InterestEvolutionCaptioner(StateByState):
     """Speaks about a user of RecSim's interest evolution, and the documents at hand.
 
     The facts are `candidates`, their number; for each document K ``document K topic`` (0 to 19),
@@ -79,11 +79,6 @@ class InterestEvolutionCaptioner:
             facts=_FACTS,
         )
 
-    @property
-    def description(self) -> EnvDescription:
-        """The rules; no names of actions and no goals."""
-        return self._description
-
     def facts(self, observations: Any, infos: Mapping[str, Any]) -> list[Facts]:
         """Return what is known of each user, the documents and the last slate.
 
@@ -97,18 +92,11 @@ class InterestEvolutionCaptioner:
         arrays = self._arrays(observations)
         return [_facts(*(arrays[key][row] for key in _KEYS)) for row in range(len(arrays["user"]))]
 
-    def state_captions(self, facts: Sequence[Facts]) -> list[str]:
-        """Return the interests of each user, the documents, and what became of the last slate."""
-        return [" ".join([_taste(row), _offer(row), _last_slate(row)]).rstrip() for row in facts]
+    def _state(self, facts: Facts) -> str:
+        return " ".join([_taste(facts), _offer(facts), _last_slate(facts)]).rstrip()
 
-    def transition_captions(
-        self, before: Sequence[Facts], actions: Sequence[Any], after: Sequence[Facts]
-    ) -> list[str]:
-        """Return what each slate held, and what was watched of it."""
-        return [
-            f"showed {_documents(action)}; {_reaction(action, new)}"
-            for action, new in zip(actions, after, strict=True)
-        ]
+    def _transition(self, before: Facts, action: Any, after: Facts) -> str:
+        return f"showed {_documents(action)}; {_reaction(action, after)}"
 
     def action_words(self, actions: Sequence[Any]) -> list[str]:
         """Return each slate in words, for `LLMJudge(action_words=...)`."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from llm_wrappers.captions.captioner import Facts
+from llm_wrappers.captions.captioner import Facts, StateByState
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.captions.layers import AnyEnv, actions_of, observed_of
 from llm_wrappers.errors import InvalidOptionError
@@ -39,7 +39,7 @@ _EQUAL = 1e-9
 _OBSERVATIONS = spaces.Tuple((spaces.Discrete(32), spaces.Discrete(11), spaces.Discrete(2)))
 
 
-class BlackjackCaptioner:
+class BlackjackCaptioner(StateByState):
     """Speaks about a hand of ``Blackjack-v1``.
 
     The facts are `player_sum` (4 to 31), `dealer_card` (1 to 10, an ace is 1) and `usable_ace`.
@@ -54,11 +54,6 @@ class BlackjackCaptioner:
 
     def __init__(self, env_id: str = _ENV_ID) -> None:
         self._description = EnvDescription(env_id=env_id, rules=_RULES, action_names=_ACTIONS)
-
-    @property
-    def description(self) -> EnvDescription:
-        """The rules and the names of both actions; no goals."""
-        return self._description
 
     def facts(self, observations: Any, infos: Mapping[str, Any]) -> list[Facts]:
         """Return the hand of each sub-environment.
@@ -81,18 +76,11 @@ class BlackjackCaptioner:
             for total, card, ace in zip(*columns, strict=True)
         ]
 
-    def state_captions(self, facts: Sequence[Facts]) -> list[str]:
-        """Return one sentence about each hand."""
-        return [_sentence(row) for row in facts]
+    def _state(self, facts: Facts) -> str:
+        return _sentence(facts)
 
-    def transition_captions(
-        self, before: Sequence[Facts], actions: Sequence[Any], after: Sequence[Facts]
-    ) -> list[str]:
-        """Return each action by name and what it made of the hand."""
-        return [
-            _outcome(old, _ACTIONS[int(action)], new)
-            for old, action, new in zip(before, actions, after, strict=True)
-        ]
+    def _transition(self, before: Facts, action: Any, after: Facts) -> str:
+        return _outcome(before, self._action_name(action), after)
 
 
 def _sentence(facts: Facts) -> str:

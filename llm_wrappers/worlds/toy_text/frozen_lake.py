@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_wrappers.captions.captioner import Facts
+from llm_wrappers.captions.captioner import Facts, StateByState
 from llm_wrappers.captions.description import EnvDescription
 from llm_wrappers.captions.layers import AnyEnv, actions_of, observed_of
 from llm_wrappers.errors import InvalidOptionError
@@ -41,7 +41,7 @@ _STEPS = {"left": (0, -1), "down": (1, 0), "right": (0, 1), "up": (-1, 0)}
 _NAMES = {"S": "start", "F": "ice", "H": "hole", "G": "goal"}
 
 
-class FrozenLakeCaptioner:
+class FrozenLakeCaptioner(StateByState):
     """Speaks about a position on a frozen lake.
 
     The facts are `row` and `column`, `tile` (start, ice, hole or goal), and `tile_left`,
@@ -73,11 +73,6 @@ class FrozenLakeCaptioner:
             action_names=_ACTIONS,
         )
 
-    @property
-    def description(self) -> EnvDescription:
-        """The rules with the map, and the names of the moves; no goals."""
-        return self._description
-
     def facts(self, observations: Any, infos: Mapping[str, Any]) -> list[Facts]:
         """Return each position and what lies around it.
 
@@ -95,18 +90,11 @@ class FrozenLakeCaptioner:
             raise InvalidOptionError(f"observations must be n tiles of 0..{size - 1}, got {tiles}")
         return [self._facts(*divmod(tile, columns)) for tile in tiles.tolist()]
 
-    def state_captions(self, facts: Sequence[Facts]) -> list[str]:
-        """Return where the agent is and what is around it."""
-        return [_sentence(row) for row in facts]
+    def _state(self, facts: Facts) -> str:
+        return _sentence(facts)
 
-    def transition_captions(
-        self, before: Sequence[Facts], actions: Sequence[Any], after: Sequence[Facts]
-    ) -> list[str]:
-        """Return each move by name, and onto what it led."""
-        return [
-            f"go {_ACTIONS[int(action)]}: {_move(old, new)}"
-            for old, action, new in zip(before, actions, after, strict=True)
-        ]
+    def _transition(self, before: Facts, action: Any, after: Facts) -> str:
+        return f"go {self._action_name(action)}: {_move(before, after)}"
 
     def _facts(self, row: int, column: int) -> Facts:
         around = {

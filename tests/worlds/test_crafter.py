@@ -1,25 +1,18 @@
-"""What a user of CrafterEnv notices: the API, the determinism, and that it is still Crafter."""
+"""Crafter as an environment: it is the game, and the same game every time."""
 
-import copy
-import hashlib
-import os
-import pickle
-import subprocess
 import sys
 from collections import defaultdict
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.error import DependencyNotInstalled, ResetNeeded
-from gymnasium.utils.env_checker import check_env
 
 import llm_wrappers  # noqa: F401  (registers the environment)
 from llm_wrappers.captions.captioner import batch_infos
 from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.worlds.crafter import CrafterEnv
-from llm_wrappers.worlds.crafter.captioner import ACHIEVEMENTS, ACTIONS, INVENTORY, THINGS
+from llm_wrappers.worlds.crafter.captioner import ACTIONS, THINGS
 
 crafter = pytest.importorskip("crafter")
 
@@ -34,53 +27,6 @@ INFO_TYPES = {
 }
 DO, SLEEP = ACTIONS.index("do"), ACTIONS.index("sleep")
 LEFT, RIGHT, UP, DOWN = 1, 2, 3, 4
-
-
-def play_digest(steps: int, *, extra_renders: bool = False) -> str:
-    """Return a digest of all that a long random rollout over several episodes returns."""
-    env = CrafterEnv(render_mode="rgb_array" if extra_renders else None, privileged=True)
-    random = np.random.default_rng(7)
-    digest = hashlib.sha256()
-
-    def add(observation: np.ndarray, info: dict[str, Any], *rest: object) -> None:
-        flat = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in info.items()}
-        digest.update(observation.tobytes())
-        digest.update(repr((rest, flat)).encode())
-        if extra_renders:
-            env.render()
-
-    add(*env.reset(seed=11))
-    for _ in range(steps):
-        # Mostly alive and moving, so that many chunks and whole nights are seen.
-        action = int(random.choice([LEFT, RIGHT, UP, DOWN, DO, SLEEP]))
-        env._game.player.inventory.update(food=9, drink=9)
-        observation, reward, terminated, truncated, info = env.step(action)
-        add(observation, info, reward, terminated, truncated)
-        if terminated:
-            add(*env.reset())
-    add(*env.reset())
-    return digest.hexdigest()
-
-
-@pytest.fixture(scope="module")
-def reference_digest() -> str:
-    return play_digest(900)
-
-
-def test_same_seed_same_rollout_with_and_without_extra_renders(reference_digest: str) -> None:
-    assert play_digest(900, extra_renders=True) == reference_digest
-
-
-def test_same_rollout_in_another_process(reference_digest: str) -> None:
-    other = subprocess.run(
-        [sys.executable, "-W", "error", __file__],
-        env={**os.environ, "PYTHONHASHSEED": "12345"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert other.stderr == ""
-    assert other.stdout.strip() == reference_digest
 
 
 class OrderedMembers(dict):
@@ -118,7 +64,7 @@ def test_it_is_crafter_pixel_by_pixel_and_reward_by_reward() -> None:
 
     random = np.random.default_rng(0)
     rewards, slept, dark = set(), 0, 0
-    for step in range(700):
+    for step in range(480):
         for player in (env._game.player, reference._player):
             player.health = max(player.health, 3)
             if step == 250:  # tired, in the night
@@ -139,7 +85,7 @@ def test_it_is_crafter_pixel_by_pixel_and_reward_by_reward() -> None:
         dark += info["daylight"] < 0.5
     assert {-0.1, 0.0, 0.1, 1.0} <= rewards
     assert slept > 10
-    assert dark > 200
+    assert dark > 100
 
 
 def test_later_resets_continue_the_stream() -> None:
@@ -165,43 +111,6 @@ def test_repeated_renders_of_a_night_are_equal_and_four_times_as_large() -> None
     assert frame.dtype == np.uint8
     np.testing.assert_array_equal(frame, env.render())
     np.testing.assert_array_equal(observation, env._game.picture())
-
-
-def test_gymnasium_check() -> None:
-    env = gym.make("llm_wrappers/Crafter-v1", render_mode="rgb_array", area=SMALL)
-    check_env(env.unwrapped)
-    assert env.unwrapped.render_mode == "rgb_array"
-
-
-def test_stable_baselines3_check() -> None:
-    checker = pytest.importorskip("stable_baselines3.common.env_checker")
-    checker.check_env(CrafterEnv(area=SMALL))
-
-
-def test_reset_and_step_infos_have_the_same_keys_and_types() -> None:
-    env = CrafterEnv(area=SMALL)
-    for info in (env.reset(seed=0)[1], env.step(np.int64(DO))[4]):
-        assert {key: type(value) for key, value in info.items()} == INFO_TYPES
-        assert tuple(info["achievements"]) == ACHIEVEMENTS
-        assert tuple(info["inventory"]) == INVENTORY
-        assert all(type(value) is int for value in info["achievements"].values())
-        assert all(type(value) is int for value in info["inventory"].values())
-        assert info["local_view"].dtype == np.uint8
-
-
-def test_what_is_returned_is_fresh() -> None:
-    env = CrafterEnv(area=SMALL, privileged=True)
-    observation, info = env.reset(seed=0)
-    kept = observation.copy()
-    later_observation, _, _, _, later_info = env.step(0)
-    for value in (observation, info["local_view"], info["semantic"]):
-        value[:] = 0
-    info["inventory"]["health"] = info["achievements"]["eat_cow"] = 99
-    observation, _, _, _, info = env.step(0)
-    assert later_info["inventory"]["health"] == info["inventory"]["health"] == 9
-    assert info["achievements"]["eat_cow"] == 0
-    assert later_observation.any()
-    np.testing.assert_array_equal(env.reset(seed=0)[0], kept)
 
 
 def test_the_whole_map_is_neither_told_nor_drawn_unless_privileged(
@@ -320,34 +229,6 @@ def test_the_limit_of_steps_truncates() -> None:
         env.reset()
 
 
-def test_copies_go_on_alike_in_the_middle_of_an_episode() -> None:
-    env = CrafterEnv()
-    fresh = pickle.loads(pickle.dumps(env))
-    observation, _ = env.reset(seed=4)
-    np.testing.assert_array_equal(fresh.reset(seed=4)[0], observation)
-    random = np.random.default_rng(0)
-    for action in random.integers(17, size=50):
-        env.step(int(action))
-    copies = [pickle.loads(pickle.dumps(env)), copy.deepcopy(env)]
-    for action in random.integers(17, size=60):
-        expected = env.step(int(action))
-        for twin in copies:
-            got = twin.step(int(action))
-            np.testing.assert_array_equal(got[0], expected[0])
-            assert got[1:4] == expected[1:4]
-    later = env.reset()[0]
-    for twin in copies:
-        np.testing.assert_array_equal(twin.reset()[0], later)
-
-
-def test_the_smallest_size_and_area_work() -> None:
-    env = CrafterEnv(size=18, area=(9, 9), render_mode="rgb_array")
-    observation, _ = env.reset(seed=0)
-    env._game.player.inventory["wood"] = 3
-    assert observation in env.observation_space
-    assert env.step(0)[0] in env.observation_space
-
-
 @pytest.mark.parametrize(
     ("option", "value"),
     [
@@ -376,14 +257,6 @@ def test_an_area_from_json_is_accepted() -> None:
     assert CrafterEnv(area=[16, 16]).reset(seed=0)[0].shape == (64, 64, 3)
 
 
-@pytest.mark.parametrize("action", [-1, 17, 1.0, "noop", None, np.array([1])])
-def test_an_action_outside_the_space_is_refused(action: object) -> None:
-    env = CrafterEnv(area=(9, 9))
-    env.reset(seed=0)
-    with pytest.raises(InvalidOptionError, match="from 0 to 16"):
-        env.step(action)
-
-
 def test_reset_comes_first() -> None:
     env = CrafterEnv(render_mode="rgb_array")
     with pytest.raises(ResetNeeded):
@@ -401,12 +274,3 @@ def test_a_missing_crafter_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "crafter", None)
     with pytest.raises(DependencyNotInstalled, match=r'pip install "llm-wrappers\[crafter\]"'):
         CrafterEnv()
-
-
-def test_importing_the_environments_does_not_import_crafter() -> None:
-    code = "import sys, llm_wrappers.worlds.crafter; sys.exit('crafter' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-if __name__ == "__main__":
-    print(play_digest(900))

@@ -1,17 +1,10 @@
 """RUDDER's pocket watches: the numbers of the demonstration, the judge, and what it teaches."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
-from gymnasium.utils.env_checker import check_env
-from stable_baselines3.common.env_checker import check_env as check_for_sb3
 
-import llm_wrappers as lw
 from llm_wrappers.captions import Captioner, batch_infos
 from llm_wrappers.captions.batches import batch_of_one
 from llm_wrappers.captions.resolve import resolve_captioner
@@ -19,7 +12,7 @@ from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.judges import resolve_judge
 from llm_wrappers.guidance.states import States
 from llm_wrappers.worlds.pocket_watch import PocketWatchEnv
-from llm_wrappers.worlds.pocket_watch.captioner import BRANDS, PocketWatchCaptioner
+from llm_wrappers.worlds.pocket_watch.env import BRANDS, PocketWatchCaptioner
 
 ENV_ID = "llm_wrappers/PocketWatch-v0"
 REPAIR, DECLINE = 0, 1
@@ -44,17 +37,6 @@ def facts_of(env, observation, info):
 
 
 class TestEnvironment:
-    def test_passes_the_checkers_of_both_libraries(self):
-        check_env(gym.make(ENV_ID).unwrapped, skip_render_check=True)
-        check_for_sb3(gym.make(ENV_ID), warn=False)
-
-    def test_spec_round_trip(self):
-        env = gym.make(ENV_ID, transport_time=7)
-        again = gym.make(gym.envs.registration.EnvSpec.from_json(env.spec.to_json()))
-        first, second = play(env, REPAIR, seed=5), play(again, REPAIR, seed=5)
-        assert len(first[1]) == 7
-        assert first[:2] == second[:2]
-
     def test_repair_gains_on_average_what_the_demonstration_says(self):
         env = PocketWatchEnv()
         gains = {name: [] for name in GAIN}
@@ -172,43 +154,3 @@ class TestJudge:
         judge = resolve_judge("oracle", description=captioner.description)
         on_the_way = captioner.facts(np.array([[1, 0, 0, 3, 1]]), {})
         assert judge.judge(States(on_the_way, captioner.state_captions), [REPAIR]) == [0]
-
-    def test_shifts_many_watches_at_once(self):
-        envs = gym.make_vec(ENV_ID, num_envs=6, vectorization_mode="sync")
-        envs = lw.wrappers.vector.RewardShiftWrapper(envs, judge="oracle", scale=2.0)
-        watches, _ = envs.reset(seed=0)
-        _, rewards, *_, infos = envs.step(np.full(6, DECLINE))
-        wanted = [-2.0 * np.sign(GAIN[BRANDS[brand].name]) for brand in watches[:, 3]]
-        assert rewards.tolist() == wanted
-        assert infos["extrinsic_reward"].tolist() == [0.0] * 6
-        assert envs.step(np.full(6, REPAIR))[1].tolist() == [0.0] * 6
-
-
-@pytest.fixture(scope="module")
-def learner():
-    path = Path(__file__).parents[2] / "benchmarks" / "pocket_watch_learner.py"
-    spec = importlib.util.spec_from_file_location("pocket_watch_learner_tested", path)
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        # A dataclass looks its module up.
-        patch.setitem(sys.modules, spec.name, module)
-        spec.loader.exec_module(module)
-    return module
-
-
-class TestLearning:
-    """Q-learning as in RUDDER's demonstration, through the real wrapper."""
-
-    @staticmethod
-    def env(scale):
-        return lw.RewardShiftWrapper(gym.make(ENV_ID), judge="oracle", scale=scale)
-
-    def test_a_judge_that_speaks_loud_enough_is_learnt_from(self, learner):
-        learned = learner.learn(self.env(5.0), seed=2, most=1000)
-        assert learned.solved
-        assert 750 <= learned.episodes <= 1000
-
-    def test_the_rule_of_one_is_too_quiet(self, learner):
-        learned = learner.learn(self.env(1.0), seed=2, most=1200)
-        assert not learned.solved
-        assert learned.right < 0.7

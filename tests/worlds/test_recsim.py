@@ -1,9 +1,9 @@
-"""RecSim's interest evolution: its own rules, reproducible, and trained on by real algorithms."""
+"""RecSim's interest evolution: the environment, its words and its judge."""
 
 # ruff: noqa: NPY002 - the old numbers of numpy are what RecSim draws from
 
-import copy
 import pickle
+import re
 import subprocess
 import sys
 
@@ -11,27 +11,27 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.error import DependencyNotInstalled, ResetNeeded
-from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stable_baselines3 import PPO
-from stable_baselines3.common.env_checker import check_env as check_for_sb3
-from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
-import llm_wrappers as lw
+from llm_wrappers.captions import Captioner, batch_infos
+from llm_wrappers.captions.batches import batch_of_one
+from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import InvalidOptionError
+from llm_wrappers.guidance.judges import resolve_judge
+from llm_wrappers.guidance.states import States
+from llm_wrappers.methods.lmgt.llm_judge import LLMJudge
+from llm_wrappers.testing import ScriptedLLM
 from llm_wrappers.worlds.recsim import InterestEvolutionEnv
-from llm_wrappers.worlds.recsim.captioner import TOPIC_QUALITY, TOPICS
-from llm_wrappers.worlds.recsim.session import OwnRandomNumbers, recsim_module
+from llm_wrappers.worlds.recsim.captioner import (
+    TOPIC_QUALITY,
+    TOPICS,
+    InterestEvolutionCaptioner,
+    interest_evolution,
+)
+from llm_wrappers.worlds.recsim.env import OwnRandomNumbers, recsim_module
 
 ENV_ID = "llm_wrappers/RecSimInterestEvolution-v0"
-PLAYED_ELSEWHERE = f"""
-import gymnasium as gym, llm_wrappers, numpy as np
-env = gym.make({ENV_ID!r})
-env.reset(seed=5)
-print([env.step(np.array([k % 10, 3, 7]))[1] for k in range(40)])
-"""
 
 
 def same(first, second):
@@ -61,18 +61,6 @@ def run_python(source):
 
 
 class TestContract:
-    def test_passes_the_checkers_of_both_libraries(self):
-        check_env(gym.make(ENV_ID).unwrapped, skip_render_check=True)
-        check_for_sb3(gym.make(ENV_ID), warn=False)
-
-    def test_spec_round_trip(self):
-        env = gym.make(ENV_ID, slate_size=2, num_candidates=6, resample_documents=False)
-        again = gym.make(gym.envs.registration.EnvSpec.from_json(env.spec.to_json()))
-        first, second = play(env, 4, 20), play(again, 4, 20)
-        assert first[1] == second[1]
-        assert again.action_space == gym.spaces.MultiDiscrete([6, 6])
-        assert again.observation_space["documents"].shape == (6, TOPICS)
-
     @pytest.mark.parametrize(
         ("options", "message"),
         [
@@ -200,13 +188,6 @@ class TestRules:
                 np.testing.assert_array_equal(first[key][:1], second[key])
                 assert not first[key][1:].any()
 
-    def test_the_order_of_first_mention_is_the_order_of_the_slate(self):
-        env = InterestEvolutionEnv()
-        before, _ = env.reset(seed=0)
-        after, *_ = env.step([5, 2, 5])
-        np.testing.assert_array_equal(after["shown"][:2], before["documents"][[5, 2]])
-        assert not after["shown"][2].any()
-
     def test_resampling_decides_whether_candidates_stay(self):
         changing, staying = InterestEvolutionEnv(), InterestEvolutionEnv(resample_documents=False)
         for env, stays in ((changing, False), (staying, True)):
@@ -234,14 +215,6 @@ class TestReproducible:
         assert all(map(same, first[0], second[0]))
         assert play(gym.make(ENV_ID), 4, 150)[1] != first[1]
 
-    def test_in_another_process_and_without_a_word_on_stderr(self):
-        done = [run_python(PLAYED_ELSEWHERE) for _ in range(2)]
-        assert [process.stderr for process in done] == ["", ""]
-        env = gym.make(ENV_ID)
-        env.reset(seed=5)
-        here = [env.step(np.array([k % 10, 3, 7]))[1] for k in range(40)]
-        assert [process.stdout.strip() for process in done] == [str(here)] * 2
-
     def test_the_global_random_numbers_go_on_as_if_nothing_had_been_drawn(self):
         np.random.seed(7)
         np.random.normal()  # leaves a second normal number behind, which must survive too
@@ -259,30 +232,6 @@ class TestReproducible:
         with pytest.raises(ValueError, match="probabilities"), OwnRandomNumbers(0).lent():
             np.random.choice([np.random.rand()], p=[0.5])
         assert np.random.rand() == wanted
-
-    def test_observations_are_fresh(self):
-        env = InterestEvolutionEnv()
-        observation, _ = env.reset(seed=0)
-        kept = copy.deepcopy(observation)
-        for value in observation.values():
-            value[...] = 0
-        other = InterestEvolutionEnv()
-        assert same(other.reset(seed=0)[0], kept)
-        for _ in range(20):
-            assert same(env.step([0, 1, 2])[0], other.step([0, 1, 2])[0])
-
-    @pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
-    def test_copies_go_on_from_the_middle_of_a_session(self, copied):
-        env = InterestEvolutionEnv(privileged=True)
-        env.reset(seed=0)
-        for _ in range(5):
-            env.step([0, 1, 2])
-        again = copied(env)
-        for _ in range(30):
-            first, second = env.step([3, 4, 5]), again.step([3, 4, 5])
-            assert same(first[0], second[0])
-            assert first[1:4] == second[1:4]
-            assert same(first[4], second[4])
 
     def test_a_pickle_is_read_where_recsim_was_not_imported(self, tmp_path):
         env = InterestEvolutionEnv()
@@ -303,35 +252,6 @@ def test_a_gym_that_was_imported_before_stays(monkeypatch):
     assert sys.modules["gym"] is before
 
 
-class TestTraining:
-    def test_processes_play_as_one_does(self):
-        dummy = make_vec_env(InterestEvolutionEnv, 2, seed=3, vec_env_cls=DummyVecEnv)
-        workers = make_vec_env(
-            InterestEvolutionEnv, 2, seed=3, vec_env_cls=SubprocVecEnv,
-            vec_env_kwargs={"start_method": "fork"},
-        )  # fmt: skip
-        try:
-            assert same(dummy.reset(), workers.reset())
-            slates = np.array([[0, 1, 2], [3, 4, 5]])
-            for _ in range(25):
-                first, second = dummy.step(slates), workers.step(slates)
-                assert same(first[0], second[0])
-                np.testing.assert_array_equal(first[1], second[1])
-        finally:
-            workers.close()
-
-    def test_ppo_trains_on_slates_with_a_judge(self):
-        env = lw.RewardShiftWrapper(gym.make(ENV_ID), judge="reference")
-        model = PPO("MultiInputPolicy", env, n_steps=128, n_epochs=1, seed=0, device="cpu")
-        before = [parameter.clone() for parameter in model.policy.parameters()]
-        model.learn(256)
-        assert env.stats()["judged"] == 256
-        assert any((a != b).any() for a, b in zip(before, model.policy.parameters(), strict=True))
-        observation, _ = env.reset(seed=0)
-        action, _ = model.predict(observation)
-        assert env.action_space.contains(action)
-
-
 def own_recsim(of_user, of_documents, of_choices, *, resample):
     """Return RecSim's own environment, put together as `create_environment` does."""
     rules = recsim_module("environments.interest_evolution")
@@ -348,3 +268,200 @@ def own_recsim(of_user, of_documents, of_choices, *, resample):
     )  # fmt: skip
     wrapped = recsim_module("simulator.recsim_gym").RecSimGymEnv
     return wrapped(simulator, rules.clicked_watchtime_reward)
+
+
+def facts_of(env, observation, info):
+    batch = batch_of_one(env.observation_space, observation)
+    return resolve_captioner(env).facts(batch, batch_infos(info))
+
+
+@pytest.fixture
+def env():
+    return gym.make(ENV_ID)
+
+
+def test_the_captioner_is_found(env):
+    captioner = resolve_captioner(env)
+    assert isinstance(captioner, InterestEvolutionCaptioner)
+    assert isinstance(captioner, Captioner)
+    assert captioner.description.env_id == ENV_ID
+    assert "3 out of 10 documents" in captioner.description.rules
+    other = resolve_captioner(gym.make(ENV_ID, slate_size=2, num_candidates=7))
+    assert "2 out of 7 documents" in other.description.rules
+
+
+def test_facts_are_flat_and_those_of_the_observation(env):
+    observation, info = env.reset(seed=0)
+    (facts,) = facts_of(env, observation, info)
+    topics = observation["documents"].argmax(axis=1)
+    for number, topic in enumerate(topics.tolist()):
+        assert facts[f"document {number} topic"] == topic
+        assert facts[f"document {number} interest"] == pytest.approx(
+            observation["user"][topic], abs=0.005
+        )
+        assert facts[f"document {number} quality"] == pytest.approx(TOPIC_QUALITY[topic], abs=0.005)
+    assert facts["liked_topics"][0] == str(observation["user"].argmax())
+    assert facts["disliked_topics"][0] == str(observation["user"].argmin())
+    assert facts["shown_topics"] == ()
+    assert facts["watched_place"] is None
+    assert {type(value) for value in facts.values()} <= {int, float, tuple, type(None)}
+
+
+def test_everything_can_be_read_back_from_the_caption(env):
+    (facts,) = facts_of(env, *env.reset(seed=0))
+    (caption,) = resolve_captioner(env).state_captions([facts])
+    found = re.findall(r"(\d+) \(topic (\d+), interest (\S+), quality (\S+)\)", caption)
+    assert [int(number) for number, *_ in found] == list(range(10))
+    for number, topic, interest, quality in found:
+        assert facts[f"document {number} topic"] == int(topic)
+        assert facts[f"document {number} interest"] == float(interest)
+        assert facts[f"document {number} quality"] == float(quality)
+
+
+def test_transitions_say_what_was_shown_and_watched(env):
+    captioner, seen = resolve_captioner(env), set()
+    observation, info = env.reset(seed=0)
+    before, generator = facts_of(env, observation, info), np.random.default_rng(0)
+    over = False
+    while not over:
+        slate = generator.integers(10, size=3)
+        shown = list(dict.fromkeys(slate.tolist()))
+        topics = observation["documents"].argmax(axis=1)
+        observation, reward, over, _, info = env.step(slate)
+        after = facts_of(env, observation, info)
+        (deed,) = captioner.transition_captions(before, [slate], after)
+        (caption,) = captioner.state_captions(after)
+        start, end = deed.split("; ")
+        assert list(map(int, re.findall(r"\d+", start))) == shown
+        assert start.startswith("showed documents " if len(shown) > 1 else "showed document ")
+        if reward:
+            number, minutes = re.fullmatch(
+                r"the user watched (\d+) for (\S+) minutes", end
+            ).groups()
+            assert int(number) in shown
+            assert float(minutes) == pytest.approx(reward, abs=0.005)
+            assert after[0]["watched_topic"] == topics[int(number)]
+            assert f"the user watched topic {topics[int(number)]} for {minutes} minutes" in caption
+        else:
+            assert end == "the user watched none"
+            assert caption.endswith("the user watched none.")
+        assert after[0]["shown_topics"] == tuple(str(topics[number]) for number in shown)
+        seen.add(bool(reward))
+        before = after
+    assert seen == {True, False}
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=4))
+def test_slates_in_words_name_each_document_once(slate):
+    (words,) = InterestEvolutionCaptioner(len(slate)).action_words([np.array(slate)])
+    assert list(map(int, re.findall(r"\d+", words))) == list(dict.fromkeys(slate))
+
+
+@pytest.mark.parametrize(
+    ("observations", "message"),
+    [
+        (np.zeros((2, 20)), "must be a dict with user, documents, .* got a ndarray"),
+        ({"user": np.zeros((1, 20))}, "must be a dict with user, documents"),
+    ],
+    ids=["array", "part"],
+)
+def test_other_observations_are_refused(observations, message):
+    with pytest.raises(InvalidOptionError, match=message):
+        InterestEvolutionCaptioner().facts(observations, {})
+
+
+def test_a_captioner_of_other_sizes_is_refused(env):
+    observation, info = env.reset(seed=0)
+    batch = batch_of_one(env.observation_space, observation)
+    with pytest.raises(InvalidOptionError, match=r"documents must have the shape \('n', 8, 20\)"):
+        InterestEvolutionCaptioner(3, 8).facts(batch, batch_infos(info))
+
+
+def test_a_model_is_asked_about_slates_in_words(env):
+    """The words go into the prompt of a judge that asks a model, here a scripted one."""
+    captioner = resolve_captioner(env)
+    facts = facts_of(env, *env.reset(seed=0))
+    llm = ScriptedLLM(lambda request: "SCORE: +1")
+    judge = LLMJudge(llm, captioner.description, action_words=captioner.action_words)
+    slates = [np.array([3, 7, 3])]
+    assert judge.prefill(States(facts, captioner.state_captions), slates) == [1]
+    prompt = llm.requests[0].messages[-1]["content"]
+    assert "show documents 3 and 7" in prompt
+    assert captioner.state_captions(facts)[0] in prompt
+
+
+def offers(*documents):
+    facts = {"candidates": len(documents)}
+    for number, (interest, quality) in enumerate(documents):
+        facts[f"document {number} interest"] = interest
+        facts[f"document {number} quality"] = quality
+    return facts
+
+
+documents = st.lists(
+    st.tuples(st.floats(-1, 1), st.floats(-3, 3)), min_size=2, max_size=10, unique=True
+)
+
+
+def mean_return(judge, *, episodes, tries=10):
+    """Return the mean return of the best judged of some random slates, ties to the first."""
+    env = gym.make(ENV_ID)
+    captioner = resolve_captioner(env)
+    judge = resolve_judge(judge, description=captioner.description)
+    total = 0.0
+    for seed in range(episodes):
+        (observation, info), over = env.reset(seed=seed), False
+        generator = np.random.default_rng(seed)
+        while not over:
+            facts = captioner.facts(
+                batch_of_one(env.observation_space, observation), batch_infos(info)
+            )
+            slates = list(generator.integers(10, size=(tries, 3)))
+            judged = judge.judge(States(facts * tries, captioner.state_captions), slates)
+            slate = slates[int(np.argmax(judged))]
+            observation, reward, over, _, info = env.step(slate)
+            total += reward
+    return total / episodes
+
+
+class TestRule:
+    def test_quality_that_is_watched_decides(self):
+        facts = offers((0.5, -2.0), (0.5, 2.0), (0.5, 0.2), (-1.0, 3.0))
+        assert interest_evolution(facts, [1]) == 1
+        assert interest_evolution(facts, [0]) == -1
+        assert interest_evolution(facts, [2]) == 0
+
+    def test_interest_decides_what_a_slate_is_worth(self):
+        """The same qualities: once the good one is what the user would watch, once the bad one."""
+        rest = [(0.0, 0.0)] * 8
+        assert interest_evolution(offers((-0.9, -3.0), (0.9, 3.0), *rest), [0, 1]) == 1
+        assert interest_evolution(offers((0.9, -3.0), (-0.9, 3.0), *rest), [0, 1]) == -1
+
+    @given(documents)
+    def test_the_best_documents_are_never_disapproved(self, drawn):
+        best = sorted(range(len(drawn)), key=lambda k: -drawn[k][1])[:2]
+        assert interest_evolution(offers(*drawn), best) >= 0
+
+    @given(documents, st.randoms(use_true_random=False))
+    def test_order_and_repetition_do_not_matter(self, drawn, random):
+        slate = [random.randrange(len(drawn)) for _ in range(3)]
+        facts = offers(*drawn)
+        shuffled = random.sample(slate, 3)
+        assert interest_evolution(facts, slate) == interest_evolution(facts, np.array(shuffled))
+        assert interest_evolution(facts, slate) == interest_evolution(facts, [*slate, slate[0]])
+
+    def test_where_nothing_can_be_chosen_it_is_neutral(self):
+        assert interest_evolution(offers((0.3, 1.0), (0.8, -2.0)), [0, 1]) == 0
+        assert interest_evolution(offers((0.3, 1.0), (0.8, 1.0)), [1]) == 0
+
+    def test_a_user_who_detests_all_of_it_breaks_nothing(self):
+        facts = offers((-1.0, 3.0), (-1.0, -3.0), (-1.0, 0.0))
+        assert [interest_evolution(facts, [k]) for k in range(3)] == [1, -1, 0]
+
+
+class TestPlay:
+    def test_what_it_approves_of_holds_users_longer(self):
+        """Far outside the spread of means of 3 sessions, which is about 10 minutes."""
+        random = mean_return("none", episodes=3)
+        assert mean_return("reference", episodes=3) > random + 25
+        assert mean_return("anti-oracle", episodes=3) < random - 10

@@ -67,12 +67,6 @@ class TestBlackjack:
             assert (1 if card == "ace" else int(card)) == before[0]["dealer_card"]
             assert ("with a usable" in sentence) == before[0]["usable_ace"]
 
-    def test_many_at_once(self):
-        envs = gym.make_vec("Blackjack-v1", num_envs=3, vectorization_mode="sync")
-        observations, infos = envs.reset(seed=0)
-        facts = resolve_captioner(envs).facts(observations, infos)
-        assert [row["player_sum"] for row in facts] == observations[0].tolist()
-
     def test_other_observations_are_refused(self):
         with pytest.raises(InvalidOptionError, match="tuple of three arrays, got a ndarray"):
             BlackjackCaptioner().facts(np.zeros(3), {})
@@ -101,11 +95,6 @@ class TestFrozenLake:
         captioner = resolve_captioner(env)
         assert "SF\nHG" in captioner.description.rules
         assert captioner.facts(np.array([1]), {})[0]["tile_down"] == "goal"
-
-    def test_many_at_once(self):
-        envs = gym.make_vec("FrozenLake-v1", num_envs=3, vectorization_mode="sync")
-        observations, infos = envs.reset(seed=0)
-        assert len(resolve_captioner(envs).facts(observations, infos)) == 3
 
     @pytest.mark.parametrize("tiles", [[16], [-1], [[0]]])
     def test_tiles_outside_the_map_are_refused(self, tiles):
