@@ -12,7 +12,7 @@ from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from llm_wrappers.captions.captioner import Captioner
+from llm_wrappers.errors import UnknownNameError
 from llm_wrappers.sb3.callbacks import GuidanceCallback
 from llm_wrappers.sb3.models import training_env
 from llm_wrappers.sb3.recording import record_trajectories

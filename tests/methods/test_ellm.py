@@ -46,8 +46,7 @@ from llm_wrappers.errors import (
     UnknownNameError,
 )
 from llm_wrappers.guidance.states import States
-from llm_wrappers.guidance.suggester import Suggester
-from llm_wrappers.guidance.suggester_names import resolve_suggester
+from llm_wrappers.guidance.suggesters import Suggester, resolve_suggester
 from llm_wrappers.llm import LLM, Budget, Completion, allow_requests
 from llm_wrappers.llm.prompt_template import PromptTemplate
 from llm_wrappers.methods import ellm
@@ -595,7 +594,7 @@ REPLAY = """
 import json, sys
 from llm_wrappers.captions import EnvDescription
 from llm_wrappers.guidance.states import States
-from llm_wrappers.guidance.suggester_names import resolve_suggester
+from llm_wrappers.guidance.suggesters import resolve_suggester
 
 name, description, captions = json.loads(sys.argv[1])
 suggester = resolve_suggester(name, description=EnvDescription(**description))

@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from llm_wrappers.captions.resolve import resolve_captioner
 from llm_wrappers.errors import AuthoringError, IncompatibleEnvironmentError
 from llm_wrappers.guidance.critical.table import CriticalState, CriticalStates
+from llm_wrappers.methods import ultra
 from llm_wrappers.sb3 import refine
 from llm_wrappers.testing import ScriptedLLM
 from llm_wrappers.trajectories.files import open_trajectories

@@ -18,7 +18,6 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import llm_wrappers  # noqa: F401  (registers the environments)
 from llm_wrappers.errors import InvalidOptionError
-from llm_wrappers.known_worlds import worlds
 from llm_wrappers.worlds.craftax import CraftaxClassicEnv, CraftaxClassicVectorEnv, engine
 from llm_wrappers.worlds.craftax.engine import compiled_kernels
 from llm_wrappers.worlds.crafter.captioner import ACHIEVEMENTS, ACTIONS, THINGS

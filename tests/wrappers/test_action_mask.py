@@ -32,7 +32,7 @@ from llm_wrappers.errors import (
     InvalidOptionError,
     UnknownNameError,
 )
-from llm_wrappers.testing import FailingPlanner, ScriptedEnv, make_scripted_env
+from llm_wrappers.testing import ScriptedEnv, make_scripted_env
 from llm_wrappers.worlds.crafter.captioner import CrafterFamilyCaptioner
 from llm_wrappers.wrappers import ActionMaskWrapper, vector
 

@@ -31,7 +31,6 @@ from llm_wrappers.errors import (
     InvalidOptionError,
     UnknownNameError,
 )
-from llm_wrappers.guidance.suggesters import MOST_CHARACTERS, MOST_GOALS
 from llm_wrappers.testing import ScriptedEnv
 from llm_wrappers.wrappers import SimilarityRewardWrapper, vector
 

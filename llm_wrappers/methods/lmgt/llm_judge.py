@@ -18,7 +18,7 @@ from llm_wrappers.methods._asking import (
     from_text,
     one_line,
 )
-from llm_wrappers.methods.lmgt.wording import Example, filled, parse_score
+from llm_wrappers.methods.lmgt.wording import Example, judge_prompt, parse_score
 
 __all__ = ["LLMJudge"]
 
