@@ -84,6 +84,7 @@ budgets = st.builds(
 
 
 @given(budgets)
+@settings(deadline=None)
 def test_a_budget_travels_as_a_pickle_and_as_json(budget):
     assert pickle.loads(pickle.dumps(budget)) == budget
     assert Budget(**json.loads(json.dumps(budget.as_dict()))) == budget

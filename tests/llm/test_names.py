@@ -6,7 +6,7 @@ import json
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
@@ -88,6 +88,7 @@ paths = texts.filter(lambda text: "://" not in text and "\0" not in text and tex
 
 
 @given(model=paths, cache=paths, budget=paths)
+@settings(deadline=None)
 def test_texts_that_look_like_numbers_or_options_round_trip(model, cache, budget):
     llm = LLM(model, cache=cache, budget=Budget(calls=1, name=budget))
     other = resolve_llm(llm.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_wrappers.errors import InvalidOptionError, UnknownNameError
@@ -15,6 +15,7 @@ names = st.text(alphabet=string.ascii_lowercase, min_size=1, max_size=8)
 
 
 @given(st.dictionaries(names, st.text(), min_size=1, max_size=4))
+@settings(deadline=None)
 def test_what_is_filled_in_stays_as_it_is(values):
     template = PromptTemplate("|".join(f"${{{name}}}" for name in values))
     assert template.fill(**values) == "|".join(values.values())

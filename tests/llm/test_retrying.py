@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_wrappers.errors import AuthenticationError, ProviderError
@@ -82,6 +82,7 @@ def test_waits_double_up_to_a_limit(waits):
 
 
 @given(st.floats(-10, 1e9))
+@settings(deadline=None)
 def test_the_wait_is_what_the_provider_asks_for_up_to_two_minutes(seconds):
     error = ProviderError("busy", retry_after=seconds)
     wait = retrying._seconds_to_wait(error, 3, random.Random())
