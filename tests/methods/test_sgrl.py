@@ -299,7 +299,7 @@ scenes = st.fixed_dictionaries(
 
 
 @given(scene=scenes)
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=40)
 @pytest.mark.parametrize("planner", ["reference", "oracle"])
 @pytest.mark.parametrize("variant", CRAFTER_FAMILY)
 def test_there_is_a_valid_plan_for_any_state(variant, planner, scene):
