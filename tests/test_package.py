@@ -1,5 +1,6 @@
 """What `import llm_wrappers` gives and what it costs."""
 
+import pkgutil
 import re
 import subprocess
 import sys
@@ -47,6 +48,7 @@ PUBLIC = [
     "testing",
     "wrappers",
 ]
+_SCRIPTS = r"__main__|_monty_process|\.reference"
 BUILTINS = {"Exception", "UserWarning"}
 ROOT = Path(llm_wrappers.__file__).parents[1]
 CHANGELOG, DOCS = ROOT / "CHANGELOG.md", ROOT / "docs"
@@ -74,6 +76,20 @@ class TestImport:
             "llm_wrappers.wrappers; print(*sys.modules)"
         )
         assert not {name.partition(".")[0] for name in run_python(code).split()} & HEAVY
+
+    @pytest.mark.slow
+    def test_any_module_may_be_the_first(self):
+        """No circle of imports, which a lucky order hides."""
+        walked = pkgutil.walk_packages(llm_wrappers.__path__, "llm_wrappers.")
+        names = [module.name for module in walked]
+        code = (
+            "import importlib, sys\n"
+            f"for name in {[name for name in names if not re.search(_SCRIPTS, name)]}:\n"
+            "    for known in [known for known in sys.modules if known.startswith('llm_wrappers')]:\n"
+            "        del sys.modules[known]\n"
+            "    importlib.import_module(name)\n"
+        )
+        run_python(code)
 
     def test_registers_the_environments(self):
         code = "import llm_wrappers, gymnasium; print(*gymnasium.registry)"

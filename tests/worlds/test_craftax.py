@@ -209,15 +209,19 @@ class TestResetMask:
         envs = CraftaxClassicVectorEnv(N, autoreset_mode="Disabled")
         envs.reset(seed=0)
         for actions in random_actions(10):
-            last, _, _, _, last_infos = envs.step(actions)
+            last, *_ = envs.step(actions)
         mask = np.array([False, True, False])
         options = {"reset_mask": mask}
         observations, infos = envs.reset(seed=[9, 8, 7], options=options)
         assert options == {"reset_mask": mask}
         observation, info = CraftaxClassicEnv().reset(seed=8)
         np.testing.assert_array_equal(observations, np.stack([last[0], observation, last[2]]))
-        expected = [row_of(last_infos, 0), info, row_of(last_infos, 2)]
-        assert_same([row_of(infos, index) for index in range(N)], expected)
+        assert_same(row_of(infos, 1), info)
+        # Of the others nothing is told, as by Gymnasium's SyncVectorEnv.
+        told = {key: mask.tolist() for key in infos if key.startswith("_")}
+        assert told
+        assert {key: infos[key].tolist() for key in told} == told
+        assert not infos["local_view"][~mask].any()
 
     def test_the_others_go_on_as_if_nothing_had_happened(self) -> None:
         envs, twins = (CraftaxClassicVectorEnv(N, length=25) for _ in range(2))

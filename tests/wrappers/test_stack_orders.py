@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ from stack_worlds import (
 
 from llm_wrappers import load_guidance, save_guidance
 from llm_wrappers.sb3 import GuidanceCallback, as_vec_env
-from llm_wrappers.testing import Point, check_stack
+from llm_wrappers.testing import Point, check_stack, check_vector_wrapper
+from llm_wrappers.worlds.craftax import CraftaxClassicVectorEnv
 
 TABLE = Path(__file__).parents[2] / "docs" / "stacks.md"
 CHEAP = [world for world in WORLDS if not world.is_dear]
@@ -146,6 +148,19 @@ def test_every_order_keeps_the_whole_contract(world: World) -> None:
     )
     assert report.works == list(orders)
     assert not report.vector_refused
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("order", SOME_ORDERS, ids=world_id)
+def test_a_stack_around_the_native_vector_is_the_twin_of_single_ones(order: Sequence[str]) -> None:
+    def native(envs: Any) -> Any:
+        mode = envs.metadata["autoreset_mode"]
+        bare = CraftaxClassicVectorEnv(envs.num_envs, autoreset_mode=mode, **CRAFTAX.options)
+        return CRAFTAX.stack(order, bare)
+
+    single = partial(CRAFTAX.stack, order)
+    check_vector_wrapper(native, single, make_env=CRAFTAX.make, n=2)
 
 
 # --- training ---

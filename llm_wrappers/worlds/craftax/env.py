@@ -215,7 +215,8 @@ class CraftaxClassicVectorEnv(gym.vector.VectorEnv[NDArray[Any], NDArray[Any], N
             seed: One seed for all (sub-environment i gets ``seed + i``), or one per
                 sub-environment.
             options: ``{"reset_mask": bool array of shape (n,)}`` resets only some; the
-                observations and infos of the others are those of their last step.
+                observations of the others are those of their last step, and infos tell nothing
+                of them, as in Gymnasium's own vector environments.
         """
         seeds = self._seeds(seed)
         mask = None if options is None else options.get("reset_mask")
@@ -228,6 +229,7 @@ class CraftaxClassicVectorEnv(gym.vector.VectorEnv[NDArray[Any], NDArray[Any], N
             mask = self._checked_mask(mask)
             self._seed(seeds, mask)
             self._restart(mask)
+            return self._observations.copy(), _rows_where(self._infos, mask)
         return self._observations.copy(), copy_infos(self._infos)
 
     def step(
