@@ -85,7 +85,7 @@ class TestImport:
         code = (
             "import importlib, sys\n"
             f"for name in {[name for name in names if not re.search(_SCRIPTS, name)]}:\n"
-            "    for known in [known for known in sys.modules if known.startswith('llm_wrappers')]:\n"
+            "    for known in [k for k in sys.modules if k.startswith('llm_wrappers')]:\n"
             "        del sys.modules[known]\n"
             "    importlib.import_module(name)\n"
         )
