@@ -43,7 +43,7 @@ _CHECKS: Mapping[Point, Callable[[Subject], None]] = {
     Point.STACK_RESUME: check_resume,
 }
 _PLACES = ("inside", "outside", "around", "into", "below", "above", "before", "after")
-_VECTOR_STEPS = 30
+_VECTOR_STEPS = 60
 
 
 @dataclass
@@ -104,7 +104,7 @@ def check_stack(
         points: The points to check; None for all.
         readings: Methods without arguments whose results count as what a stack returns, where it
             has them.
-        steps: The steps of each run, at least 20; a vector stack takes at least 30.
+        steps: The steps of each run, at least 20; a vector stack takes at least 60.
         seed: The seed of each run.
         n: The sub-environments of a vector stack.
 
