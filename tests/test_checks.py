@@ -189,3 +189,22 @@ class TestKey:
     def test_what_is_no_text_is_refused(self, value):
         with pytest.raises(InvalidOptionError, match="goal_key must be a non-empty string"):
             checks.key("goal_key", value, {})
+
+
+class TestVocabulary:
+    def test_it_keeps_the_order(self):
+        assert checks.vocabulary(["b", "a"]) == ("b", "a")
+
+    @pytest.mark.parametrize(
+        ("goals", "message"),
+        [
+            ("eat cow", "must be a list of non-empty strings, got 'eat cow'"),
+            (["eat cow", ""], "must be a list of non-empty strings"),
+            (["eat cow", None], "must be a list of non-empty strings"),
+            ([], "describes no goals: pass them"),
+            (["eat cow", "wake up", "eat cow"], "goals must not repeat"),
+        ],
+    )
+    def test_anything_else_is_refused(self, goals, message):
+        with pytest.raises(InvalidOptionError, match=message):
+            checks.vocabulary(goals)

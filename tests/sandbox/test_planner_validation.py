@@ -114,6 +114,12 @@ FOUND = {
                    "reads the fact 'wood', which READS does not name", set()),
     "all facts": (source(PROPOSES.format(weight="len(facts)"), 'READS = ("wood",)'),
                   "undeclared read", None, "when it had only the facts that READS names", set()),
+    "raises at an extreme": (
+        source("levels = [1] * 12\nreturn [('eat cow', levels[facts['health']])]"),
+        "raised", 5, "IndexError: list index out of range", set(),
+    ),
+    "set order, unpacked": (source("return [(g, 1) for g in [*{'eat cow', 'wake up'}]]"),
+                            "unstable", None, "is there a loop over a set?", set()),
     "set order, joined": (source("a = ','.join({'wake up', 'eat cow'})\nreturn [(a[:7], 1)]"),
                           "unstable", None, "is there a loop over a set?", set()),
 }  # fmt: skip
