@@ -143,7 +143,7 @@ class OpenActions:
         if isinstance(self.space, gym.spaces.Discrete):
             return self.space.start + stream.choice(np.flatnonzero(mask))
         parts = np.split(mask, self._offsets[1:])
-        wanted = (np.asarray(action) - self._start).tolist()
+        wanted = (self._indices(np.asarray(action)[None])[0] - self._offsets).tolist()
         chosen = [
             value if part[value] else stream.choice(np.flatnonzero(part))
             for value, part in zip(wanted, parts, strict=True)
@@ -153,6 +153,10 @@ class OpenActions:
     def _indices(self, actions: NDArray[Any]) -> NDArray[np.int64]:
         """Return where in a flat mask m actions stand, shape (m, parts of an action)."""
         parts = np.asarray(actions)
+        if parts.dtype.kind == "f" and isinstance(self.space, gym.spaces.MultiBinary):
+            # Stable-Baselines3 gives bits as floats.
+            bits = parts.astype(np.int8)
+            parts = bits if np.array_equal(bits, parts) else parts
         whole = parts.dtype.kind in "iub" and parts.size == len(parts) * len(self._sizes)
         if whole:
             parts = parts.reshape(len(parts), len(self._sizes)) - self._start

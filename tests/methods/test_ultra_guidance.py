@@ -309,7 +309,6 @@ class TestNames:
             (resolve_selector, "llm:", UnknownNameError, "llm:"),
             (resolve_corrector, "llm:", UnknownNameError, "llm:"),
         ],
-        ids=str,
     )
     def test_that_cannot_work(self, resolve, name, error, message):
         context = {"description": described(CART), "action_space": gym.spaces.Discrete(2)}

@@ -224,7 +224,6 @@ def test_an_environment_without_guidance_is_left_alone(algorithm: Any) -> None:
         *(({"also": value}, "also must be a list of") for value in (ScriptedEnv(), "env", [3])),
         ({"evaluation_training": 1}, "evaluation_training must be True or False"),
     ],
-    ids=str,
 )
 def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidOptionError, match=message):

@@ -20,7 +20,6 @@ from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from llm_wrappers import wrappers
-from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.guidance.critical.table import CriticalState, CriticalStates
 from llm_wrappers.sb3 import GuidanceCallback, as_vec_env
 from llm_wrappers.testing import ScriptedEnv
@@ -68,8 +67,6 @@ ALGORITHMS: dict[Any, tuple[dict[str, Any], tuple[str, ...]]] = {
     TQC: (OFF_POLICY, CONTINUOUS),
     CrossQ: (OFF_POLICY, CONTINUOUS),
 }
-# ActionMaskWrapper takes whole numbers, and Stable-Baselines3 gives the bits of these as floats.
-FLOATS = pytest.mark.xfail(raises=InvalidOptionError, reason="bits as floats are refused")
 
 
 def planner(facts: Any) -> Any:
@@ -122,8 +119,6 @@ def combinations() -> Iterator[Any]:
                     all_layers = "shift" if algorithm is CrossQ else "all"
                     by_algorithm = (seen, layer, kind) == ("box", all_layers, kinds[0])
                     marks = [] if by_layer or by_algorithm else [pytest.mark.slow]
-                    if kind == "multi-binary" and algorithm is not MaskablePPO:
-                        marks += [FLOATS] if layer in ("closing", "all") else []
                     name = f"{algorithm.__name__}-{seen}-{kind}-{layer}"
                     yield pytest.param(algorithm, seen, kind, layer, marks=marks, id=name)
 

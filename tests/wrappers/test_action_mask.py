@@ -170,8 +170,9 @@ def test_resample_draws_among_the_open_actions_alike() -> None:
         (gym.spaces.Discrete(3), MASKS, 0, 1),
         (MULTI_DISCRETE, MULTI_DISCRETE_MASKS, np.array([0, 0]), np.array([0, 1])),
         (MULTI_BINARY, MULTI_BINARY_MASKS, np.array([0, 0, 0]), np.array([0, 0, 1])),
+        (MULTI_BINARY, MULTI_BINARY_MASKS, np.zeros(3, np.float32), np.array([0.0, 0.0, 1.0])),
     ],
-    ids=["discrete", "multi-discrete", "multi-binary"],
+    ids=["discrete", "multi-discrete", "multi-binary", "bits as floats"],
 )
 def test_penalty_is_taken_off_the_reward_of_a_closed_action(
     space: Any, masks: Any, open_one: Any, closed_one: Any, options: Any, taken_off: float
