@@ -130,7 +130,7 @@ def save_trajectory(trajectory: Trajectory, path: str | Path) -> None:
 
     Args:
         trajectory: What to save.
-        path: Ends with ``.npz``; a file that is there is replaced.
+        path: Ends with ``.npz``; missing folders are made, and a file that is there is replaced.
 
     Raises:
         InvalidOptionError: If the path does not end with ``.npz``.

@@ -239,7 +239,7 @@ def test_places_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(GuidanceFileError, match=r"cannot make the folder .*file/deep"):
         append_trajectory(played(0), tmp_path / "file" / "deep")
     with pytest.raises(GuidanceFileError, match=r"cannot write the trajectory .*free the disk"):
-        save_trajectory(played(0), tmp_path / "none" / "one.npz")
+        save_trajectory(played(0), tmp_path / "file" / "one.npz")
 
 
 @pytest.mark.parametrize("fails", ["fsync", "replace"])

@@ -439,8 +439,8 @@ def resolve_corrector(
     >>> from llm_wrappers.captions import EnvDescription
     >>> described = EnvDescription(env_id="CartPole-v1", rules="")
     >>> pushes = gym.spaces.Discrete(2)
-    >>> resolve_corrector("reference", description=described, action_space=pushes).judge
-    <llm_wrappers.guidance.judges.rule.RuleJudge object at ...>
+    >>> type(resolve_corrector("reference", description=described, action_space=pushes).judge)
+    <class 'llm_wrappers.guidance.judges.ablations.RuleJudge'>
     """
     context = {
         "description": description,
