@@ -28,18 +28,18 @@ from llm_wrappers.scores import format_table
 
 # Area -> globs of modules, globs of tests; what matches nothing is left out.
 AREAS = {
-    "wrappers": ("wrappers/**/*.py", "wrappers/*.py"),
-    "storage": ("llm/cache/**/*.py llm/cache*.py guidance/_whole_file.py",
-                "llm/test_*stor*.py llm/test_cache*.py guidance/test_artefact.py"),
-    "budget": ("llm/*ledger*.py llm/usage.py llm/b[ru]*.py llm/provider/*worst_case.py",
-               "llm/test_*ledger*.py llm/test_[buw]*.py llm/test_client*.py"),
-    "sandbox": ("sandbox/**/*.py", "guidance/test_runtime*.py sandbox/*.py"),
-    "parsing": ("llm/structured/**/*.py llm/structured*.py methods/**/*parsing.py methods/_*.py "
-                "methods/ultra/_*actions.py methods/ultra/_steps.py methods/sgrl/writing.py",
+    "wrappers": ("wrappers/**/*.py trust.py", "wrappers/*.py"),
+    "storage": ("storage/*.py llm/cache/*.py",
+                "llm/test_*stor*.py llm/test_cache*.py guidance/test_*artefact*.py"),
+    "budget": ("llm/ledger.py llm/usage.py llm/b[ru]*.py llm/provider/requests.py",
+               "llm/test_[buw]*.py llm/test_client*.py llm/test_requests.py"),
+    "sandbox": ("sandbox/**/*.py", "sandbox/*.py"),
+    "parsing": ("llm/structured.py llm/_json_texts.py methods/_asking.py methods/*/wording.py "
+                "methods/ultra/a*.py methods/ultra/episodes.py methods/sgrl/writing.py",
                 "llm/test_structured*.py methods/*.py"),
-    "guidance": ("guidance/consult*.py guidance/plan*.py guidance/*mask*.py guidance/remember*.py "
-                 "guidance/critical/critical_state*.py guidance/critical/state_keys.py",
-                 "guidance/test_[cp]*.py guidance/test_*mask*.py guidance/test_selection.py"),
+    "guidance": ("guidance/consult.py guidance/goals.py guidance/planners.py guidance/masks.py "
+                 "guidance/critical/table*.py guidance/critical/state_keys.py parts.py",
+                 "guidance/*.py"),
 }  # fmt: skip
 RESULTS = ("killed", "survived", "not covered", "gone")
 
