@@ -13,8 +13,8 @@ from hypothesis import settings
 
 from llm_wrappers.llm.brake import allow_requests
 
-# Half of hypothesis' own number keeps the suite short; `make test-slow` tries more.
-settings.register_profile("short", max_examples=50)
+# A quarter of hypothesis' own number keeps the suite short; `make test-slow` tries more.
+settings.register_profile("short", max_examples=25)
 settings.register_profile("thorough", max_examples=300)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 

@@ -55,7 +55,11 @@ LEGAL = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("world", MADE)
+@pytest.mark.parametrize(
+    # Craftax is compiled first, and its captioner is the one of Crafter.
+    "world",
+    [pytest.param(w, marks=[pytest.mark.slow] * ("Craftax" in w)) for w in MADE],
+)
 def test_every_world_passes(world):
     make, idle = MADE[world]
     env = make()

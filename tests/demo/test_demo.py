@@ -203,6 +203,7 @@ def test_goals_are_weighed_anew_while_training(
     assert (tmp_path / "reweighing.json").read_text() != "of an earlier run"
 
 
+@pytest.mark.slow
 def test_crafter_trains_too_and_a_batch_that_does_not_fit_is_made_smaller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

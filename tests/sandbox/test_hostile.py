@@ -55,6 +55,7 @@ class TestTheTrialsThemselves:
         ended = outcomes("plain", cases, processes=1)
         assert {o.name: (o.end, o.harm) for o in ended.values()} == harmless_enough
 
+    @pytest.mark.slow
     def test_a_process_that_says_nothing_hangs(self, monkeypatch):
         monkeypatch.setattr("hostile_trials.SECONDS_TO_HANG", 3.0)
         (case,) = [case for case in HOSTILE if case.name == "loops for ever"]

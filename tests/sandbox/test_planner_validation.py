@@ -126,7 +126,11 @@ FOUND = {
 
 
 class TestWhatIsFound:
-    @pytest.mark.parametrize("name", FOUND)
+    @pytest.mark.parametrize(
+        # One that hangs is waited for; the next test has one by default.
+        "name",
+        [pytest.param(n, marks=[pytest.mark.slow] * (n == "hangs")) for n in FOUND],
+    )
     def test_each_kind_and_nothing_else(self, name):
         text, kind, line, message, others = FOUND[name]
         report = validated(text, most_milliseconds=1000.0)

@@ -23,6 +23,9 @@ LENGTHS = {
     "llm_wrappers/RecSimInterestEvolution-v0": "slate_size",
     "llm_wrappers/PocketWatch-v0": "transport_time",
 }
+WITHOUT_COMPILING = [
+    pytest.param(i, marks=[pytest.mark.slow] * ("Craftax" in i)) for i in REGISTERED_IDS
+]
 every_env = pytest.mark.parametrize("env_id", REGISTERED_IDS)
 HERE = Path(__file__).parent
 
@@ -66,7 +69,7 @@ def test_these_are_registered():
 # They play Craftax so much that it takes as long as all others together.
 @pytest.mark.parametrize(
     "env_id",
-    [pytest.param(i, marks=[pytest.mark.slow] * ("Craftax" in i)) for i in REGISTERED_IDS],
+    WITHOUT_COMPILING,
 )
 def test_the_checkers_of_both_libraries_pass(env_id):
     # Imported here, because another process imports this module to play.
@@ -80,7 +83,7 @@ def test_the_checkers_of_both_libraries_pass(env_id):
         check_env_of_sb3(env.unwrapped, skip_render_check=True)
 
 
-@every_env
+@pytest.mark.parametrize("env_id", WITHOUT_COMPILING)
 def test_the_spec_makes_the_same_environment(env_id):
     env = make(env_id)
     again = gym.make(gym.envs.registration.EnvSpec.from_json(env.spec.to_json()))

@@ -383,6 +383,7 @@ class TestEnds:
 
 
 class TestPictures:
+    @pytest.mark.slow
     def test_pixels(self) -> None:
         env = CraftaxClassicEnv(observation="pixels")
         observation, _ = env.reset(seed=0)

@@ -37,6 +37,7 @@ def facts_of(env, observation, info):
 
 
 class TestEnvironment:
+    @pytest.mark.slow
     def test_repair_gains_on_average_what_the_demonstration_says(self):
         env = PocketWatchEnv()
         gains = {name: [] for name in GAIN}

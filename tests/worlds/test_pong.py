@@ -502,7 +502,9 @@ def random_play():
 
 
 class TestPlay:
-    @pytest.mark.parametrize("wrapper", [AtariRam, PongFrames])
+    @pytest.mark.parametrize(
+        "wrapper", [AtariRam, pytest.param(PongFrames, marks=pytest.mark.slow)]
+    )
     def test_play_by_the_judge_beats_random_play_clearly(self, wrapper, random_play):
         assert max(random_play) < -12
         assert min(returned(wrapper, best_judged)) > -5
