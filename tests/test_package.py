@@ -1,5 +1,6 @@
 """What `import llm_wrappers` gives and what it costs."""
 
+import ast
 import pkgutil
 import re
 import subprocess
@@ -200,3 +201,17 @@ def test_each_path_that_is_explained_is_in_the_tree(page):
     named = re.findall(r"`([\w./-]+(?:\.py|/))`", page.read_text())
     lost = [name for name in named if not any(path.endswith(f"/{name}") for path in known)]
     assert lost == []
+
+
+def test_no_private_module_is_imported_from_another_package():
+    """Three who import it make it public; then it has a name without an underscore."""
+    found = []
+    for path in (ROOT / "llm_wrappers").rglob("*.py"):
+        home = ".".join(path.relative_to(ROOT).parent.parts)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                owner, private, _ = node.module.partition("._")
+                known = private and owner.startswith("llm_wrappers.")
+                if known and not f"{home}.".startswith(f"{owner}."):
+                    found.append(f"{home} imports {node.module}")
+    assert found == []

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from llm_wrappers import errors
 from llm_wrappers.errors import CacheMissError, InvalidAnswerError, InvalidRequestError
 from llm_wrappers.llm._exchange import Exchange, Line
-from llm_wrappers.llm._questions import Question
+from llm_wrappers.llm._questions import TypedRequest
 from llm_wrappers.llm.answer import Answer, Completion
 from llm_wrappers.llm.cache.store import AnswerStore, Failure, Record
 from llm_wrappers.llm.usage import UsageMeter
@@ -36,7 +36,7 @@ class Recall:
         self._mode = mode
         self._renewed: set[str] = set()
 
-    def answer(self, question: Question, purpose: str) -> Answer[Any] | None:
+    def answer(self, question: TypedRequest, purpose: str) -> Answer[Any] | None:
         """Return the recorded answer of a question, or None; a hit is counted as one."""
         completion = self.completion(question.key)
         if completion is None:
@@ -110,7 +110,7 @@ class Asker:
         weakref.finalize(self, _release_all, store, self._claims, os.getpid())
 
     def answer(
-        self, question: Question, purpose: str, stop: threading.Event | None = None
+        self, question: TypedRequest, purpose: str, stop: threading.Event | None = None
     ) -> Answer[Any]:
         """Return the answer of the model, or of somebody who asks the same at this moment."""
         stop = stop or threading.Event()
@@ -126,7 +126,7 @@ class Asker:
             self._store.release(question.key, owner=owner)
             del self._claims[owner]
 
-    def refuse_replay(self, missing: list[Question]) -> NoReturn:
+    def refuse_replay(self, missing: list[TypedRequest]) -> NoReturn:
         """Raise the error for questions that replay cannot answer."""
         first = missing[0].request
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -138,7 +138,7 @@ class Asker:
         )
 
     def _find_or_ask(
-        self, question: Question, purpose: str, stop: threading.Event, owner: str
+        self, question: TypedRequest, purpose: str, stop: threading.Event, owner: str
     ) -> Answer[Any]:
         while True:
             found = self._claim_or_find(question, purpose, stop, owner)
@@ -150,7 +150,7 @@ class Asker:
                 continue
 
     def _claim_or_find(
-        self, question: Question, purpose: str, stop: threading.Event, owner: str
+        self, question: TypedRequest, purpose: str, stop: threading.Event, owner: str
     ) -> Answer[Any] | None:
         pause = _FIRST_LOOK_AFTER
         say_after = time.monotonic() + _SAY_AFTER
@@ -173,7 +173,7 @@ class Asker:
             pause = min(2 * pause, _LOOK_AT_LEAST_EVERY)
 
     def _ask(
-        self, question: Question, purpose: str, stop: threading.Event, owner: str | None
+        self, question: TypedRequest, purpose: str, stop: threading.Event, owner: str | None
     ) -> Answer[Any]:
         # A record that is there although it was not used no longer fits the schema's validators.
         replace = self._recall.completion(question.key) is not None
@@ -202,7 +202,7 @@ class Asker:
             parsed = question.parse(standing.text)
         return Answer(standing, question.key, parsed)
 
-    def _claim(self, question: Question, owner: str) -> bool:
+    def _claim(self, question: TypedRequest, owner: str) -> bool:
         return self._store.claim(question.key, owner=owner, seconds=self._lease_seconds)
 
     def _count(self, exchange: Exchange, purpose: str, started: float, *, failed: bool) -> None:
@@ -214,7 +214,7 @@ class Asker:
             seconds=time.monotonic() - started,
         )
 
-    def _raise_remembered(self, question: Question) -> None:
+    def _raise_remembered(self, question: TypedRequest) -> None:
         failure = None if self._mode == "refresh" else self._store.failure(question.key)
         if failure is None:
             return
@@ -225,7 +225,7 @@ class Asker:
             f"for {left} s; mode='refresh' asks now)"
         )
 
-    def _remember(self, question: Question, error: BaseException) -> None:
+    def _remember(self, question: TypedRequest, error: BaseException) -> None:
         hopeless = isinstance(error, InvalidAnswerError | InvalidRequestError)
         if not hopeless or self._mode == "off" or not self._remember_failures:
             return

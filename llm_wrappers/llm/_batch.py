@@ -20,7 +20,7 @@ from llm_wrappers.errors import (
     require,
 )
 from llm_wrappers.llm._asking import Asker, Recall
-from llm_wrappers.llm._questions import Question
+from llm_wrappers.llm._questions import TypedRequest
 from llm_wrappers.llm.answer import Answer
 
 __all__ = ["Batch", "Workers", "progress"]
@@ -130,7 +130,7 @@ class Batch:
 
     def __init__(
         self,
-        questions: Sequence[Question],
+        questions: Sequence[TypedRequest],
         *,
         recall: Recall,
         asker: Asker,
@@ -157,7 +157,7 @@ class Batch:
             self._raise_failures()
         return [self._answers.get(question.key) for question in self._questions]
 
-    def _missing(self) -> list[Question]:
+    def _missing(self) -> list[TypedRequest]:
         distinct = {question.key: question for question in self._questions}
         for key, question in distinct.items():
             answer = self._recall.answer(question, self._purpose)
@@ -166,11 +166,11 @@ class Batch:
         return [question for key, question in distinct.items() if key not in self._answers]
 
     def _ask(
-        self, missing: list[Question], *, concurrency: int, keep_going: bool, bar: Any
+        self, missing: list[TypedRequest], *, concurrency: int, keep_going: bool, bar: Any
     ) -> None:
         stop = threading.Event()
 
-        def ask(question: Question) -> Answer[Any]:
+        def ask(question: TypedRequest) -> Answer[Any]:
             try:
                 return self._asker.answer(question, self._purpose, stop)
             except Exception as error:

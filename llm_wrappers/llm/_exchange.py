@@ -15,7 +15,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from llm_wrappers.errors import InvalidAnswerError, ProviderError
-from llm_wrappers.llm._questions import Question
+from llm_wrappers.llm._questions import TypedRequest
 from llm_wrappers.llm.answer import Completion
 from llm_wrappers.llm.ledger import Ledger, Reservation
 from llm_wrappers.llm.request import Message, Request
@@ -100,7 +100,7 @@ class Exchange:
     """
 
     line: Line
-    question: Question
+    question: TypedRequest
     stop: threading.Event
     before_sending: Callable[[], None]
     turns: list[Completion] = field(default_factory=list)

@@ -17,7 +17,7 @@ from llm_wrappers.llm.provider.connection import split_params
 from llm_wrappers.llm.request import Prompt, Request, as_messages, canonical_json
 from llm_wrappers.llm.structured import answer_schema, parse_answer
 
-__all__ = ["Question", "Questions", "check_params"]
+__all__ = ["Questions", "TypedRequest", "check_params"]
 
 _LIMITS = frozenset(field.name for field in fields(Budget)) - {"name"}
 
@@ -41,7 +41,7 @@ def check_params(params: Mapping[str, Any]) -> None:
 
 
 @dataclass(frozen=True)
-class Question:
+class TypedRequest:
     """What is asked, and how the answer is read."""
 
     request: Request
@@ -74,7 +74,7 @@ class Questions:
         sample: int,
         prompt_version: str,
         params: Mapping[str, Any] | None,
-    ) -> list[Question]:
+    ) -> list[TypedRequest]:
         """Return a question for each prompt; the arguments are those of `LLM.ask_many`."""
         checks.whole("sample", sample, least=0)
         fields = {
@@ -84,7 +84,7 @@ class Questions:
             "sample": sample,
             "prompt_version": prompt_version,
         }
-        return [Question(_request(prompt, fields), schema) for prompt in _listed(prompts)]
+        return [TypedRequest(_request(prompt, fields), schema) for prompt in _listed(prompts)]
 
     def _with_own(self, params: Mapping[str, Any] | None) -> dict[str, Any]:
         if params is None:

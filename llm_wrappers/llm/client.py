@@ -15,7 +15,7 @@ from llm_wrappers.errors import InvalidOptionError
 from llm_wrappers.llm._asking import Asker, Recall
 from llm_wrappers.llm._batch import Batch
 from llm_wrappers.llm._exchange import Line
-from llm_wrappers.llm._questions import Question, Questions, check_params
+from llm_wrappers.llm._questions import Questions, TypedRequest, check_params
 from llm_wrappers.llm.answer import Answer
 from llm_wrappers.llm.budget import Budget
 from llm_wrappers.llm.cache import Cache, open_store
@@ -341,7 +341,7 @@ class LLM:
         sample: int,
         prompt_version: str,
         params: Mapping[str, Any] | None,
-    ) -> list[Question]:
+    ) -> list[TypedRequest]:
         checked_purpose(purpose)
         if self._process != os.getpid():
             # A forked child has the locks as they were, some of them held by threads it has not.

@@ -84,7 +84,7 @@ class Window(NamedTuple):
     occupants: list[tuple[int, int, Any]]
 
 
-class World(engine.World):  # type: ignore[misc]
+class CrafterWorld(engine.World):  # type: ignore[misc]
     """Crafter's map, with ordered chunks and a fast look at a part of it."""
 
     def reset(self, seed: int | None = None) -> None:
@@ -117,7 +117,7 @@ class LocalView(engine.LocalView):  # type: ignore[misc]
 
     noise_seed: tuple[int, int] = (0, 0)
 
-    def __init__(self, world: World, textures: Any) -> None:
+    def __init__(self, world: CrafterWorld, textures: Any) -> None:
         super().__init__(world, textures, [_VIEW_COLUMNS, _VIEW_ROWS])
         self._tiles: dict[tuple[int, int], NDArray[np.uint8]] = {}
         self._vignettes: dict[tuple[int, ...], NDArray[np.float64]] = {}
@@ -192,7 +192,7 @@ class Game(env.Env):  # type: ignore[misc]
     ) -> None:
         # Crafter draws a seed from NumPy's global generator unless it is given one.
         super().__init__(area=area, size=(size, size), length=None, seed=0)
-        self._world = World(area, constants.materials, _CHUNK_SIZE)
+        self._world = CrafterWorld(area, constants.materials, _CHUNK_SIZE)
         self._local_view = LocalView(self._world, self._textures)
         self._item_view = ItemView(self._textures)
         # The whole map is drawn when asked for, not at each step.
@@ -242,7 +242,7 @@ class Game(env.Env):  # type: ignore[misc]
         return self._player
 
     @property
-    def world(self) -> World:
+    def world(self) -> CrafterWorld:
         """Crafter's world; the same one in all episodes."""
         return self._world
 

@@ -18,7 +18,7 @@ from llm_wrappers.worlds.crafter.engine import Game
 from llm_wrappers.worlds.ellm_crafter.tasks import Deed
 from llm_wrappers.worlds.ellm_crafter.words import game_action, split_name
 
-__all__ = ["EllmGame", "EllmPlayer", "Outcome"]
+__all__ = ["EllmGame", "EllmPlayer", "Success"]
 
 _TABLE_COST = 1
 _TABLE_DISCOUNT = constants.place["table"]["uses"]["wood"] - _TABLE_COST
@@ -35,7 +35,7 @@ _VERBS_ON_MATERIALS = ("chop", "mine", "drink")
 _THINGS_IN_ROWS = {"plant": "plant", "crafting table": "table"}
 
 
-class Outcome(NamedTuple):
+class Success(NamedTuple):
     """Whether an action succeeded.
 
     Args:
@@ -56,7 +56,7 @@ class EllmPlayer(objects.Player):  # type: ignore[misc]
     def __init__(self, world: Any, pos: Any) -> None:
         super().__init__(world, pos)
         self.deed = "do nothing"
-        self.outcome = Outcome(False, False)
+        self.outcome = Success(False, False)
 
     def update(self) -> None:
         """Act for one step."""
@@ -78,7 +78,7 @@ class EllmPlayer(objects.Player):  # type: ignore[misc]
             worked = bool(tuple(self.pos) != place)
         else:
             worked = self._deeds_done() > reached
-        self.outcome = Outcome(action_success=named or worked, eval_success=worked)
+        self.outcome = Success(action_success=named or worked, eval_success=worked)
 
     @property
     def target(self) -> tuple[int, int]:
@@ -144,9 +144,9 @@ class EllmGame(Game):
         return observation, float(len(self._unlocked) > unlocked)
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> Success:
         """Whether the last action succeeded."""
-        outcome: Outcome = self._player.outcome
+        outcome: Success = self._player.outcome
         return outcome
 
     def last_deed(self) -> Deed:

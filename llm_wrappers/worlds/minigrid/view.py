@@ -20,8 +20,8 @@ __all__ = [
     "COMPASS",
     "OBJECTS",
     "STATES",
+    "GridView",
     "Thing",
-    "View",
     "describe",
     "facts_of",
     "is_view",
@@ -135,7 +135,7 @@ class Thing(NamedTuple):
     right: int
 
 
-class View(NamedTuple):
+class GridView(NamedTuple):
     """What one agent sees.
 
     Args:
@@ -163,7 +163,7 @@ def is_view(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 and shape[0] == shape[1] >= 3 and shape[0] % 2 == 1 and shape[2] == 3
 
 
-def read_views(observations: Any) -> list[View]:
+def read_views(observations: Any) -> list[GridView]:
     """Return the views in a batch of observations."""
     image = _checked_image(observations)
     order, ahead, right = _near_to_far(image.shape[1])
@@ -228,17 +228,17 @@ def _name(number: int, colour: int, state: int) -> str:
     return f"{STATES[state]} door" if name == "door" else name
 
 
-def _view(things: list[Thing], front: str, left: str, right: str) -> View:
+def _view(things: list[Thing], front: str, left: str, right: str) -> GridView:
     in_hand = bool(things) and things[0].ahead == things[0].right == 0
     held, *others = things if in_hand else [None, *things]
-    return View(held, front, left, right, [thing for thing in others if thing is not None])
+    return GridView(held, front, left, right, [thing for thing in others if thing is not None])
 
 
 _KINDS = ("door", "key", "ball", "box", "goal", "lava")
 _FREE = ("empty", "floor", "open door", "goal", "lava")
 
 
-def facts_of(view: View, direction: str | None, mission: str | None) -> dict[str, FactValue]:
+def facts_of(view: GridView, direction: str | None, mission: str | None) -> dict[str, FactValue]:
     """Return the facts of one state."""
     held = view.held
     nearest: dict[str, Thing] = {}
