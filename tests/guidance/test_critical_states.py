@@ -183,6 +183,13 @@ class TestRewards:
         assert states.counts["clipped_rewards"] == clipped
         assert states.bind(PLANE, THREE).counts["clipped_rewards"] == clipped
 
+    def test_of_numpy_are_kept_as_plain_ones(self) -> None:
+        found = CriticalState(
+            [1.0], 1, reward=np.float32(0.5), episode=np.int64(3), step=np.int8(2)
+        )
+        assert (found.reward, found.episode, found.step) == (0.5, 3, 2)
+        assert (type(found.reward), type(found.episode)) == (float, int)
+
     @pytest.mark.parametrize("reward", [float("nan"), float("inf"), "1", None, True])
     def test_that_are_no_numbers_are_refused(self, reward: Any) -> None:
         with pytest.raises(InvalidOptionError, match=r"a number in \[-1, 1\]"):

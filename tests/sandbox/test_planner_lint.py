@@ -248,3 +248,10 @@ class TestReads:
         assert isinstance(checked_source(planner("return []", "1 / 0\n"), name="x"), ast.Module)
         with pytest.raises(GuidanceFileError, match="expected a class OptimizedGoalGenerator"):
             checked_source("def generate(facts): return []", name="x")
+
+
+def test_one_statement_may_be_so_long_and_no_longer():
+    assert messages(planner("x = [" + "1, " * 1_900 + "]\nreturn []")) == []
+    assert messages(planner("x = 1\n" * 1_500 + "return []")) == []
+    too_long = "line 3: this is nested too deeply or too long; split it into statements"
+    assert messages(planner("x = [" + "1, " * 2_100 + "]\nreturn []")) == [too_long]
