@@ -217,6 +217,22 @@ def test_too_deep_nesting_is_refused_whatever_the_recursion_limit():
     assert parse_answer(shallow, Node).name == "a"
 
 
+def test_a_high_recursion_limit_does_not_end_in_a_crash():
+    program = (
+        "import sys; sys.setrecursionlimit(10**9)\n"
+        "from pydantic import BaseModel\n"
+        "from llm_wrappers.llm.structured import parse_answer\n"
+        "from llm_wrappers.errors import InvalidAnswerError\n"
+        "class Goal(BaseModel): goal: str\n"
+        "n = 100_000\n"
+        "for text in ('['*n + ']'*n, '{\"a\":' + '['*n + '}', '{\"a\":'*n + '1' + '}'*n):\n"
+        "    try: parse_answer(text, Goal)\n"
+        "    except InvalidAnswerError: print('refused')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.split() == ["refused"] * 3, done.stderr
+
+
 # --- what is said about it ----------------------------------------------------------------------
 
 

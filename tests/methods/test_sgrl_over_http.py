@@ -59,7 +59,7 @@ def test_guidance_is_written_and_an_agent_trains_with_it(tmp_path, monkeypatch):
 
 @pytest.mark.timeout(200)
 def test_a_hostile_planner_is_refused_and_does_no_harm(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "guidance"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "sandbox"))
     import hostile_planners
 
     monkeypatch.setenv(hostile_planners.SECRET_VARIABLE, hostile_planners.SECRET)

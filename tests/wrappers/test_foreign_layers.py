@@ -17,14 +17,16 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import vector as gym_vector
 from stable_baselines3.common.monitor import Monitor
 from stack_worlds import CART_POLE, NAMES, lost, play
+from wrapper_doubles import always
 
 from llm_wrappers import (
+    GoalObservationWrapper,
     RewardShiftWrapper,
     TrajectoryRecorder,
     load_guidance,
     save_guidance,
 )
-from llm_wrappers.errors import GuidanceWarning
+from llm_wrappers.errors import GuidanceWarning, IncompatibleEnvironmentError
 from llm_wrappers.sb3 import as_vec_env
 from llm_wrappers.testing import Point, check_stack
 from llm_wrappers.wrappers import vector
@@ -248,6 +250,20 @@ def test_ours_inside_of_the_sub_environments_are_reached_through_foreign_layers(
     other = build()
     load_guidance(other, tmp_path / "guidance.json")
     assert other.env.guidance_state() == envs.env.guidance_state()
+
+
+def test_a_wrapper_above_ours_in_the_sub_environments_must_not_change_what_they_read() -> None:
+    def made() -> Any:
+        env = GoalObservationWrapper(
+            gym.make("CartPole-v1"), planner=always("rest"), goals=["rest"]
+        )
+        wider = gym.spaces.Box(-9.0, 9.0, (4,), np.float32)
+        space = gym.spaces.Dict({**env.observation_space.spaces, "obs": wider})
+        return gym_wrappers.TransformObservation(env, lambda seen: seen, space)
+
+    envs = SyncVectorEnv([made] * 2)
+    with pytest.raises(IncompatibleEnvironmentError, match="outside of all guidance"):
+        vector.RewardShiftWrapper(envs, judge="reference")
 
 
 def test_the_kit_reaches_layers_that_a_foreign_vector_wrapper_hides() -> None:

@@ -130,10 +130,10 @@ class TestOptions:
 
     def test_consult_every_counts_from_the_start_of_the_episode(self):
         judge = Recording()
-        env = cart_pole(judge, consult_every=3)
+        env = cart_pole(judge, consult_every=4)
         for _ in range(2):
-            steps = play(env, [0, 1, 0, 1, 0])
-            assert [info["judgement"] for *_, info in steps[1:]] == [1, 0, 0, 1, 0]
+            steps = play(env, [0, 1, 0, 1, 0, 1])
+            assert [info["judgement"] for *_, info in steps[1:]] == [1, 0, 0, 0, 1, 0]
         assert len(judge.asked) == 4
 
     def test_consult_probability_is_kept_and_seeded(self):
