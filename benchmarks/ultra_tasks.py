@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
@@ -12,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_wrappers.captions import Captioner
 from llm_wrappers.worlds.atari.captioner import AtariRam
 from llm_wrappers.worlds.atari.pong import reference_action
 from llm_wrappers.worlds.atari.pong_frames import PongFrames
@@ -140,6 +141,36 @@ class PongNumbers(gym.Wrapper[Any, Any, Any, Any]):
         return np.clip(np.array([*ball, *paddles], np.float32), -2.0, 2.0)
 
 
+class ThreeMoves(gym.wrappers.TransformAction[Any, Any, Any]):
+    """Pong with one action for each move, and a captioner that knows these.
+
+    The game has two, and an agent that takes the other one would count as one that disagrees with
+    the advice.
+
+    Args:
+        env: Pong, with a captioner.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env, MOVES.__getitem__, gym.spaces.Discrete(len(MOVES)))
+        self.captioner = _OfThreeMoves(env.get_wrapper_attr("captioner"))
+
+
+class _OfThreeMoves:
+    def __init__(self, captioner: Captioner) -> None:
+        self._of_six = captioner
+        self.facts, self.state_captions = captioner.facts, captioner.state_captions
+        self.reads_observations = getattr(captioner, "reads_observations", True)
+        names = captioner.description.action_names
+        self.description = replace(
+            captioner.description, action_names=tuple(names[move] for move in MOVES)
+        )
+
+    def transition_captions(self, before: Any, actions: Any, after: Any) -> list[str]:
+        moves = [MOVES[int(action)] for action in actions]
+        return list(self._of_six.transition_captions(before, moves, after))
+
+
 def pong_rule(facts: Mapping[str, Any]) -> int | None:
     """Return the move that takes the paddle to where the ball will arrive, None if none comes."""
     return MOVES.index(reference_action(facts)) if facts["ball_towards_you"] else None
@@ -148,14 +179,8 @@ def pong_rule(facts: Mapping[str, Any]) -> int | None:
 def _pong(observation: str) -> gym.Env[Any, Any]:
     gym.register_envs(ale_py)
     if observation == FRAMES:
-        return _three_moves(PongFrames(gym.make(PONG)))
-    return PongNumbers(_three_moves(AtariRam(gym.make(PONG, obs_type="ram"))))
-
-
-def _three_moves(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    # Pong has two names for each move. An agent that uses the other one would count as one that
-    # disagrees with the advice.
-    return gym.wrappers.TransformAction(env, MOVES.__getitem__, gym.spaces.Discrete(len(MOVES)))
+        return ThreeMoves(PongFrames(gym.make(PONG)))
+    return PongNumbers(ThreeMoves(AtariRam(gym.make(PONG, obs_type="ram"))))
 
 
 _PONG_PPO = {

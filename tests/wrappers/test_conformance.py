@@ -194,9 +194,6 @@ CASES: dict[str, dict[str, Case]] = {
         "discrete": masked(make_scripted_env, MASKS, is_slow=True),
         "dict": masked(scripted(observation_space=DICT), MASKS, is_slow=True),
         "cartpole": masked(short_cartpole, {"left": [0], "right": [1]}, is_slow=True),
-        "masks below": masked(
-            EnvWithMasks, MASKS, enforce="resample", skipped=NO_SPEC, is_slow=True
-        ),
     },
     "ActionBoundsWrapper": {
         "box": Case(
