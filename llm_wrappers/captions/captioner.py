@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -66,7 +67,7 @@ class Captioner(Protocol):
         ...
 
 
-class StateByState:
+class StateByState(ABC):
     """What most captioners share: a description, and captions that are written one by one.
 
     A subclass sets `_description`, and writes `facts`, `_state` and `_transition`.
@@ -107,11 +108,11 @@ class StateByState:
             raise InvalidOptionError(f"actions must be 0..{len(names) - 1}, got {action!r}")
         return names[int(action)]
 
-    def _state(self, facts: Facts) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _state(self, facts: Facts) -> str: ...
 
-    def _transition(self, before: Facts, action: Any, after: Facts) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _transition(self, before: Facts, action: Any, after: Facts) -> str: ...
 
 
 def batch_infos(info: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -91,7 +92,7 @@ class RandomPlanner:
         return [Goal(goal, float(w)) for goal, w in zip(self.goals, weights, strict=True)]
 
 
-class _ChangedPlanner:
+class _ChangedPlanner(ABC):
     """Another planner whose goals or weights are changed, and as pure as that one."""
 
     def __init__(self, planner: Planner) -> None:
@@ -107,8 +108,8 @@ class _ChangedPlanner:
             for goals in self.planner.plan(facts)
         ]
 
-    def _changed(self, goals: list[tuple[str, float]]) -> list[tuple[str, float]]:
-        raise NotImplementedError
+    @abstractmethod
+    def _changed(self, goals: list[tuple[str, float]]) -> list[tuple[str, float]]: ...
 
 
 class EqualPlanner(_ChangedPlanner):

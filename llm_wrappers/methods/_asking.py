@@ -279,6 +279,11 @@ def client_and_options(rest: str, own: Collection[str]) -> tuple[LLM, dict[str, 
     others = []
     for pair in query.split("&") if query else ():
         name, equals, value = pair.partition("=")
+        if name == "timing":
+            # It would be sent to the model as a parameter.
+            raise InvalidOptionError(
+                f"'llm:{model}' has no timing: write consult_every=N on the wrapper instead"
+            )
         if not equals or name not in own:
             others.append(pair)
         elif name in options:

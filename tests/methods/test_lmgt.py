@@ -262,6 +262,7 @@ class TestNames:
             ("m?prompt=tale", InvalidOptionError, "zero-shot"),
             ("m?prompt=role&prompt=role", InvalidOptionError, "twice"),
             ("m?prompt=few-shot", InvalidOptionError, "examples"),
+            ("m?timing=every:2", InvalidOptionError, "write consult_every=N on the wrapper"),
             ("", UnknownNameError, "expected an LLM"),
         ],
     )

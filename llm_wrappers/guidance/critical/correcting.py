@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Protocol, runtime_checkable
@@ -185,7 +186,7 @@ def split_part(name: str) -> tuple[str, str | None]:
     return (front, part) if mark else (name, None)
 
 
-class _ByAdvice:
+class _ByAdvice(ABC):
     """Makes critical states of the actions that it advises, moment by moment."""
 
     _advice: Advice
@@ -205,8 +206,8 @@ class _ByAdvice:
             for moment, action in zip(moments, actions, strict=True)
         ]
 
-    def _action(self, trajectories: Sequence[Trajectory], moment: CriticalMoment) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _action(self, trajectories: Sequence[Trajectory], moment: CriticalMoment) -> Any: ...
 
 
 class RuleCorrector(_ByAdvice):

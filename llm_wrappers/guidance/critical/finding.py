@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -179,7 +180,7 @@ def _from_moments(
     return rows
 
 
-class _ByImportance:
+class _ByImportance(ABC):
     """Picks the steps that a number says are the most important."""
 
     min_gap: int
@@ -206,8 +207,8 @@ class _ByImportance:
             above=self._above,
         )
 
-    def _row(self, episode: int, trajectory: Trajectory) -> NDArray[np.float64]:
-        raise NotImplementedError
+    @abstractmethod
+    def _row(self, episode: int, trajectory: Trajectory) -> NDArray[np.float64]: ...
 
 
 class RandomSelector(_ByImportance):
